@@ -1,0 +1,96 @@
+//! [`Gate`]: a judgement on live metrics.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::types::{Instance, Split, Target};
+
+/// What a gate is asked to judge: one traffic step (or the bake), from its beginning until now.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Tells windows apart: a gate starts anew when this changes. Unique within the process.
+    pub id: u64,
+    /// The new release.
+    pub target: Target,
+    /// The new release's instance.
+    pub instance: Instance,
+    /// The old release and its instance, as long as it gets traffic at the same time.
+    pub baseline: Option<(Target, Instance)>,
+    /// The split in force since the window began.
+    pub split: Split,
+    /// Time since the window began.
+    pub elapsed: Duration,
+    /// How many gates judge in this pipeline; each takes its share of the error probabilities.
+    pub gates: usize,
+}
+
+/// What a gate says now. It may be asked as often as one likes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+pub enum Verdict {
+    /// There is enough evidence that the release is well. The pipeline still holds the step for its soak.
+    Pass {
+        /// The evidence, for a person: "0 of 4,012 requests failed".
+        evidence: String,
+    },
+    /// There is enough evidence that it is not.
+    Fail {
+        /// The evidence, for a person.
+        reason: String,
+    },
+    /// Not enough evidence yet. No data is never a pass.
+    Undecided {
+        /// What is missing: "needs at least 1,204 more requests".
+        needs: String,
+    },
+    /// The release cannot be judged: the old one is as bad (the environment is sick), or the router does not do what
+    /// it says. The pipeline holds the traffic where it is.
+    Hold {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass { evidence } => write!(f, "pass: {evidence}"),
+            Self::Fail { reason } => write!(f, "fail: {reason}"),
+            Self::Undecided { needs } => write!(f, "undecided: {needs}"),
+            Self::Hold { reason } => write!(f, "hold: {reason}"),
+        }
+    }
+}
+
+/// Judges a release by its live metrics.
+///
+/// # Contract
+///
+/// - Judges only what happened inside the window; a new [`Window::id`] starts from nothing.
+/// - May be asked at any rate and any number of times without its error probability growing.
+/// - A source without data is [`Verdict::Undecided`]; `Err` means the source could not be asked. Neither is a pass.
+#[async_trait]
+pub trait Gate: Debug + Display + Send + Sync + 'static {
+    /// Judges the window as it stands now.
+    async fn judge(&self, window: &Window) -> Result<Verdict>;
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: Gate + ?Sized> Gate for $pointer<T> {
+            async fn judge(&self, window: &Window) -> Result<Verdict> {
+                (**self).judge(window).await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

@@ -1,0 +1,73 @@
+//! [`HealthCheck`]: one look at whether an instance is well. Polling is the pipeline's job.
+
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::types::{Instance, Target, Version};
+
+/// The answer of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It answered as it should.
+    Healthy {
+        /// The version it says it is, where the check can tell.
+        version: Option<Version>,
+    },
+    /// It answered otherwise, or did not answer.
+    Unhealthy {
+        /// What was asked and what came back, for a person.
+        reason: String,
+    },
+}
+
+impl Health {
+    /// Healthy, and the check cannot tell the version.
+    pub fn healthy() -> Self {
+        Self::Healthy { version: None }
+    }
+
+    /// Healthy, answering as this version.
+    pub fn healthy_as(version: Version) -> Self {
+        Self::Healthy { version: Some(version) }
+    }
+
+    /// Unhealthy, with the reason.
+    pub fn unhealthy(reason: impl Into<String>) -> Self {
+        Self::Unhealthy { reason: reason.into() }
+    }
+}
+
+/// Looks at an instance once.
+///
+/// The same trait serves three purposes in a pipeline: the health of a slot, the smoke test of a staged release, and
+/// the verification through the public address (where the instance is ignored and the check knows the address).
+///
+/// # Contract
+///
+/// - One call, one look: no retries inside, fresh connections, no state kept between calls.
+/// - An instance that refuses connections is [`Health::Unhealthy`], with the reason. `Err` means that the check itself
+///   could not be made: no such endpoint, a bad configuration, no route to the host.
+/// - Can be cut off at any await.
+#[async_trait]
+pub trait HealthCheck: Debug + Display + Send + Sync + 'static {
+    /// Looks once.
+    async fn check(&self, target: &Target, instance: &Instance) -> Result<Health>;
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: HealthCheck + ?Sized> HealthCheck for $pointer<T> {
+            async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
+                (**self).check(target, instance).await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

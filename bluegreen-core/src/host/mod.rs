@@ -1,0 +1,94 @@
+//! [`Host`]: where commands run and files live. [`LocalHost`] is this machine.
+
+mod command;
+mod local;
+mod quote;
+mod tunnel;
+
+use std::fmt::{Debug, Display};
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::types::Progress;
+
+pub use command::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Output};
+pub use local::LocalHost;
+pub use quote::{quote, quote_all};
+pub use tunnel::Tunnel;
+
+/// A machine on which adapters act.
+///
+/// Paths are absolute, or relative to the directory that a login of the host's user begins in.
+///
+/// # Contract
+///
+/// - A command is given as its words; nobody but the host quotes, and it does so once.
+/// - Files are replaced whole: a reader sees the old content or the new one.
+/// - Every method can be cut off at any await. Files half written are not seen under their name; whether a command
+///   that was cut off did anything is unknown.
+/// - Errors name the host.
+#[async_trait]
+pub trait Host: Debug + Display + Send + Sync + 'static {
+    /// Runs a command to its end. A non-zero exit status is not an error here: see [`Output::success`] and
+    /// [`Output::ok`].
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such program; `Timeout` when its time was over (the command is ended then);
+    /// `Unreachable` when the host is.
+    async fn run(&self, command: &Command) -> Result<Output>;
+
+    /// The content of a file; `None` when there is none.
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Replaces a file, durably and with this mode from its first moment on. Its directory must exist.
+    async fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()>;
+
+    /// Copies a local file to the host: streamed, its checksum verified there, and in place only when it is whole.
+    /// Nothing is sent when the same content is there already. Its directory must exist.
+    async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()>;
+
+    /// Copies a file of the host to this machine: streamed, verified, and in place only when it is whole.
+    async fn download(&self, remote: &str, local: &Path, progress: &Progress) -> Result<()>;
+
+    /// Makes `link` point to `target` in one atomic step; an existing link is replaced by rename.
+    async fn symlink(&self, target: &str, link: &str) -> Result<()>;
+
+    /// A local address that reaches `address` (`host:port`) as seen from the host, for as long as the [`Tunnel`] lives.
+    async fn tunnel(&self, address: &str) -> Result<Tunnel>;
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: Host + ?Sized> Host for $pointer<T> {
+            async fn run(&self, command: &Command) -> Result<Output> {
+                (**self).run(command).await
+            }
+            async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+                (**self).read(path).await
+            }
+            async fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()> {
+                (**self).write(path, contents, mode).await
+            }
+            async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
+                (**self).upload(local, remote, progress).await
+            }
+            async fn download(&self, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
+                (**self).download(remote, local, progress).await
+            }
+            async fn symlink(&self, target: &str, link: &str) -> Result<()> {
+                (**self).symlink(target, link).await
+            }
+            async fn tunnel(&self, address: &str) -> Result<Tunnel> {
+                (**self).tunnel(address).await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

@@ -1,0 +1,30 @@
+//! Traits and a crash-safe pipeline for blue-green and canary deploys on plain servers.
+
+pub mod host;
+pub mod state;
+
+mod durable;
+mod error;
+mod gate;
+mod health;
+mod metric;
+mod migrator;
+pub mod pipeline;
+mod router;
+mod runtime;
+mod store;
+mod types;
+
+pub use error::{Effect, Error, ErrorKind, Result};
+pub use gate::{Gate, Verdict, Window};
+pub use health::{Health, HealthCheck};
+pub use host::{Command, Host, LocalHost, Output, Tunnel};
+pub use metric::{Counters, MetricSource, Sample};
+pub use migrator::{Migrator, Phase, When};
+pub use router::{Granularity, Router};
+pub use runtime::Runtime;
+pub use store::{Revision, StateStore, Versioned};
+pub use types::{
+    Clock, Endpoint, Instance, OperationId, Progress, Release, Secret, ServiceName, Slot, Split, SystemClock, Target,
+    Timestamp, Version,
+};

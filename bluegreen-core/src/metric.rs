@@ -1,0 +1,59 @@
+//! [`MetricSource`]: the counters that gates judge by.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::types::{Instance, Target};
+
+/// What one series has counted since its process started. Both only ever grow, until a restart sets them back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests answered.
+    pub requests: u64,
+    /// Those of them that were bad: failed, or slower than the limit.
+    pub bad: u64,
+}
+
+/// One reading of a source. Never a ratio, and never a float that may not be a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sample {
+    /// The counters of each series, by a name that stays the same from reading to reading, so that the restart of one
+    /// process is not mistaken for negative traffic.
+    Data(BTreeMap<String, Counters>),
+    /// The source answered and has nothing on this instance yet.
+    NoData {
+        /// What was looked for.
+        reason: String,
+    },
+}
+
+/// Reads the counters of one slot's instance.
+///
+/// # Contract
+///
+/// - Counters are cumulative; differences are the gate's business.
+/// - Nothing found is [`Sample::NoData`]; a source that cannot be asked is an error. Neither is zero bad requests.
+#[async_trait]
+pub trait MetricSource: Debug + Display + Send + Sync + 'static {
+    /// Reads once.
+    async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample>;
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: MetricSource + ?Sized> MetricSource for $pointer<T> {
+            async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample> {
+                (**self).sample(target, instance).await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

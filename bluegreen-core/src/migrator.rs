@@ -1,0 +1,91 @@
+//! [`Migrator`]: changes to the data that both versions share.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::Target;
+
+/// When a migrator's expand phase runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Before the new release is started: it uses the prepared files only.
+    BeforeStart,
+    /// After the new release is healthy: it runs inside it.
+    AfterStart,
+}
+
+/// The two halves of a migration that needs no downtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Adds what the new version needs. The old version must be able to live with it.
+    Expand,
+    /// Removes what only the old version needs. From then on there is no way back to it.
+    Contract,
+}
+
+impl Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expand => "expand",
+            Self::Contract => "contract",
+        })
+    }
+}
+
+/// Runs the migrations of a release.
+///
+/// # Contract
+///
+/// - Repeating a phase that is complete changes nothing.
+/// - A phase that was cut off is completed by the next call.
+/// - Expand leaves the live version working.
+#[async_trait]
+pub trait Migrator: Debug + Display + Send + Sync + 'static {
+    /// When expand runs. Constant for the life of the value; no I/O.
+    fn when(&self) -> When;
+
+    /// The names of the migrations that expand would apply; `None` where that cannot be told without applying them.
+    async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>>;
+
+    /// Runs one phase to its end.
+    async fn migrate(&self, phase: Phase, target: &Target) -> Result<()>;
+
+    /// Undoes expand. The pipeline never calls it: an expanded schema is harmless to the old version.
+    ///
+    /// # Errors
+    /// `Unsupported` unless the migrator can.
+    async fn revert(&self, target: &Target) -> Result<()> {
+        let _ = target;
+        Err(Error::new(ErrorKind::Unsupported, "this migrator cannot revert").trying(format!("revert by {self}")))
+    }
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: Migrator + ?Sized> Migrator for $pointer<T> {
+            fn when(&self) -> When {
+                (**self).when()
+            }
+            async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>> {
+                (**self).pending(target).await
+            }
+            async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
+                (**self).migrate(phase, target).await
+            }
+            async fn revert(&self, target: &Target) -> Result<()> {
+                (**self).revert(target).await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

@@ -1,0 +1,3 @@
+//! The pipeline.
+mod report;
+pub use report::{Outcome, Report, StepReport};

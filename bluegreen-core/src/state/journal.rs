@@ -1,0 +1,112 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::state::Step;
+use crate::types::{OperationId, Slot, Timestamp, Version};
+
+/// What kind of operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationKind {
+    /// Stage and promote.
+    Deploy,
+    /// Bring a release up in the idle slot, without traffic.
+    Stage,
+    /// Move traffic to the staged slot.
+    Promote,
+    /// Move traffic back to the retained slot.
+    Rollback,
+    /// Stop the retained slot.
+    Retire,
+    /// Run a migration phase on its own.
+    Migrate,
+    /// Take over an operation whose process died.
+    Recover,
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Deploy => "deploy",
+            Self::Stage => "stage",
+            Self::Promote => "promote",
+            Self::Rollback => "rollback",
+            Self::Retire => "retire",
+            Self::Migrate => "migrate",
+            Self::Recover => "recover",
+        })
+    }
+}
+
+/// The operation that is running, with its write-ahead journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// What it is.
+    pub kind: OperationKind,
+    /// Who runs it.
+    pub by: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// The version it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// The slot that it gives the traffic to, or acts on.
+    pub target: Slot,
+    /// The slot that had the traffic when it began; none for a first deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Slot>,
+    /// The version of the step sequence, should it ever change.
+    pub plan_version: u32,
+    /// What was started and what was finished, in order.
+    pub journal: Vec<JournalEntry>,
+    /// When the running soak or bake ends, in absolute time, so that a restart does not shorten it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak_until: Option<Timestamp>,
+    /// Fields of a later minor version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl Operation {
+    /// Whether the journal holds that `step` was started.
+    pub fn started(&self, step: Step) -> bool {
+        self.journal.iter().any(|entry| entry.step == step)
+    }
+
+    /// Whether the journal holds that `step` was finished.
+    pub fn done(&self, step: Step) -> bool {
+        self.journal.iter().any(|entry| entry.step == step && entry.progress == Progressed::Done)
+    }
+
+    /// What the journal says last.
+    pub fn last(&self) -> Option<&JournalEntry> {
+        self.journal.last()
+    }
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The step.
+    pub step: Step,
+    /// Whether it was started or finished.
+    pub progress: Progressed,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How far a step got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progressed {
+    /// Written before the side effect: from here on it may have happened.
+    Started,
+    /// Written after the side effect: it has happened.
+    Done,
+    /// Written after the side effect failed.
+    Failed,
+}

@@ -1,0 +1,262 @@
+//! The state document of a service: what was last confirmed, what is going on, and what happened before.
+//!
+//! It is a record, not the truth: the router and the runtime are asked first, and win.
+
+mod journal;
+mod lease;
+mod step;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::Outcome;
+use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
+
+pub use journal::{JournalEntry, Operation, OperationKind, Progressed};
+pub use lease::Lease;
+pub use step::Step;
+
+/// The format this crate writes. A document with a higher number is refused, never guessed at.
+pub const FORMAT: u32 = 1;
+
+/// How many finished operations are kept in [`State::history`].
+pub const HISTORY_LENGTH: usize = 50;
+
+/// Everything that is remembered about one service.
+///
+/// Fields that this version does not know are kept and written back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The format of the document; see [`FORMAT`].
+    pub format: u32,
+    /// The service it is about.
+    pub service: ServiceName,
+    /// The slot that took production traffic when it was last confirmed.
+    pub live: Option<Slot>,
+    /// The split when it was last confirmed.
+    pub split: Option<Split>,
+    /// What is in the blue slot.
+    pub blue: SlotRecord,
+    /// What is in the green slot.
+    pub green: SlotRecord,
+    /// Whether the retained release can still live with the data; false from the moment a contract phase begins.
+    pub rollback_safe: bool,
+    /// The operation that is running, or whose process died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The deploy lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// Counts the leases ever given; each holder has a higher one.
+    pub epoch: u64,
+    /// The last operations, oldest first.
+    #[serde(default)]
+    pub history: Vec<Past>,
+    /// Fields of a later minor version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl State {
+    /// The document of a service about which nothing is known.
+    pub fn new(service: ServiceName) -> Self {
+        Self {
+            format: FORMAT,
+            service,
+            live: None,
+            split: None,
+            blue: SlotRecord::default(),
+            green: SlotRecord::default(),
+            rollback_safe: true,
+            operation: None,
+            lease: None,
+            epoch: 0,
+            history: Vec::new(),
+            unknown: Map::new(),
+        }
+    }
+
+    /// What is recorded of a slot.
+    pub fn slot(&self, slot: Slot) -> &SlotRecord {
+        match slot {
+            Slot::Blue => &self.blue,
+            Slot::Green => &self.green,
+        }
+    }
+
+    /// What is recorded of a slot, to be changed.
+    pub fn slot_mut(&mut self, slot: Slot) -> &mut SlotRecord {
+        match slot {
+            Slot::Blue => &mut self.blue,
+            Slot::Green => &mut self.green,
+        }
+    }
+
+    /// Adds a finished operation to the history and forgets the oldest beyond [`HISTORY_LENGTH`].
+    pub fn remember(&mut self, past: Past) {
+        self.history.push(past);
+        let surplus = self.history.len().saturating_sub(HISTORY_LENGTH);
+        self.history.drain(..surplus);
+    }
+
+    /// The document as stores write it: JSON, indented for the person who has to read it.
+    ///
+    /// # Errors
+    /// `Unexpected` should it not be possible to serialize it.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "cannot write the state as JSON").because(error))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a stored document.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is not a state document; `Unsupported` when its format is newer than [`FORMAT`]. Stores add
+    /// the place and the backup.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let corrupt = |error: serde_json::Error| {
+            Error::new(ErrorKind::Corrupt, "not a readable state document").not_applied().because(error)
+        };
+        let Format { format } = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if format > FORMAT {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the state document has format {format}, and this version reads up to {FORMAT}"),
+            )
+            .advice("a newer version of this tool has deployed here: update this one"));
+        }
+        serde_json::from_slice(bytes).map_err(corrupt)
+    }
+}
+
+/// What is recorded of one slot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// The version in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// When that version went up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// What it is there for.
+    pub status: SlotStatus,
+    /// Until when it is kept for a rollback, where it is retained for a limited time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<Timestamp>,
+    /// Fields of a later minor version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// What a slot is there for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlotStatus {
+    /// Nothing of ours is in it.
+    #[default]
+    Empty,
+    /// A release is being brought up in it.
+    Starting,
+    /// A release is up and tested, and waits for its promotion.
+    Staged,
+    /// It takes production traffic.
+    Live,
+    /// A release that was live before, kept warm for a rollback.
+    Retained,
+}
+
+impl fmt::Display for SlotStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Empty => "empty",
+            Self::Starting => "starting",
+            Self::Staged => "staged",
+            Self::Live => "live",
+            Self::Retained => "retained",
+        })
+    }
+}
+
+/// A finished operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// Its id.
+    pub id: OperationId,
+    /// What it was.
+    pub kind: OperationKind,
+    /// Who ran it.
+    pub by: String,
+    /// The version it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// The slot it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State::new(ServiceName::new("shop").unwrap())
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_kept() {
+        let mut json: Value = serde_json::from_slice(&state().to_bytes().unwrap()).unwrap();
+        json["comment"] = "by a later version".into();
+        json["blue"]["weight"] = 3.into();
+        let read = State::from_bytes(json.to_string().as_bytes()).unwrap();
+        let written: Value = serde_json::from_slice(&read.to_bytes().unwrap()).unwrap();
+        assert_eq!(written, json);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_even_when_its_fields_cannot_be_read() {
+        let error = State::from_bytes(br#"{"format": 2, "live": {"new": "shape"}}"#).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_truncated_document_is_corrupt_at_every_length() {
+        let bytes = state().to_bytes().unwrap();
+        for length in 0..bytes.len() - 2 {
+            assert_eq!(State::from_bytes(&bytes[..length]).unwrap_err().kind(), ErrorKind::Corrupt, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_history_keeps_the_last_fifty() {
+        let mut state = state();
+        for number in 0..60 {
+            state.remember(Past {
+                id: OperationId::new(format!("op-{number}")).unwrap(),
+                kind: OperationKind::Deploy,
+                by: "me".into(),
+                version: None,
+                slot: None,
+                started: Timestamp::from_system(std::time::SystemTime::UNIX_EPOCH),
+                millis: 1,
+                outcome: Outcome::Succeeded,
+            });
+        }
+        assert_eq!(state.history.len(), HISTORY_LENGTH);
+        assert_eq!(state.history[0].id.as_str(), "op-10");
+    }
+}

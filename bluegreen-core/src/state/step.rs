@@ -1,0 +1,147 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A step of an operation, by name: journals outlive versions of the code, so they never hold an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Step {
+    /// Ask the router and both slots what there is.
+    Observe,
+    /// Bring the release's content to where it will run.
+    Prepare,
+    /// Run the expand phase before the release is started.
+    ExpandBeforeStart,
+    /// Stop what is still in the idle slot.
+    StopOccupant,
+    /// Start the release in the idle slot.
+    Start,
+    /// Wait until it is healthy, several times in a row, as the right version.
+    Health,
+    /// Run the expand phase inside the release that is up.
+    ExpandAfterStart,
+    /// Run the smoke tests against the idle slot.
+    Smoke,
+    /// Tell the router where the slot listens.
+    Attach,
+    /// Check that the slot to go back to is alive and well, before this share of traffic moves.
+    CheckWayBack(u8),
+    /// Move traffic: this many percent to the new slot.
+    Shift(u8),
+    /// Hold that share of traffic under the gates.
+    Soak(u8),
+    /// See the new version answer at the public address.
+    Verify,
+    /// Wait for the requests in flight on the slot that lost its traffic.
+    Drain,
+    /// Hold all traffic on the new slot under the gates, still ready to go back.
+    Bake,
+    /// Run the contract phase. From here on there is no way back.
+    Contract,
+    /// Keep the old slot warm for a rollback.
+    Retain,
+    /// Stop the old slot.
+    Retire,
+    /// Move all traffic back to the old slot.
+    ShiftBack,
+    /// Read the last lines of the failed slot's log.
+    CollectLogs,
+    /// Wait for the requests in flight on the failed slot.
+    DrainFailed,
+    /// Stop the failed slot.
+    StopFailed,
+    /// Run a migration phase on its own.
+    Migrate,
+}
+
+const NAMES: &[(Step, &str)] = &[
+    (Step::Observe, "observe"),
+    (Step::Prepare, "prepare"),
+    (Step::ExpandBeforeStart, "expand-before-start"),
+    (Step::StopOccupant, "stop-occupant"),
+    (Step::Start, "start"),
+    (Step::Health, "health"),
+    (Step::ExpandAfterStart, "expand-after-start"),
+    (Step::Smoke, "smoke"),
+    (Step::Attach, "attach"),
+    (Step::Verify, "verify"),
+    (Step::Drain, "drain"),
+    (Step::Bake, "bake"),
+    (Step::Contract, "contract"),
+    (Step::Retain, "retain"),
+    (Step::Retire, "retire"),
+    (Step::ShiftBack, "shift-back"),
+    (Step::CollectLogs, "collect-logs"),
+    (Step::DrainFailed, "drain-failed"),
+    (Step::StopFailed, "stop-failed"),
+    (Step::Migrate, "migrate"),
+];
+
+type Numbered = fn(u8) -> Step;
+
+const NUMBERED: &[(Numbered, &str)] =
+    &[(Step::Shift, "shift-"), (Step::Soak, "soak-"), (Step::CheckWayBack, "check-way-back-")];
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shift(percent) => f.pad(&format!("shift-{percent}")),
+            Self::Soak(percent) => f.pad(&format!("soak-{percent}")),
+            Self::CheckWayBack(percent) => f.pad(&format!("check-way-back-{percent}")),
+            named => {
+                let name = NAMES.iter().find(|(step, _)| step == named).map_or("unnamed", |(_, name)| name);
+                f.pad(name)
+            }
+        }
+    }
+}
+
+impl FromStr for Step {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let named = NAMES.iter().find(|(_, name)| *name == text).map(|(step, _)| *step);
+        let numbered = || {
+            NUMBERED.iter().find_map(|(step, prefix)| {
+                let percent = text.strip_prefix(prefix)?.parse().ok().filter(|percent| *percent <= 100)?;
+                Some(step(percent))
+            })
+        };
+        named
+            .or_else(numbered)
+            .ok_or_else(|| Error::config(format!("`{text}` is not a step: use a name like start, shift-10 or bake")))
+    }
+}
+
+impl TryFrom<String> for Step {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Step> for String {
+    fn from(step: Step) -> String {
+        step.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_stored_by_name_and_read_back() {
+        let with_percent = [Step::Shift(10), Step::Soak(100), Step::CheckWayBack(50)];
+        for step in NAMES.iter().map(|(step, _)| *step).chain(with_percent) {
+            assert_ne!(step.to_string(), "unnamed");
+            assert_eq!(step.to_string().parse::<Step>().unwrap(), step);
+        }
+        assert!("shift-101".parse::<Step>().is_err());
+        assert!("7".parse::<Step>().is_err());
+    }
+}

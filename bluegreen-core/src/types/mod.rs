@@ -1,0 +1,19 @@
+//! The words of the domain as types. See each for what it guarantees.
+
+mod instance;
+mod name;
+mod progress;
+mod release;
+mod secret;
+mod slot;
+mod split;
+mod time;
+
+pub use instance::{Endpoint, Instance};
+pub use name::{OperationId, ServiceName, Version};
+pub use progress::Progress;
+pub use release::{Release, Target};
+pub use secret::Secret;
+pub use slot::Slot;
+pub use split::Split;
+pub use time::{Clock, SystemClock, Timestamp};

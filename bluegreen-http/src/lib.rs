@@ -1,0 +1,1 @@
+//! HTTP health checks, smoke tests and metric sources for blue-green deploys.

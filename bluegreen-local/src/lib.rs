@@ -1,0 +1,1 @@
+//! Child-process runtime and embedded reverse proxy for blue-green deploys.
