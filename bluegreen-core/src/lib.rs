@@ -1,6 +1,10 @@
 //! Traits and a crash-safe pipeline for blue-green and canary deploys on plain servers.
 
+pub mod event;
 pub mod host;
+pub mod memory;
+pub mod observer;
+pub mod pipeline;
 pub mod state;
 
 mod durable;
@@ -9,18 +13,20 @@ mod gate;
 mod health;
 mod metric;
 mod migrator;
-pub mod pipeline;
 mod router;
 mod runtime;
 mod store;
 mod types;
 
 pub use error::{Effect, Error, ErrorKind, Result};
+pub use event::Event;
 pub use gate::{Gate, Verdict, Window};
 pub use health::{Health, HealthCheck};
 pub use host::{Command, Host, LocalHost, Output, Tunnel};
 pub use metric::{Counters, MetricSource, Sample};
 pub use migrator::{Migrator, Phase, When};
+pub use observer::Observer;
+pub use pipeline::Pipeline;
 pub use router::{Granularity, Router};
 pub use runtime::Runtime;
 pub use store::{Revision, StateStore, Versioned};

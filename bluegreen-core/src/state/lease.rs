@@ -1,10 +1,12 @@
 use serde::{Deserialize, Serialize};
 
-use crate::types::Timestamp;
+use crate::types::{OperationId, Timestamp};
 
 /// The deploy lock of a service: one holder, proven alive by a counter that moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
+    /// Tells this claim from any other, should the answer to the claiming write be lost.
+    pub id: OperationId,
     /// Who holds it: user, host, process.
     pub holder: String,
     /// The holder's number; a later holder has a higher one.

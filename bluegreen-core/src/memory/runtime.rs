@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Runtime;
+use crate::types::{Endpoint, Instance, Slot, Target, Version};
+
+/// A runtime whose releases run in memory only. Each slot has a made-up address.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryRuntime {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    prepared: BTreeMap<Version, Option<PathBuf>>,
+    slots: [Occupant; 2],
+}
+
+#[derive(Debug)]
+struct Occupant {
+    instance: Instance,
+    logs: Vec<String>,
+}
+
+impl Default for Occupant {
+    fn default() -> Self {
+        Self { instance: Instance::Absent, logs: Vec::new() }
+    }
+}
+
+impl MemoryRuntime {
+    /// Two empty slots.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends what runs in a slot behind the pipeline's back.
+    pub fn crash(&self, slot: Slot, reason: &str) {
+        let mut inner = self.lock();
+        let occupant = &mut inner.slots[slot as usize];
+        occupant.logs.push(reason.to_owned());
+        let version = occupant.instance.version().cloned();
+        occupant.instance = Instance::Stopped { version, reason: Some(reason.to_owned()) };
+    }
+
+    /// Starts something in a slot behind the pipeline's back.
+    pub fn start_by_hand(&self, slot: Slot, version: Version) {
+        self.lock().slots[slot as usize].instance = running(slot, version);
+    }
+
+    /// Adds a line to a slot's log.
+    pub fn log(&self, slot: Slot, line: &str) {
+        self.lock().slots[slot as usize].logs.push(line.to_owned());
+    }
+
+    /// What is in a slot now.
+    pub fn instance(&self, slot: Slot) -> Instance {
+        self.lock().slots[slot as usize].instance.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for MemoryRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory runtime")
+    }
+}
+
+#[async_trait]
+impl Runtime for MemoryRuntime {
+    async fn prepare(&self, target: &Target) -> Result<()> {
+        let mut inner = self.lock();
+        let artifact = target.release.artifact().map(PathBuf::from);
+        match inner.prepared.get(target.version()) {
+            Some(have) if *have != artifact => {
+                Err(Error::new(ErrorKind::Conflict, format!("{} is present with other content", target.version()))
+                    .trying("prepare a release")
+                    .not_applied()
+                    .advice("a version is never reused: give the new content a new version"))
+            }
+            _ => {
+                inner.prepared.insert(target.version().clone(), artifact);
+                Ok(())
+            }
+        }
+    }
+
+    async fn start(&self, target: &Target) -> Result<Instance> {
+        let mut inner = self.lock();
+        let failed = |kind, text: String| Error::new(kind, text).trying(format!("start {target}")).not_applied();
+        if !inner.prepared.contains_key(target.version()) {
+            return Err(failed(ErrorKind::NotFound, format!("{} was not prepared", target.version())));
+        }
+        let occupant = &mut inner.slots[target.slot as usize];
+        match &occupant.instance {
+            Instance::Running { version: Some(version), .. } if version == target.version() => {}
+            Instance::Running { .. } => {
+                let text = format!("the slot is occupied: {}", occupant.instance);
+                return Err(failed(ErrorKind::Conflict, text));
+            }
+            Instance::Absent | Instance::Stopped { .. } => {
+                occupant.logs = vec![format!("{} started", target.version())];
+                occupant.instance = running(target.slot, target.version().clone());
+            }
+        }
+        Ok(occupant.instance.clone())
+    }
+
+    async fn inspect(&self, slot: Slot) -> Result<Instance> {
+        Ok(self.instance(slot))
+    }
+
+    async fn stop(&self, slot: Slot, _grace: Duration) -> Result<()> {
+        let mut inner = self.lock();
+        let occupant = &mut inner.slots[slot as usize];
+        if let Instance::Running { version, .. } = &occupant.instance {
+            occupant.logs.push("stopped".to_owned());
+            occupant.instance = Instance::Stopped { version: version.clone(), reason: None };
+        }
+        Ok(())
+    }
+
+    async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        let inner = self.lock();
+        let logs = &inner.slots[slot as usize].logs;
+        Ok(logs[logs.len().saturating_sub(tail)..].to_vec())
+    }
+}
+
+fn running(slot: Slot, version: Version) -> Instance {
+    let address = match slot {
+        Slot::Blue => "blue.memory:80",
+        Slot::Green => "green.memory:80",
+    };
+    Instance::Running { version: Some(version), endpoints: vec![Endpoint::http(address)] }
+}

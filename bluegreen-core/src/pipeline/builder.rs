@@ -1,0 +1,375 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Pipeline;
+use super::defaults;
+use super::strategy::{Contract, Retention, Strategy};
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+use crate::health::HealthCheck;
+use crate::migrator::Migrator;
+use crate::observer::Observer;
+use crate::router::{Granularity, Router};
+use crate::runtime::Runtime;
+use crate::store::StateStore;
+use crate::types::{Clock, ServiceName, SystemClock};
+
+/// Everything a pipeline is made of.
+pub(super) struct Parts {
+    pub(super) service: ServiceName,
+    pub(super) holder: String,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) router: Arc<dyn Router>,
+    pub(super) store: Arc<dyn StateStore>,
+    pub(super) health: Arc<dyn HealthCheck>,
+    pub(super) verify: Arc<dyn HealthCheck>,
+    pub(super) smoke: Vec<Arc<dyn HealthCheck>>,
+    pub(super) migrator: Option<Arc<dyn Migrator>>,
+    pub(super) gates: Vec<Arc<dyn Gate>>,
+    pub(super) observers: Vec<Arc<dyn Observer>>,
+    pub(super) strategy: Strategy,
+    pub(super) retention: Retention,
+    pub(super) contract: Contract,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) cancel: CancellationToken,
+}
+
+/// The numbers of a pipeline. See [`defaults`] for each and its reason.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) check_interval: Duration,
+    pub(super) check_timeout: Duration,
+    pub(super) healthy_streak: u32,
+    pub(super) start_deadline: Duration,
+    pub(super) verify_streak: u32,
+    pub(super) verify_deadline: Duration,
+    pub(super) drain: Duration,
+    pub(super) stop_grace: Duration,
+    pub(super) gate_interval: Duration,
+    pub(super) lease_ttl: Duration,
+    pub(super) prepare_limit: Duration,
+    pub(super) migrate_limit: Duration,
+    pub(super) shift_limit: Duration,
+    pub(super) smoke_limit: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            check_interval: defaults::CHECK_INTERVAL,
+            check_timeout: defaults::CHECK_TIMEOUT,
+            healthy_streak: defaults::HEALTHY_STREAK,
+            start_deadline: defaults::START_DEADLINE,
+            verify_streak: defaults::VERIFY_STREAK,
+            verify_deadline: defaults::VERIFY_DEADLINE,
+            drain: defaults::DRAIN,
+            stop_grace: defaults::STOP_GRACE,
+            gate_interval: defaults::GATE_INTERVAL,
+            lease_ttl: defaults::LEASE_TTL,
+            prepare_limit: defaults::PREPARE_LIMIT,
+            migrate_limit: defaults::MIGRATE_LIMIT,
+            shift_limit: defaults::SHIFT_LIMIT,
+            smoke_limit: defaults::SMOKE_LIMIT,
+        }
+    }
+}
+
+/// Puts a [`Pipeline`] together. Made by [`Pipeline::builder`].
+pub struct Builder {
+    service: String,
+    holder: Option<String>,
+    runtime: Option<Arc<dyn Runtime>>,
+    router: Option<Arc<dyn Router>>,
+    store: Option<Arc<dyn StateStore>>,
+    health: Option<Arc<dyn HealthCheck>>,
+    verify: Option<Arc<dyn HealthCheck>>,
+    smoke: Vec<Arc<dyn HealthCheck>>,
+    migrator: Option<Arc<dyn Migrator>>,
+    gates: Vec<Arc<dyn Gate>>,
+    observers: Vec<Arc<dyn Observer>>,
+    strategy: Strategy,
+    retention: Retention,
+    contract: Contract,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+}
+
+impl Builder {
+    pub(super) fn new(service: String) -> Self {
+        Self {
+            service,
+            holder: None,
+            runtime: None,
+            router: None,
+            store: None,
+            health: None,
+            verify: None,
+            smoke: Vec::new(),
+            migrator: None,
+            gates: Vec::new(),
+            observers: Vec::new(),
+            strategy: Strategy::blue_green(),
+            retention: Retention::For(defaults::RETAIN),
+            contract: Contract::default(),
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// What brings releases up and down. Required.
+    #[must_use]
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
+        self
+    }
+
+    /// What directs the traffic. Required.
+    #[must_use]
+    pub fn router(mut self, router: impl Router) -> Self {
+        self.router = Some(Arc::new(router));
+        self
+    }
+
+    /// Where the state document, with lease and journal, is kept. Required.
+    #[must_use]
+    pub fn store(mut self, store: impl StateStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// When a slot is healthy. Required.
+    #[must_use]
+    pub fn health(mut self, check: impl HealthCheck) -> Self {
+        self.health = Some(Arc::new(check));
+        self
+    }
+
+    /// What answers at the public address, as a user sees it. Required: success means that this reported the new
+    /// version, several times in a row. It must therefore be able to tell the version.
+    #[must_use]
+    pub fn verify(mut self, check: impl HealthCheck) -> Self {
+        self.verify = Some(Arc::new(check));
+        self
+    }
+
+    /// Adds a smoke test, run once against a slot that is healthy and has no traffic yet.
+    #[must_use]
+    pub fn smoke(mut self, check: impl HealthCheck) -> Self {
+        self.smoke.push(Arc::new(check));
+        self
+    }
+
+    /// What changes the shared data.
+    #[must_use]
+    pub fn migrator(mut self, migrator: impl Migrator) -> Self {
+        self.migrator = Some(Arc::new(migrator));
+        self
+    }
+
+    /// Adds a judge of live metrics for soaks and the bake.
+    #[must_use]
+    pub fn gate(mut self, gate: impl Gate) -> Self {
+        self.gates.push(Arc::new(gate));
+        self
+    }
+
+    /// Adds someone who is told all events.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// How traffic moves; [`Strategy::blue_green`] unless set.
+    #[must_use]
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// What happens to the old slot; kept for [`defaults::RETAIN`] unless set.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// When the contract phase runs; only when asked for unless set.
+    #[must_use]
+    pub fn contract(mut self, contract: Contract) -> Self {
+        self.contract = contract;
+        self
+    }
+
+    /// Who is deploying, as others will see it in the lease and in the history; user, host and process unless set.
+    #[must_use]
+    pub fn holder(mut self, holder: impl Into<String>) -> Self {
+        self.holder = Some(holder.into());
+        self
+    }
+
+    /// A token that cancels gracefully: the running operation unwinds, reports, and gives the lease back.
+    #[must_use]
+    pub fn cancel_on(mut self, token: CancellationToken) -> Self {
+        self.cancel = token;
+        self
+    }
+
+    /// Who tells the absolute time; for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The pipeline.
+    ///
+    /// # Errors
+    /// `Config` when a required part is missing, the service's name is not valid, an interval, a limit or a streak is
+    /// zero, or the strategy's steps do not rise to 100. `Unsupported` when the strategy divides the traffic and the
+    /// router cannot.
+    pub fn build(self) -> Result<Pipeline> {
+        let service = ServiceName::new(self.service)?;
+        let missing = |what: &str| {
+            Error::config(format!("a pipeline needs a {what}: call `.{what}(...)` on the builder"))
+                .with("service", &service)
+        };
+        let parts = Parts {
+            runtime: self.runtime.ok_or_else(|| missing("runtime"))?,
+            router: self.router.ok_or_else(|| missing("router"))?,
+            store: self.store.ok_or_else(|| missing("store"))?,
+            health: self.health.ok_or_else(|| missing("health"))?,
+            verify: self.verify.ok_or_else(|| missing("verify"))?,
+            smoke: self.smoke,
+            migrator: self.migrator,
+            gates: self.gates,
+            observers: self.observers,
+            strategy: self.strategy,
+            retention: self.retention,
+            contract: self.contract,
+            settings: self.settings,
+            clock: self.clock,
+            cancel: self.cancel,
+            holder: self.holder.unwrap_or_else(this_process),
+            service: service.clone(),
+        };
+        parts.validate().map_err(|error| error.trying("build a pipeline").with("service", &service))?;
+        Ok(Pipeline { parts: Arc::new(parts) })
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$meta:meta])* $name:ident: $type:ty, $default:ident;)*) => {
+        impl Builder {
+            $(
+                $(#[$meta])*
+                #[doc = concat!("[`", stringify!($default), "`](defaults::", stringify!($default), ") unless set.")]
+                #[must_use]
+                pub fn $name(mut self, value: $type) -> Self {
+                    self.settings.$name = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// Between two looks at an instance that starts.
+    check_interval: Duration, CHECK_INTERVAL;
+    /// For one look at an instance or the public address.
+    check_timeout: Duration, CHECK_TIMEOUT;
+    /// How many healthy answers in a row make a slot healthy.
+    healthy_streak: u32, HEALTHY_STREAK;
+    /// From the start of a release until it is healthy.
+    start_deadline: Duration, START_DEADLINE;
+    /// How many answers in a row must come with the new version from the public address.
+    verify_streak: u32, VERIFY_STREAK;
+    /// How long the public address may take to answer that way.
+    verify_deadline: Duration, VERIFY_DEADLINE;
+    /// How long requests in flight on the slot that lost its traffic are waited for.
+    drain: Duration, DRAIN;
+    /// Between asking a slot to stop and ending it by force.
+    stop_grace: Duration, STOP_GRACE;
+    /// Between two looks at the gates.
+    gate_interval: Duration, GATE_INTERVAL;
+    /// How long the holder of the lease may be silent before another may take over.
+    lease_ttl: Duration, LEASE_TTL;
+    /// For bringing a release's content to where it will run.
+    prepare_limit: Duration, PREPARE_LIMIT;
+    /// For one phase of migrations.
+    migrate_limit: Duration, MIGRATE_LIMIT;
+    /// For one move of traffic.
+    shift_limit: Duration, SHIFT_LIMIT;
+    /// For all smoke tests together.
+    smoke_limit: Duration, SMOKE_LIMIT;
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    fn validate(&self) -> Result<()> {
+        let Settings {
+            check_interval,
+            check_timeout,
+            healthy_streak,
+            start_deadline,
+            verify_streak,
+            verify_deadline,
+            drain: _,
+            stop_grace: _,
+            gate_interval,
+            lease_ttl,
+            prepare_limit,
+            migrate_limit,
+            shift_limit,
+            smoke_limit,
+        } = &self.settings;
+        let durations = [
+            ("check_interval", check_interval),
+            ("check_timeout", check_timeout),
+            ("start_deadline", start_deadline),
+            ("verify_deadline", verify_deadline),
+            ("gate_interval", gate_interval),
+            ("lease_ttl", lease_ttl),
+            ("prepare_limit", prepare_limit),
+            ("migrate_limit", migrate_limit),
+            ("shift_limit", shift_limit),
+            ("smoke_limit", smoke_limit),
+        ];
+        if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
+            return Err(Error::config(format!("`{name}` is zero")));
+        }
+        if *healthy_streak == 0 || *verify_streak == 0 {
+            return Err(Error::config("a streak of zero answers proves nothing: use 1 or more"));
+        }
+        self.strategy.validate()?;
+        if self.strategy.divides_traffic() && self.router.granularity() == Granularity::AllOrNothing {
+            return Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                "a canary needs a router that can divide traffic, and this one sends all of it to one slot",
+            )
+            .with("router", &self.router)
+            .advice("use Strategy::blue_green(), with a bake to watch it"));
+        }
+        Ok(())
+    }
+}
+
+/// `user@host (pid 123)`, as far as it can be told.
+fn this_process() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| "unknown".to_owned());
+    let name = rustix::system::uname();
+    format!("{user}@{} (pid {})", name.nodename().to_string_lossy(), std::process::id())
+}

@@ -1,0 +1,63 @@
+//! The defaults, each with its reason. Every one can be set on the [`Builder`](super::Builder).
+
+use std::time::Duration;
+
+/// Between two looks at an instance that starts: short against any start, long against what a look costs.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For one look: an instance that takes longer to answer a health check is not ready for traffic.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Healthy answers in a row: one may come from a process that is about to crash, three span two seconds.
+pub const HEALTHY_STREAK: u32 = 3;
+
+/// From the start until healthy: twice what kamal-proxy allows, because a JVM or a BEAM with a cold cache needs it.
+pub const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// For requests in flight on the slot that lost its traffic: longer than nearly every request, and what load balancers
+/// commonly allow.
+pub const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long a holder of the lease may be silent: it speaks three times in that span, so two lost writes are no harm.
+pub const LEASE_TTL: Duration = Duration::from_secs(15);
+
+/// Answers in a row, over fresh connections, with the new version at the public address: more than the workers of a
+/// typical proxy, so one worker with an old configuration is noticed.
+pub const VERIFY_STREAK: u32 = 5;
+
+/// For the public address to answer that way; a router has confirmed the shift before, so this is for caches and slow
+/// links only.
+pub const VERIFY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Between two looks at the gates: scrapes are cheap, and the judgement does not mind how often it is asked.
+pub const GATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many times its own length a soak may be extended to while the gates are undecided.
+pub const MAX_SOAK_FACTOR: u32 = 3;
+
+/// For transfers, pulls and unpacking: a large image over a slow line.
+pub const PREPARE_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// For one phase of migrations.
+pub const MIGRATE_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// For one look at the router and the slots, or for telling the router where a slot listens.
+pub const OBSERVE_LIMIT: Duration = Duration::from_secs(60);
+
+/// For one move of traffic. Cloud APIs take up to minutes.
+pub const SHIFT_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// For all smoke tests together.
+pub const SMOKE_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Between asking a process to stop and ending it by force.
+pub const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// For which the old slot is kept warm: a day, so that what shows in daily use can still be rolled back.
+pub const RETAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many lines of a failed slot's log go into the report.
+pub const LOG_LINES: usize = 20;
+
+/// How many looks the slot to go back to is given before a traffic step: one lost packet must not stop a deploy.
+pub const WAY_BACK_ATTEMPTS: u32 = 3;

@@ -1,0 +1,192 @@
+//! The deploy, from top to bottom: [`set_out`] decides, [`stage`] brings a release up without traffic, [`promote`] moves
+//! the traffic, [`settle`] makes it final. Each step is journalled before and after; an error goes to `unwind`.
+
+use std::time::Duration;
+
+use super::builder::Parts;
+use super::course::Course;
+use super::defaults::OBSERVE_LIMIT;
+use super::session::{Halt, Session};
+use super::strategy::{Contract, Retention};
+use super::{drain, health, soak, verify};
+use crate::error::Result;
+use crate::migrator::{Phase, When};
+use crate::state::{SlotRecord, SlotStatus, State, Step};
+use crate::types::{Release, Slot, Split};
+
+/// Stage and promote.
+pub(super) async fn deploy(session: &mut Session, release: &Release) -> Result<(), Halt> {
+    let course = set_out(session, release).await?;
+    stage(session, &course).await?;
+    if session.parts.strategy.auto_promote {
+        promote(session, &course).await?;
+        settle(session, &course).await?;
+    }
+    Ok(())
+}
+
+/// Decides where the release goes, and refuses what must not be done, before anything is done.
+pub(super) async fn set_out(session: &mut Session, release: &Release) -> Result<Course, Halt> {
+    let parts = session.parts.clone();
+    let seen = session.observe().await?;
+    let state = session.ledger.state().await;
+    let course = Course::into_idle(&parts, &session.id, &state, &seen, release.clone()).map_err(Halt::Refused)?;
+    if let Some(old) = &course.old {
+        verify::can_tell(&parts, old, seen.slot(old.slot)).await.map_err(Halt::Refused)?;
+    }
+    session.set_course(course.clone()).await?;
+    Ok(course)
+}
+
+/// Brings the release up in the idle slot, tested, without traffic.
+pub(super) async fn stage(session: &mut Session, course: &Course) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let target = session.narrator.watch(course.target.clone());
+    let slot = target.slot;
+    let limits = &parts.settings;
+
+    session.step(Step::Prepare, limits.prepare_limit, parts.runtime.prepare(&target)).await?;
+    expand(session, course, When::BeforeStart, Step::ExpandBeforeStart).await?;
+    if course.occupied {
+        stop(session, Step::StopOccupant, slot).await?;
+    }
+    let starting = |state: &mut State| starting(state, course, &parts);
+    session
+        .recorded_step(Step::Start, limits.start_deadline, starting, parts.runtime.start(&target), |_, _| {})
+        .await?;
+    health::step(session, &target).await?;
+    expand(session, course, When::AfterStart, Step::ExpandAfterStart).await?;
+    if !parts.smoke.is_empty() {
+        health::smoke_step(session, &target).await?;
+    }
+    session.record(|state| state.slot_mut(slot).status = SlotStatus::Staged).await
+}
+
+/// Moves the traffic to the staged release, step by step, and sees it answer at the public address.
+pub(super) async fn promote(session: &mut Session, course: &Course) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let target = &course.target;
+    let slot = target.slot;
+
+    let attach = async {
+        let instance = parts.runtime.inspect(slot).await?;
+        parts.router.attach(slot, &instance).await
+    };
+    session.step(Step::Attach, OBSERVE_LIMIT, attach).await?;
+
+    let mut split = course.split;
+    for traffic in course.traffic_steps(&parts) {
+        let next = Split::toward(slot, traffic.percent)?;
+        if course.can_go_back {
+            health::way_back_step(session, course, traffic.percent).await?;
+        }
+        shift(session, Step::Shift(traffic.percent), split, next).await?;
+        split = Some(next);
+        if !traffic.soak.is_zero() {
+            let (soak, max) = (traffic.soak, traffic.max_soak_or_default());
+            soak::step(session, course, Step::Soak(traffic.percent), next, soak, max).await?;
+        }
+    }
+    verify::step(session, course).await
+}
+
+/// Makes it final: drains the old slot, watches the new one, and decides what becomes of the old one.
+///
+/// Also where a recovery goes on; what the journal holds as done is not done again.
+pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let old = course.old.as_ref().map(|old| old.slot);
+    let is_done = |journal: Option<crate::state::Operation>, step| journal.is_some_and(|journal| journal.done(step));
+
+    if let Some(old) = old.filter(|_| course.can_go_back) {
+        if !is_done(session.operation().await, Step::Drain) {
+            drain::step(session, Step::Drain, old).await?;
+        }
+    }
+    if !parts.strategy.bake.is_zero() && !is_done(session.operation().await, Step::Bake) {
+        let (bake, max) = (parts.strategy.bake, parts.strategy.max_bake_or_default());
+        soak::step(session, course, Step::Bake, Split::all(course.target.slot), bake, max).await?;
+    }
+    let contracts = parts.contract == Contract::AfterBake && parts.migrator.is_some();
+    if contracts && !is_done(session.operation().await, Step::Contract) {
+        contract(session, course).await?;
+    }
+    let Some(old) = old.filter(|_| course.can_go_back) else { return Ok(()) };
+    match parts.retention {
+        // After the contract phase the old release cannot run any more.
+        _ if contracts => stop(session, Step::Retire, old).await,
+        Retention::Retire => stop(session, Step::Retire, old).await,
+        Retention::For(duration) => retain(session, old, Some(duration)).await,
+        Retention::UntilNextDeploy => retain(session, old, None).await,
+    }
+}
+
+/// Moves traffic, and records the split that the router confirmed.
+pub(super) async fn shift(session: &mut Session, step: Step, from: Option<Split>, to: Split) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let work = parts.router.shift(from, to);
+    session.recorded_step(step, parts.settings.shift_limit, |_| {}, work, |state, ()| state.split = Some(to)).await?;
+    session.narrator.say(crate::event::What::Shifted { from, to });
+    Ok(())
+}
+
+/// Stops a slot, after asking the router once more that it sends nothing there.
+pub(super) async fn stop(session: &mut Session, step: Step, slot: Slot) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let grace = parts.settings.stop_grace;
+    let work = async {
+        let split = parts.router.current().await?;
+        if let Some(split) = split.filter(|split| split.routes_to(slot)) {
+            return Err(super::course::refused(
+                format!("{slot} is not stopped, because the router sends traffic to it: {split}"),
+                "move the traffic away first",
+            ));
+        }
+        parts.runtime.stop(slot, grace).await
+    };
+    let emptied = |state: &mut State, (): &()| *state.slot_mut(slot) = SlotRecord::default();
+    session.recorded_step(step, grace + OBSERVE_LIMIT, |_| {}, work, emptied).await
+}
+
+/// Runs the contract phase. From the moment it starts there is no way back, so that is written first.
+pub(super) async fn contract(session: &mut Session, course: &Course) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let Some(migrator) = &parts.migrator else { return Ok(()) };
+    let target = session.narrator.watch(course.target.clone());
+    let work = migrator.migrate(Phase::Contract, &target);
+    let no_way_back = |state: &mut State| state.rollback_safe = false;
+    session.recorded_step(Step::Contract, parts.settings.migrate_limit, no_way_back, work, |_, ()| {}).await
+}
+
+async fn expand(session: &mut Session, course: &Course, when: When, step: Step) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let Some(migrator) = parts.migrator.as_ref().filter(|migrator| migrator.when() == when) else { return Ok(()) };
+    let target = session.narrator.watch(course.target.clone());
+    session.step(step, parts.settings.migrate_limit, migrator.migrate(Phase::Expand, &target)).await
+}
+
+pub(super) async fn retain(session: &mut Session, old: Slot, keep: Option<Duration>) -> Result<(), Halt> {
+    let until = keep.map(|keep| session.parts.clock.now().plus(keep));
+    let detail = until.map_or_else(|| "until the next deploy".to_owned(), |until| format!("until {until}"));
+    let narrator = session.narrator.clone();
+    let work = async {
+        narrator.detail(format!("{old} is kept warm {detail}"));
+        Ok(())
+    };
+    let retained = |state: &mut State, (): &()| {
+        let record = state.slot_mut(old);
+        record.status = SlotStatus::Retained;
+        record.retain_until = until;
+    };
+    session.recorded_step(Step::Retain, OBSERVE_LIMIT, |_| {}, work, retained).await
+}
+
+fn starting(state: &mut State, course: &Course, parts: &Parts) {
+    let record = state.slot_mut(course.target.slot);
+    *record = SlotRecord {
+        version: Some(course.target.version().clone()),
+        since: Some(parts.clock.now()),
+        status: SlotStatus::Starting,
+        ..SlotRecord::default()
+    };
+}

@@ -1,0 +1,188 @@
+//! What there is, as the router and the runtime tell it, compared with the record.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::builder::Parts;
+use crate::error::Result;
+use crate::state::{SlotRecord, SlotStatus, State};
+use crate::types::{Instance, Slot, Split, Version};
+
+/// What the router and the runtime say, and where the record differs. Observed reality wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The split, from the router.
+    pub split: Option<Split>,
+    /// What is in the blue slot, from the runtime.
+    pub blue: Instance,
+    /// What is in the green slot, from the runtime.
+    pub green: Instance,
+    /// The slot that takes production traffic; while traffic is divided, the one that is recorded as live.
+    pub live: Option<Slot>,
+    /// Where the record says something else.
+    pub drift: Vec<Drift>,
+}
+
+/// One difference between the record and what was observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "drift", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Drift {
+    /// There is no record, but the router routes.
+    RecordLost {
+        /// The split that the router applies.
+        split: Split,
+    },
+    /// The router sends traffic elsewhere than recorded.
+    Switched {
+        /// The split on record.
+        recorded: Option<Split>,
+        /// The split that the router applies.
+        found: Option<Split>,
+    },
+    /// A slot that gets traffic does not run.
+    LiveDown {
+        /// The slot.
+        slot: Slot,
+        /// What is in it.
+        found: Instance,
+    },
+    /// Something runs in a slot that the record does not know of.
+    Occupied {
+        /// The slot.
+        slot: Slot,
+        /// The version on record, if any.
+        recorded: Option<Version>,
+        /// What is in it.
+        found: Instance,
+    },
+    /// A slot that should be warm does not run.
+    Gone {
+        /// The slot.
+        slot: Slot,
+        /// What it was there for.
+        status: SlotStatus,
+        /// What is in it.
+        found: Instance,
+    },
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |split: &Option<Split>| split.map_or_else(|| "nothing".to_owned(), |split| split.to_string());
+        match self {
+            Self::RecordLost { split } => {
+                write!(f, "there is no record, and the router routes {split}: taken as it is")
+            }
+            Self::Switched { recorded, found } => {
+                write!(f, "the record says {}, and the router routes {}", text(recorded), text(found))
+            }
+            Self::LiveDown { slot, found } => write!(f, "{slot} gets traffic and is {found}"),
+            Self::Occupied { slot, recorded: Some(recorded), found } => {
+                write!(f, "{slot} should hold {recorded} and is {found}")
+            }
+            Self::Occupied { slot, recorded: None, found } => write!(f, "{slot} should be empty and is {found}"),
+            Self::Gone { slot, status, found } => write!(f, "{slot} is recorded as {status} and is {found}"),
+        }
+    }
+}
+
+impl Observed {
+    /// Asks the router and both slots at the same time.
+    pub(super) async fn now(parts: &Parts, state: &State) -> Result<Self> {
+        let (split, blue, green) = futures::try_join!(
+            async { parts.router.current().await.map_err(|error| error.trying("ask the router")) },
+            async { parts.runtime.inspect(Slot::Blue).await.map_err(|error| error.trying("inspect blue")) },
+            async { parts.runtime.inspect(Slot::Green).await.map_err(|error| error.trying("inspect green")) },
+        )
+        .map_err(|error| error.not_applied())?;
+        let live = split.map(|split| split.sole().unwrap_or_else(|| recorded_live(state, split)));
+        let mut observed = Self { split, blue, green, live, drift: Vec::new() };
+        observed.drift = observed.compare(state);
+        Ok(observed)
+    }
+
+    /// What is in a slot.
+    pub fn slot(&self, slot: Slot) -> &Instance {
+        match slot {
+            Slot::Blue => &self.blue,
+            Slot::Green => &self.green,
+        }
+    }
+
+    /// Whether both slots get traffic.
+    pub fn is_divided(&self) -> bool {
+        self.split.is_some_and(|split| split.sole().is_none())
+    }
+
+    fn compare(&self, state: &State) -> Vec<Drift> {
+        let mut drift = Vec::new();
+        let never_recorded = *state == State { epoch: state.epoch, ..blank(state) };
+        match self.split {
+            Some(split) if never_recorded => drift.push(Drift::RecordLost { split }),
+            found if found != state.split => drift.push(Drift::Switched { recorded: state.split, found }),
+            _ => {}
+        }
+        for slot in Slot::BOTH {
+            let (found, record) = (self.slot(slot), state.slot(slot));
+            let routed = self.split.is_some_and(|split| split.routes_to(slot));
+            if routed && !found.is_running() {
+                drift.push(Drift::LiveDown { slot, found: found.clone() });
+            } else if found.is_running() && !never_recorded && !record.holds(found) {
+                drift.push(Drift::Occupied { slot, recorded: record.version.clone(), found: found.clone() });
+            } else if record.is_warm() && !found.is_running() {
+                drift.push(Drift::Gone { slot, status: record.status, found: found.clone() });
+            }
+        }
+        drift
+    }
+
+    /// Brings the record into agreement with what was observed.
+    pub(super) fn reconcile(&self, state: &mut State) {
+        state.live = self.live;
+        state.split = self.split;
+        for slot in Slot::BOTH {
+            let found = self.slot(slot);
+            let record = state.slot_mut(slot);
+            if self.live == Some(slot) {
+                let known = record.holds(found);
+                record.status = SlotStatus::Live;
+                record.retain_until = None;
+                if !known {
+                    record.version = found.version().cloned().or_else(|| record.version.take());
+                    record.since = None;
+                }
+            } else if !found.is_running() {
+                *record = SlotRecord { unknown: std::mem::take(&mut record.unknown), ..SlotRecord::default() };
+            } else if !record.holds(found) || !record.is_warm() {
+                // Nobody knows whether it was ever live; a staged release is what it can be promoted as.
+                record.version = found.version().cloned();
+                record.since = None;
+                record.status = SlotStatus::Staged;
+                record.retain_until = None;
+            } else if record.status == SlotStatus::Live {
+                record.status = SlotStatus::Retained;
+            }
+        }
+    }
+}
+
+impl SlotRecord {
+    fn holds(&self, found: &Instance) -> bool {
+        self.version.is_some() && (found.version().is_none() || found.version() == self.version.as_ref())
+    }
+
+    fn is_warm(&self) -> bool {
+        matches!(self.status, SlotStatus::Live | SlotStatus::Retained | SlotStatus::Staged)
+    }
+}
+
+fn recorded_live(state: &State, split: Split) -> Slot {
+    state.live.filter(|live| split.routes_to(*live)).unwrap_or_else(|| split.majority())
+}
+
+/// A document in which nothing was recorded but the operation that is looking right now.
+fn blank(state: &State) -> State {
+    State { operation: state.operation.clone(), lease: state.lease.clone(), ..State::new(state.service.clone()) }
+}

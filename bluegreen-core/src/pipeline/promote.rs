@@ -1,0 +1,43 @@
+//! Promoting what was staged before, or going on with a promotion that was held.
+
+use super::course::{Course, refused};
+use super::deploy::{promote, settle};
+use super::health;
+use super::observe::Observed;
+use super::session::{Halt, Session};
+use crate::error::{Error, ErrorKind};
+use crate::state::{SlotStatus, State};
+use crate::types::Slot;
+
+/// Moves traffic to the staged slot.
+pub(super) async fn promote_staged(session: &mut Session) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let seen = session.observe().await?;
+    let state = session.ledger.state().await;
+    let slot = staged(&state, &seen).map_err(Halt::Refused)?;
+    let course = Course::to_slot(&parts, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
+    session.set_course(course.clone()).await?;
+
+    // It may have been staged long ago: it must be healthy now.
+    health::step(session, &course.target).await?;
+    promote(session, &course).await?;
+    settle(session, &course).await
+}
+
+fn staged(state: &State, seen: &Observed) -> Result<Slot, Error> {
+    let mut recorded = state.clone();
+    seen.reconcile(&mut recorded);
+    let waiting = |slot: &Slot| seen.slot(*slot).is_running() && seen.live != Some(*slot);
+    let nothing = || {
+        Error::new(ErrorKind::NotFound, "nothing is staged")
+            .trying("promote")
+            .not_applied()
+            .advice("`stage` brings a release up in the idle slot, `deploy` does all at once")
+    };
+    let slot = Slot::BOTH.into_iter().find(waiting).ok_or_else(nothing)?;
+    if recorded.slot(slot).status == SlotStatus::Retained {
+        return Err(refused(format!("{slot} holds the release that was live before"), "`rollback` brings it back")
+            .trying("promote"));
+    }
+    Ok(slot)
+}

@@ -1,0 +1,111 @@
+//! Taking over an operation whose process died: the router is asked first, then the runtime, then the journal.
+
+use super::course::Course;
+use super::deploy::{promote, settle};
+use super::observe::Observed;
+use super::session::{Halt, Session};
+use super::{health, migrate, retire, rollback};
+use crate::error::{Error, ErrorKind};
+use crate::migrator::Phase;
+use crate::state::{Operation, OperationKind, State, Step};
+use crate::types::Split;
+
+/// Brings what is unfinished to an end, forward or back. With nothing unfinished, only the record is brought into
+/// agreement with what there is.
+pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
+    let state = session.ledger.state().await;
+    let unfinished = state.operation.clone().filter(|operation| operation.kind != OperationKind::Recover);
+    let seen = session.observe().await?;
+    let Some(operation) = unfinished else {
+        session.narrator.note("nothing was unfinished");
+        return Ok(());
+    };
+    session.narrator.note(found(&operation, &seen));
+    match operation.kind {
+        OperationKind::Deploy | OperationKind::Stage | OperationKind::Promote => {
+            recover_deploy(session, &state, &operation, &seen).await
+        }
+        OperationKind::Rollback => recover_rollback(session, &state, &operation, &seen).await,
+        OperationKind::Retire => {
+            let begun = operation.started(Step::Retire);
+            session.narrator.note(if begun { "the retirement is completed" } else { "nothing was begun" });
+            if begun { retire::retire(session, true).await } else { Ok(()) }
+        }
+        OperationKind::Migrate => {
+            let phase = if operation.started(Step::Contract) { Phase::Contract } else { Phase::Expand };
+            session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
+            migrate::migrate(session, phase).await
+        }
+        OperationKind::Recover => Ok(()),
+    }
+}
+
+/// Forward when the new release was confirmed or there is no way back; otherwise back.
+async fn recover_deploy(
+    session: &mut Session,
+    state: &State,
+    operation: &Operation,
+    seen: &Observed,
+) -> Result<(), Halt> {
+    let Some(course) = Course::resume(&session.parts, operation, state, seen) else {
+        session.narrator.note("it had not begun to do anything");
+        return Ok(());
+    };
+    session.set_course(course.clone()).await?;
+    let slot = course.target.slot;
+    let up = seen.slot(slot).is_running();
+    let share = seen.split.map_or(0, |split| split.share(slot));
+
+    if operation.started(Step::Contract) {
+        session.narrator.note("the contract phase had begun, so there is only the way forward");
+        settle(session, &course).await
+    } else if operation.done(Step::Verify) && share == 100 && up {
+        session.narrator.note("the new version was confirmed before: the deploy is completed");
+        settle(session, &course).await
+    } else if share > 0 && up && !course.can_go_back {
+        session.narrator.note("there is nothing to go back to, and the new release runs: the deploy is completed");
+        health::step(session, &course.target).await?;
+        promote(session, &course).await?;
+        settle(session, &course).await
+    } else {
+        let step = operation.last().map_or(Step::Observe, |entry| entry.step);
+        Err(Halt::Failed(
+            Error::new(ErrorKind::Unexpected, format!("the process of {} died in step {step}", operation.by))
+                .trying(format!("{} {}", operation.kind, operation.id)),
+        ))
+    }
+}
+
+async fn recover_rollback(
+    session: &mut Session,
+    state: &State,
+    operation: &Operation,
+    seen: &Observed,
+) -> Result<(), Halt> {
+    let moved = operation.journal.iter().any(|entry| matches!(entry.step, Step::Shift(_)));
+    let Some(course) = Course::resume(&session.parts, operation, state, seen).filter(|_| moved) else {
+        session.narrator.note("no traffic had moved: it stays where it is");
+        return Ok(());
+    };
+    if seen.split == Some(Split::all(course.target.slot)) {
+        session.narrator.note("traffic had moved back: the rollback is completed");
+        session.set_course(course.clone()).await?;
+        return rollback::settle_back(session, &course, state, seen).await;
+    }
+    session.narrator.note("traffic had not moved yet: the rollback is run again");
+    rollback::rollback(session).await
+}
+
+/// One line on what the dead process left.
+fn found(operation: &Operation, seen: &Observed) -> String {
+    let version = operation.version.as_ref().map(|version| format!(" of {version}")).unwrap_or_default();
+    let step = operation.last().map_or_else(
+        || "before its first step".to_owned(),
+        |entry| format!("in step {} ({:?})", entry.step, entry.progress).to_lowercase(),
+    );
+    let split = seen.split.map_or_else(|| "nothing".to_owned(), |split| split.to_string());
+    format!(
+        "found: {} {}{version} by {} ended {step}; the router routes {split}; blue is {}; green is {}",
+        operation.kind, operation.id, operation.by, seen.blue, seen.green
+    )
+}

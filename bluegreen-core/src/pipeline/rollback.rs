@@ -1,0 +1,94 @@
+//! Moving traffic back to the slot that had it before.
+
+use super::course::{Course, refused};
+use super::defaults::OBSERVE_LIMIT;
+use super::deploy::{retain, shift, stop};
+use super::observe::Observed;
+use super::session::{Halt, Session};
+use super::strategy::Retention;
+use super::{drain, health, verify};
+use crate::error::{Error, ErrorKind};
+use crate::state::{SlotStatus, State, Step};
+use crate::types::{Slot, Split};
+
+/// Moves all traffic to the retained slot, or, while traffic is divided, back to the live one.
+pub(super) async fn rollback(session: &mut Session) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let seen = session.observe().await?;
+    let state = session.ledger.state().await;
+    let slot = destination(&state, &seen).map_err(Halt::Refused)?;
+    let course = Course::to_slot(&parts, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
+    session.set_course(course.clone()).await?;
+
+    health::step(session, &course.target).await?;
+    let attach = async {
+        let instance = parts.runtime.inspect(slot).await?;
+        parts.router.attach(slot, &instance).await
+    };
+    session.step(Step::Attach, OBSERVE_LIMIT, attach).await?;
+    shift(session, Step::Shift(100), course.split, Split::all(slot)).await?;
+    settle_back(session, &course, &state, &seen).await
+}
+
+/// Sees the old version answer at the public address, and decides what becomes of the slot that was left.
+///
+/// Also where a recovery goes on.
+pub(super) async fn settle_back(
+    session: &mut Session,
+    course: &Course,
+    state: &State,
+    seen: &Observed,
+) -> Result<(), Halt> {
+    verify::step(session, course).await?;
+    let left = course.target.slot.other();
+    if !seen.slot(left).is_running() {
+        return Ok(());
+    }
+    drain::step(session, Step::Drain, left).await?;
+    let was_live = state.slot(left).status != SlotStatus::Staged;
+    match session.parts.retention {
+        // A canary that was rolled back was never live: there is nothing to go back to it for.
+        _ if !was_live => stop(session, Step::Retire, left).await,
+        Retention::Retire => stop(session, Step::Retire, left).await,
+        Retention::For(keep) => retain(session, left, Some(keep)).await,
+        Retention::UntilNextDeploy => retain(session, left, None).await,
+    }
+}
+
+/// Where traffic would go back to.
+fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
+    let nothing =
+        |what: String, advice| Error::new(ErrorKind::NotFound, what).trying("rollback").not_applied().advice(advice);
+    let Some(live) = seen.live else {
+        return Err(nothing("the router routes nothing yet".to_owned(), "deploy a release first"));
+    };
+    if seen.is_divided() {
+        return Ok(live);
+    }
+    let retained = live.other();
+    let mut recorded = state.clone();
+    seen.reconcile(&mut recorded);
+    let found = seen.slot(retained);
+    if !found.is_running() {
+        return Err(nothing(
+            format!("{retained} is {found}: there is nothing warm to go back to"),
+            "deploy the former version under a new name",
+        ));
+    }
+    if !state.rollback_safe {
+        return Err(refused(
+            "the contract phase of the migrations has run: the retained release cannot live with the data any more"
+                .to_owned(),
+            "roll forward: deploy a release that repairs what is wrong",
+        )
+        .trying("rollback"));
+    }
+    match recorded.slot(retained).status {
+        SlotStatus::Retained => Ok(retained),
+        status => Err(refused(
+            format!("{retained} is {status} and was not live before, as far as is known"),
+            "`promote` is what moves traffic to a staged release",
+        )
+        .trying("rollback")),
+    }
+}

@@ -1,0 +1,366 @@
+//! One operation from its lease to its report: journals each step before and after, and stops when it must.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::builder::Parts;
+use super::course::Course;
+use super::defaults::OBSERVE_LIMIT;
+use super::ledger::{Heartbeat, IfHeld, Ledger};
+use super::narrator::{Narrator, millis};
+use super::observe::Observed;
+use super::report::{Outcome, Report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::What;
+use crate::state::{JournalEntry, Operation, OperationKind, Past, Progressed, State, Step};
+use crate::types::{OperationId, Slot, Timestamp, Version};
+
+/// The version of the step sequence that this code writes into journals.
+const PLAN_VERSION: u32 = 1;
+
+/// Why an operation's body stopped.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// It was refused before anything was done.
+    Refused(Error),
+    /// A step failed: undo.
+    Failed(Error),
+    /// The gates could not decide: leave everything as it is.
+    Held(String),
+    /// The lease or the journal is gone: not one more side effect, not even an undo.
+    Lost(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+pub(super) struct Session {
+    pub(super) parts: Arc<Parts>,
+    pub(super) narrator: Arc<Narrator>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) id: OperationId,
+    pub(super) kind: OperationKind,
+    pub(super) course: Option<Course>,
+    cancellable: bool,
+    heartbeat: Option<Heartbeat>,
+    started: Timestamp,
+    began: Instant,
+}
+
+impl Session {
+    /// Claims the lease and notes the operation in the same write.
+    pub(super) async fn begin(parts: Arc<Parts>, kind: OperationKind) -> Result<Self> {
+        let (id, started, began) = (new_id(&parts, kind)?, parts.clock.now(), Instant::now());
+        let operation = Operation {
+            id: id.clone(),
+            kind,
+            by: parts.holder.clone(),
+            started,
+            version: None,
+            target: Slot::Blue,
+            from: None,
+            plan_version: PLAN_VERSION,
+            journal: Vec::new(),
+            soak_until: None,
+            unknown: serde_json::Map::new(),
+        };
+        let if_held = if kind == OperationKind::Recover { IfHeld::TakeOver } else { IfHeld::Refuse };
+        let (ledger, heartbeat) = Ledger::claim(&parts, if_held, |state| {
+            // A recovery goes on with the journal of the operation that it takes over.
+            state.operation.get_or_insert_with(|| operation.clone());
+        })
+        .await?;
+        let narrator = Narrator::new(parts.clone(), id.clone(), kind);
+        Ok(Self {
+            parts,
+            narrator,
+            ledger,
+            id,
+            kind,
+            course: None,
+            cancellable: true,
+            heartbeat: Some(heartbeat),
+            started,
+            began,
+        })
+    }
+
+    /// From here on a cancellation is not listened to any more: an undo is always finished.
+    pub(super) fn no_more_cancelling(&mut self) {
+        self.cancellable = false;
+    }
+
+    /// Says what the operation sets out to do: in the journal, to the observers, and to a later undo.
+    pub(super) async fn set_course(&mut self, course: Course) -> Result<(), Halt> {
+        let (slot, version) = (course.target.slot, course.target.version().clone());
+        let from = course.old.as_ref().map(|old| old.slot);
+        self.record(|state| {
+            if let Some(operation) = &mut state.operation {
+                operation.target = slot;
+                operation.from = from;
+                operation.version = Some(version.clone());
+            }
+        })
+        .await?;
+        self.narrator.about(Some(course.target.version()), slot);
+        self.narrator.say(What::Begun);
+        self.course = Some(course);
+        Ok(())
+    }
+
+    /// Looks at the router and both slots, says where the record differs, and brings the record into agreement.
+    pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
+        let (parts, ledger) = (self.parts.clone(), self.ledger.clone());
+        let state = ledger.state().await;
+        let work = async { Observed::now(&parts, &state).await };
+        let seen = self.step(Step::Observe, OBSERVE_LIMIT, work).await?;
+        for drift in &seen.drift {
+            self.narrator.note(drift.to_string());
+        }
+        Ok(seen)
+    }
+
+    /// Runs one step that changes nothing in the record.
+    pub(super) async fn step<T: Send + Sync>(
+        &mut self,
+        step: Step,
+        limit: Duration,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T, Halt> {
+        self.recorded_step(step, limit, |_| {}, work, |_, _| {}).await
+    }
+
+    /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
+    ///
+    /// The work is cut off when its time is over, when the lease is lost, and when the operation is cancelled.
+    pub(super) async fn recorded_step<T: Send + Sync>(
+        &mut self,
+        step: Step,
+        limit: Duration,
+        before: impl Fn(&mut State) + Send + Sync,
+        work: impl Future<Output = Result<T>> + Send,
+        after: impl Fn(&mut State, &T) + Send + Sync,
+    ) -> Result<T, Halt> {
+        let cancelled = || {
+            Halt::Failed(
+                Error::new(ErrorKind::Cancelled, "cancelled on request").trying(step.to_string()).not_applied(),
+            )
+        };
+        if self.cancellable && self.parts.cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        let began = Instant::now();
+        self.narrator.step_started(step, limit);
+        self.write(step, Progressed::Started, &before).await?;
+        let (version, slot) = self.narrator.subject();
+        let span = tracing::info_span!(
+            "step",
+            service = %self.parts.service,
+            operation = %self.id,
+            slot = slot.map(Slot::as_str),
+            version = version.as_ref().map(Version::as_str),
+            step = %step,
+        );
+        let result = tokio::select! {
+            biased;
+            () = self.ledger.lost() => {
+                let gone = self.ledger.gone("no heartbeat could be written in time, or another took over");
+                self.narrator.step_ended(began.elapsed(), Some(gone.chain()));
+                return Err(Halt::Lost(gone));
+            }
+            () = self.parts.cancel.cancelled(), if self.cancellable => {
+                Err(Error::new(ErrorKind::Cancelled, "cancelled on request"))
+            }
+            result = tokio::time::timeout(limit, work.instrument(span)) => result.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}")))
+            }),
+        };
+        match result {
+            Ok(value) => {
+                self.write(step, Progressed::Done, |state| after(state, &value)).await?;
+                self.narrator.step_ended(began.elapsed(), None);
+                Ok(value)
+            }
+            Err(error) => {
+                let error = error.trying(step.to_string()).with("service", &self.parts.service);
+                let error = match slot {
+                    Some(slot) => error.with("slot", slot),
+                    None => error,
+                };
+                self.narrator.step_ended(began.elapsed(), Some(error.chain()));
+                self.write(step, Progressed::Failed, |_| {}).await?;
+                Err(Halt::Failed(error))
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        step: Step,
+        progress: Progressed,
+        change: impl Fn(&mut State) + Send + Sync,
+    ) -> Result<(), Halt> {
+        let at = self.parts.clock.now();
+        self.ledger
+            .update(|state| {
+                if let Some(operation) = &mut state.operation {
+                    operation.journal.push(JournalEntry { step, progress, at });
+                }
+                change(state);
+            })
+            .await
+            .map_err(Halt::Lost)
+    }
+
+    /// Changes the record outside of a step.
+    pub(super) async fn record(&self, change: impl Fn(&mut State) + Send + Sync) -> Result<(), Halt> {
+        self.ledger.update(change).await.map_err(Halt::Lost)
+    }
+
+    /// The operation with its journal, as last written.
+    pub(super) async fn operation(&self) -> Option<Operation> {
+        self.ledger.state().await.operation
+    }
+
+    /// Ends the operation: history, lease and record in one write; then the report.
+    ///
+    /// `reconcile` brings the record into agreement with what the operation left.
+    pub(super) async fn finish(mut self, outcome: Outcome, error: Option<Error>) -> Result<Report> {
+        self.no_more_cancelling();
+        let seen = self.look_again().await;
+        let split = seen.as_ref().and_then(|seen| seen.split);
+        let duration = self.began.elapsed();
+        let (version, slot) = self.narrator.subject();
+        let past = Past {
+            id: self.id.clone(),
+            kind: self.kind,
+            by: self.parts.holder.clone(),
+            version: version.clone(),
+            slot,
+            started: self.started,
+            millis: millis(duration),
+            outcome: outcome.clone(),
+        };
+        let written = self
+            .ledger
+            .update(|state| {
+                if let Some(seen) = &seen {
+                    seen.reconcile(state);
+                }
+                // The operation that a recovery took over ends with it.
+                if let Some(dead) = state.operation.take().filter(|dead| dead.id != past.id) {
+                    state.remember(ended(dead, &past));
+                }
+                state.lease = None;
+                state.remember(past.clone());
+            })
+            .await;
+        drop(self.heartbeat.take());
+        if let Err(error) = &written {
+            self.narrator.note(format!("the end of the operation could not be recorded: {}", error.chain()));
+        }
+        self.narrator.say(What::Finished { result: outcome.clone(), millis: millis(duration) });
+        let (steps, notes, logs) = self.narrator.told();
+        let report = Report {
+            operation: self.id,
+            kind: self.kind,
+            service: self.parts.service.clone(),
+            version,
+            slot,
+            outcome,
+            started: self.started,
+            duration,
+            steps,
+            split,
+            notes,
+            logs,
+        };
+        match (error, written) {
+            (Some(error), _) | (None, Err(error)) => Err(error.with_report(report)),
+            (None, Ok(())) => Ok(report),
+        }
+    }
+
+    /// Ends an operation that was refused: gives the lease back, and leaves no trace in the history.
+    pub(super) async fn refuse(mut self, error: Error) -> Error {
+        let released = self
+            .ledger
+            .update(|state| {
+                state.operation = None;
+                state.lease = None;
+            })
+            .await;
+        drop(self.heartbeat.take());
+        match released {
+            Ok(()) => error.not_applied(),
+            Err(lost) => lost,
+        }
+    }
+
+    /// Ends an operation that lost its lease or its journal: writes nothing, does nothing.
+    pub(super) async fn abandon(mut self, error: Error) -> Error {
+        drop(self.heartbeat.take());
+        let outcome = Outcome::Stuck {
+            cause: error.chain(),
+            undo: "not tried, because the lease or the journal is gone".to_owned(),
+            advice: "run `recover` when the state store answers again".to_owned(),
+        };
+        let duration = self.began.elapsed();
+        self.narrator.say(What::Finished { result: outcome.clone(), millis: millis(duration) });
+        let (version, slot) = self.narrator.subject();
+        let (steps, notes, logs) = self.narrator.told();
+        let report = Report {
+            operation: self.id,
+            kind: self.kind,
+            service: self.parts.service.clone(),
+            version,
+            slot,
+            outcome,
+            started: self.started,
+            duration,
+            steps,
+            split: None,
+            notes,
+            logs,
+        };
+        error.with_report(report)
+    }
+
+    /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
+    async fn look_again(&self) -> Option<Observed> {
+        let state = self.ledger.state().await;
+        match tokio::time::timeout(OBSERVE_LIMIT, Observed::now(&self.parts, &state)).await {
+            Ok(Ok(seen)) => Some(seen),
+            Ok(Err(error)) => {
+                self.narrator.note(format!("what there is at the end could not be seen: {}", error.chain()));
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// The line in the history for an operation whose process died.
+fn ended(dead: Operation, recovery: &Past) -> Past {
+    Past {
+        slot: dead.version.as_ref().map(|_| dead.target),
+        millis: millis(recovery.started.since(dead.started)),
+        id: dead.id,
+        kind: dead.kind,
+        by: dead.by,
+        version: dead.version,
+        started: dead.started,
+        outcome: recovery.outcome.clone(),
+    }
+}
+
+fn new_id(parts: &Parts, kind: OperationKind) -> Result<OperationId> {
+    let moment: String = parts.clock.now().to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    OperationId::new(format!("{kind}-{moment}-{:04x}", fastrand::u16(..)))
+}

@@ -1,0 +1,135 @@
+//! Holding a share of traffic while the gates judge.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::builder::Parts;
+use super::course::Course;
+use super::defaults::OBSERVE_LIMIT;
+use super::narrator::millis;
+use super::session::{Halt, Session};
+use super::strategy::Undecided;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{GateVerdict, What};
+use crate::gate::{Verdict, Window};
+use crate::state::{State, Step};
+use crate::types::Split;
+
+static WINDOWS: AtomicU64 = AtomicU64::new(0);
+
+/// How a soak ended, short of failing.
+enum Held {
+    Through,
+    Undecided(String),
+}
+
+/// Holds the split for `soak` at least, and until every gate passes, for `max` at most. Fails at once when a gate fails
+/// or the slot dies.
+///
+/// The end is written as absolute time: a recovery holds what is left of it, never less.
+pub(super) async fn step(
+    session: &mut Session,
+    course: &Course,
+    step: Step,
+    split: Split,
+    soak: Duration,
+    max: Duration,
+) -> Result<(), Halt> {
+    let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
+    let now = parts.clock.now();
+    let resumed = session.operation().await.filter(|operation| operation.started(step));
+    let until = resumed.and_then(|operation| operation.soak_until).unwrap_or_else(|| now.plus(soak));
+    let soak = until.since(now);
+    let ends = |state: &mut State| {
+        if let Some(operation) = &mut state.operation {
+            operation.soak_until = Some(until);
+        }
+    };
+    let work = async {
+        let began = Instant::now();
+        let id = WINDOWS.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let window = look(&parts, course, id, split, began.elapsed()).await?;
+            let verdicts = judge(&parts, &window).await;
+            let left = soak.saturating_sub(began.elapsed());
+            narrator.say(What::Soaking { remaining_millis: millis(left), verdicts: verdicts.clone() });
+            if let Some(said) = verdicts.iter().find(|said| matches!(said.verdict, Verdict::Fail { .. })) {
+                return Err(Error::new(ErrorKind::Unhealthy, said.verdict.to_string()).with("gate", &said.gate));
+            }
+            let all_pass = verdicts.iter().all(|said| matches!(said.verdict, Verdict::Pass { .. }));
+            if left.is_zero() && all_pass {
+                narrator.detail(summary(&verdicts));
+                return Ok(Held::Through);
+            }
+            let extended = max.max(soak).saturating_sub(began.elapsed());
+            if extended.is_zero() {
+                narrator.detail(summary(&verdicts));
+                return Ok(Held::Undecided(open(&verdicts)));
+            }
+            let next = if left.is_zero() { extended } else { left };
+            sleep(parts.settings.gate_interval.min(next)).await;
+        }
+    };
+    let limit = max.max(soak) + OBSERVE_LIMIT;
+    let cleared = |state: &mut State, _: &Held| {
+        if let Some(operation) = &mut state.operation {
+            operation.soak_until = None;
+        }
+    };
+    match session.recorded_step(step, limit, ends, work, cleared).await? {
+        Held::Through => Ok(()),
+        Held::Undecided(reason) => match parts.strategy.undecided {
+            Undecided::Hold => Err(Halt::Held(format!("{step}: {reason}"))),
+            Undecided::Abort => {
+                let what = format!("the gates were still undecided after the longest soak: {reason}");
+                Err(Halt::Failed(Error::new(ErrorKind::Timeout, what).trying(step.to_string())))
+            }
+            Undecided::Accept => {
+                session.narrator.note(format!("{step}: accepted without a verdict: {reason}"));
+                Ok(())
+            }
+        },
+    }
+}
+
+/// Looks at both slots. A new slot that died has failed, whatever the gates say.
+async fn look(parts: &Parts, course: &Course, id: u64, split: Split, elapsed: Duration) -> Result<Window> {
+    let target = &course.target;
+    let instance = parts.runtime.inspect(target.slot).await?;
+    if !instance.is_running() {
+        return Err(Error::new(ErrorKind::Unhealthy, format!("{} died under traffic: {instance}", target.slot)));
+    }
+    let baseline = match &course.old {
+        Some(old) if split.routes_to(old.slot) => Some((old.clone(), parts.runtime.inspect(old.slot).await?)),
+        _ => None,
+    };
+    Ok(Window { id, target: target.clone(), instance, baseline, split, elapsed, gates: parts.gates.len() })
+}
+
+/// Asks all gates at the same time. One that cannot be asked, or does not answer in time, has not decided.
+async fn judge(parts: &Parts, window: &Window) -> Vec<GateVerdict> {
+    let limit = parts.settings.check_timeout;
+    let ask = parts.gates.iter().map(async |gate| {
+        let verdict = match timeout(limit, gate.judge(window)).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(error)) => Verdict::Undecided { needs: format!("it could not be asked: {}", error.chain()) },
+            Err(_) => Verdict::Undecided { needs: format!("no answer within {limit:?}") },
+        };
+        GateVerdict { gate: gate.to_string(), verdict }
+    });
+    join_all(ask).await
+}
+
+fn summary(verdicts: &[GateVerdict]) -> String {
+    let said: Vec<_> = verdicts.iter().map(|said| format!("{}: {}", said.gate, said.verdict)).collect();
+    if said.is_empty() { "no gates; the slot stayed up".to_owned() } else { said.join("; ") }
+}
+
+fn open(verdicts: &[GateVerdict]) -> String {
+    let not_passed = verdicts.iter().filter(|said| !matches!(said.verdict, Verdict::Pass { .. }));
+    let said: Vec<_> = not_passed.map(|said| format!("{} {}", said.gate, said.verdict)).collect();
+    said.join("; ")
+}

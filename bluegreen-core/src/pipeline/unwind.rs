@@ -1,0 +1,150 @@
+//! Undoing an operation that failed. The way back never depends on the new slot.
+
+use super::course::Course;
+use super::defaults::{LOG_LINES, OBSERVE_LIMIT};
+use super::deploy::{shift, stop};
+use super::drain;
+use super::report::Outcome;
+use super::session::{Halt, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::{Operation, OperationKind, Step};
+use crate::types::Split;
+
+/// How often each part of an undo is tried: it can be repeated without harm, and giving up needs a person.
+const UNDO_ATTEMPTS: u32 = 3;
+
+/// Undoes what the journal says was begun, and says how that ended. `Err` only when the lease or the journal is lost.
+pub(super) async fn unwind(session: &mut Session, cause: &Error) -> Result<Outcome, Error> {
+    session.no_more_cancelling();
+    let cause = cause.chain();
+    let Some(journal) = session.operation().await else { return Ok(Outcome::Aborted { cause }) };
+    if journal.started(Step::Contract) {
+        if let Some(course) = session.course.clone() {
+            collect_logs(session, &course).await?;
+        }
+        return Ok(Outcome::Frozen { cause });
+    }
+    let Some(course) = session.course.clone() else { return Ok(Outcome::Aborted { cause }) };
+    match undo(session, &course, &journal).await {
+        Ok(Undone::Nothing) => Ok(Outcome::Aborted { cause }),
+        Ok(Undone::Traffic) => Ok(Outcome::RolledBack { cause }),
+        Ok(Undone::NowhereToGo) => Ok(Outcome::Kept { cause }),
+        Err(Halt::Lost(error)) => Err(error),
+        Err(Halt::Failed(error) | Halt::Refused(error)) => {
+            Ok(Outcome::Stuck { cause, undo: error.chain(), advice: advice(session, &course) })
+        }
+        Err(Halt::Held(undo)) => Ok(Outcome::Stuck { cause, undo, advice: advice(session, &course) }),
+    }
+}
+
+enum Undone {
+    Nothing,
+    Traffic,
+    NowhereToGo,
+}
+
+async fn undo(session: &mut Session, course: &Course, journal: &Operation) -> Result<Undone, Halt> {
+    let shifted = journal.journal.iter().any(|entry| matches!(entry.step, Step::Shift(_)));
+    let moved = moved_split(session, course, journal.kind).await?;
+    if let Some(split) = moved {
+        if course.old.is_none() {
+            collect_logs(session, course).await.map_err(Halt::Lost)?;
+            return Ok(Undone::NowhereToGo);
+        }
+        shift_back(session, course, journal.kind, split).await?;
+    }
+    let brought_up = [Step::StopOccupant, Step::Start].iter().any(|step| journal.started(*step));
+    if journal.kind != OperationKind::Rollback && (brought_up || shifted || moved.is_some()) {
+        stop_failed(session, course, shifted).await?;
+    }
+    Ok(if shifted || moved.is_some() { Undone::Traffic } else { Undone::Nothing })
+}
+
+/// The present split, if the target has traffic that it must not keep. A rollback that failed before it moved anything
+/// leaves the traffic as it was.
+async fn moved_split(session: &Session, course: &Course, kind: OperationKind) -> Result<Option<Split>> {
+    let parts = &session.parts;
+    let mut attempt = 1;
+    let split = loop {
+        match parts.router.current().await {
+            Ok(split) => break split,
+            Err(error) if attempt == UNDO_ATTEMPTS => return Err(error.trying("ask the router")),
+            Err(_) => attempt += 1,
+        }
+        tokio::time::sleep(parts.settings.check_interval).await;
+    };
+    let slot = course.target.slot;
+    let had = match kind {
+        OperationKind::Rollback => course.split.map_or(0, |split| split.share(slot)),
+        _ => 0,
+    };
+    Ok(split.filter(|split| split.share(slot) > had))
+}
+
+async fn shift_back(session: &mut Session, course: &Course, kind: OperationKind, split: Split) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let old = course.target.slot.other();
+    let to = match (kind, course.split) {
+        (OperationKind::Rollback, Some(before)) => before,
+        _ => Split::all(old),
+    };
+    let mut attempt = 1;
+    loop {
+        let result = match parts.runtime.inspect(old).await {
+            Ok(instance) if !instance.is_running() => {
+                let what = format!("traffic cannot go back to {old}, which is {instance}");
+                return Err(Halt::Failed(Error::new(ErrorKind::Unhealthy, what)));
+            }
+            Ok(_) => shift(session, Step::ShiftBack, Some(split), to).await,
+            Err(error) => Err(Halt::Failed(error)),
+        };
+        match result {
+            Err(Halt::Failed(_)) if attempt < UNDO_ATTEMPTS => attempt += 1,
+            other => return other,
+        }
+        tokio::time::sleep(parts.settings.check_interval).await;
+    }
+}
+
+/// Reads the failed slot's log, lets its requests end, and stops it.
+async fn stop_failed(session: &mut Session, course: &Course, had_traffic: bool) -> Result<(), Halt> {
+    let slot = course.target.slot;
+    collect_logs(session, course).await.map_err(Halt::Lost)?;
+    if had_traffic {
+        match drain::step(session, Step::DrainFailed, slot).await {
+            // Not knowing what is in flight is no reason to leave a failed release running.
+            Ok(()) | Err(Halt::Failed(_)) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    let mut attempt = 1;
+    loop {
+        match stop(session, Step::StopFailed, slot).await {
+            Err(Halt::Failed(_)) if attempt < UNDO_ATTEMPTS => attempt += 1,
+            other => return other,
+        }
+        tokio::time::sleep(session.parts.settings.check_interval).await;
+    }
+}
+
+/// Puts the failed slot's last lines into the report; that they cannot be read must not stop the undo.
+async fn collect_logs(session: &mut Session, course: &Course) -> Result<(), Error> {
+    let parts = session.parts.clone();
+    let work = parts.runtime.logs(course.target.slot, LOG_LINES);
+    match session.step(Step::CollectLogs, OBSERVE_LIMIT, work).await {
+        Ok(lines) => session.narrator.logs(lines),
+        Err(Halt::Lost(error)) => return Err(error),
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+fn advice(session: &Session, course: &Course) -> String {
+    let (new, router) = (&course.target, &session.parts.router);
+    let old = new.slot.other();
+    format!(
+        "look where {router} sends traffic and which of {old} and {} answers; bring {old} up, then call `rollback`; or, \
+         if {} is well, call `promote`; `status` shows what there is",
+        new.slot, new.slot
+    )
+}
