@@ -13,7 +13,7 @@ use crate::types::{Instance, Split, Target};
 /// What a gate is asked to judge: one traffic step (or the bake), from its beginning until now.
 #[derive(Debug, Clone)]
 pub struct Window {
-    /// Tells windows apart: a gate starts anew when this changes. Unique within the process.
+    /// Tells windows apart: a gate counts anew when this changes. Unique within the process.
     pub id: u64,
     /// The new release.
     pub target: Target,
@@ -71,7 +71,8 @@ impl Display for Verdict {
 ///
 /// # Contract
 ///
-/// - Judges only what happened inside the window; a new [`Window::id`] starts from nothing.
+/// - Judges only what happened inside windows. A new [`Window::id`] can pass only by what happens inside it; it may
+///   fail by what the operation's windows show together. A new operation starts from nothing.
 /// - May be asked at any rate and any number of times without its error probability growing.
 /// - A source without data is [`Verdict::Undecided`]; `Err` means the source could not be asked. Neither is a pass.
 #[async_trait]

@@ -1,6 +1,7 @@
 //! Traits and a crash-safe pipeline for blue-green and canary deploys on plain servers.
 
 pub mod event;
+pub mod gates;
 pub mod host;
 pub mod memory;
 pub mod observer;

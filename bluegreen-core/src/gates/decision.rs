@@ -1,0 +1,248 @@
+//! From counts to a verdict: a pure function.
+
+use std::time::Duration;
+
+use crate::gate::{Verdict, Window};
+use crate::gates::comparison::Pair;
+use crate::gates::evidence::{AboveLimit, BelowLimit, log_threshold};
+use crate::gates::ledger::{Ledger, Scope};
+use crate::gates::wording::{grouped, percent, seconds};
+use crate::metric::Counters;
+
+/// What the verdicts are reached by.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// What a bad request is, as in "3 of 1,000 requests failed".
+    pub(super) bad: &'static str,
+    pub(super) limit: f64,
+    pub(super) above: AboveLimit,
+    pub(super) below: BelowLimit,
+    pub(super) alpha: f64,
+    pub(super) beta: f64,
+    pub(super) warm_up: Duration,
+    pub(super) require_traffic_by: Option<Duration>,
+    pub(super) damage_cap: Option<u64>,
+    pub(super) routing_guard: bool,
+}
+
+/// The routing guard's chi-squared with one degree of freedom: a share as far off comes by chance once in 1,000 times.
+const ROUTING_CHI_SQUARED: f64 = 10.8;
+
+/// ... and the share must be off by more than this part of it, since no router is exact over a short time.
+const ROUTING_TOLERANCE: f64 = 0.25;
+
+/// ... and there must be enough requests for the chi-squared to hold at all: Cochran's rule of five per cell.
+const ROUTING_EXPECTED: f64 = 5.0;
+
+/// The log evidence from which on the old slot is suspected of being above the limit too: above what a slot within its
+/// limit shows most of the time, below what two bad requests in a row show.
+const SUSPICION: f64 = 1.0;
+
+/// What the counts of one scope say about the release.
+#[derive(Clone)]
+enum Finding {
+    /// Nothing speaks against it so far.
+    NotShown,
+    /// It fails the test.
+    Bad(String),
+    /// It is above the limit, and the old slot may be so too.
+    Unclear,
+    /// Both slots are, or have been, above the limit.
+    Sick,
+}
+
+impl Finding {
+    fn reason(self) -> Option<String> {
+        match self {
+            Self::Bad(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// Judges what the ledger holds.
+pub(super) fn decide(rules: &Rules, ledger: &Ledger, window: &Window) -> Verdict {
+    if let Some(why) = &ledger.missed_why {
+        return unread(rules, ledger, window, why);
+    }
+    let budget = Budget::new(rules, ledger, window);
+    let overall = rules.find(&ledger.operation, &budget, budget.operation);
+    // The first step has seen nothing but what the operation has seen.
+    let present = if ledger.steps > 1 { rules.find(&ledger.step, &budget, budget.step) } else { overall.clone() };
+    let failed = rules.damage(ledger.seen).or_else(|| [present.clone(), overall].into_iter().find_map(Finding::reason));
+    if let Some(reason) = failed {
+        return Verdict::Fail { reason: note_baseline(reason, ledger) };
+    }
+    if let Some(reason) = rules.held(ledger, window, &present) {
+        return Verdict::Hold { reason };
+    }
+    rules.weigh(ledger, window, &budget, &present)
+}
+
+/// How the probability of a false alarm is spent, so that all tests together keep within it.
+struct Budget {
+    /// For each test of the counts of the whole operation.
+    operation: f64,
+    /// For each test of the counts of the present step.
+    step: f64,
+    /// For a false pass.
+    pass: f64,
+}
+
+impl Budget {
+    fn new(rules: &Rules, ledger: &Ledger, window: &Window) -> Self {
+        let gates = window.gates.max(1) as f64;
+        // With a baseline a release can fail by the limit and by the comparison.
+        let tests = if ledger.has_baseline { 2.0 } else { 1.0 };
+        let half = rules.alpha / gates / tests / 2.0;
+        // 1/(1*2) + 1/(2*3) + 1/(3*4) + ... = 1: however many steps follow the first, they spend no more than the half.
+        let number = f64::from(ledger.steps);
+        let share = if ledger.steps > 1 { 1.0 / (number * (number - 1.0)) } else { 1.0 };
+        Self { operation: half, step: half * share, pass: rules.beta / gates }
+    }
+}
+
+impl Rules {
+    fn find(&self, scope: &Scope, budget: &Budget, alpha: f64) -> Finding {
+        let Pair { new, old } = scope.compared.total();
+        let within_limit = self.below.log_evidence(scope.new) >= log_threshold(budget.pass);
+        if scope.compared.log_evidence() >= log_threshold(alpha) && !within_limit {
+            let (new, old) = (self.counted(new), of(old));
+            return Finding::Bad(format!(
+                "worse than the old slot: {new}, and {old} of the old slot's at the same time"
+            ));
+        }
+        if self.above.log_evidence(scope.new) < log_threshold(alpha) {
+            return Finding::NotShown;
+        }
+        if scope.old_trouble.highest() >= log_threshold(alpha) {
+            Finding::Sick
+        } else if scope.old_trouble.now() > SUSPICION {
+            Finding::Unclear
+        } else {
+            let old = if old.requests > 0 { format!("; of the old slot's {}", of(old)) } else { String::new() };
+            Finding::Bad(format!("{}, the limit is {}{old}", self.counted(scope.new), percent(self.limit)))
+        }
+    }
+
+    /// More bad requests than may be suffered, whatever the statistics say.
+    fn damage(&self, seen: Pair) -> Option<String> {
+        let cap = self.damage_cap?;
+        let (expected, by) = if seen.old.requests > 0 {
+            (seen.old.bad as f64 / seen.old.requests as f64, "the old slot's rate")
+        } else {
+            (self.limit, "the limit")
+        };
+        let excess = seen.new.bad as f64 - seen.new.requests as f64 * expected;
+        (excess >= cap as f64).then(|| {
+            let excess = grouped(excess as u64);
+            format!("{}, {excess} more than {by} explains; the cap is {}", self.counted(seen.new), grouped(cap))
+        })
+    }
+
+    /// Why the release cannot be judged at all.
+    fn held(&self, ledger: &Ledger, window: &Window, present: &Finding) -> Option<String> {
+        let compared = ledger.step.compared.total();
+        if matches!(present, Finding::Sick) {
+            let (new, old) = (self.counted(compared.new), of(compared.old));
+            let limit = percent(self.limit);
+            return Some(format!(
+                "the environment is sick, not the release: {new}, and {old} of the old slot's; the limit is {limit}"
+            ));
+        }
+        if self.routing_guard {
+            let share = f64::from(window.split.share(window.target.slot)) / 100.0;
+            if let Some(observed) = misrouted(compared, share) {
+                return Some(format!(
+                    "the router does not do what it says: the new slot got {} ({}) of the {} requests of both slots, \
+                     its share is {}",
+                    grouped(compared.new.requests),
+                    percent((observed * 1000.0).round() / 1000.0),
+                    grouped(compared.new.requests + compared.old.requests),
+                    percent(share)
+                ));
+            }
+        }
+        (ledger.step.new.requests == 0).then(|| self.overdue(window)).flatten()
+    }
+
+    /// Pass, or what is missing.
+    fn weigh(&self, ledger: &Ledger, window: &Window, budget: &Budget, present: &Finding) -> Verdict {
+        let new = ledger.step.new;
+        if !ledger.counting {
+            let left = seconds(self.warm_up.saturating_sub(window.elapsed));
+            let needs = format!("needs the warm-up of {} to end, {left} are left", seconds(self.warm_up));
+            return Verdict::Undecided { needs };
+        }
+        if self.below.log_evidence(new) >= log_threshold(budget.pass) && new.requests > 0 {
+            let evidence = format!("{}, the limit is {}", self.counted(new), percent(self.limit));
+            return Verdict::Pass { evidence: note_baseline(evidence, ledger) };
+        }
+        let so_far = self.counted(new);
+        let needs = match present {
+            Finding::Unclear => format!(
+                "needs more requests to tell the release from its environment; so far {so_far}, but so did {} of the \
+                 old slot's",
+                of(ledger.step.compared.total().old)
+            ),
+            _ => {
+                let missing = self.below.requests_to_pass(new.bad, budget.pass).saturating_sub(new.requests);
+                let missing = format!("needs at least {} more requests", grouped(missing));
+                if new.requests > 0 {
+                    format!("{missing}; so far {so_far}")
+                } else {
+                    format!("{missing}; so far none came")
+                }
+            }
+        };
+        Verdict::Undecided { needs: note_baseline(needs, ledger) }
+    }
+
+    /// Set once the time is over by which there must have been traffic.
+    fn overdue(&self, window: &Window) -> Option<String> {
+        let deadline = self.require_traffic_by?;
+        let waited = window.elapsed.saturating_sub(self.warm_up);
+        (waited > deadline).then(|| format!("no request was counted on the new slot within {}", seconds(deadline)))
+    }
+
+    fn counted(&self, counts: Counters) -> String {
+        format!("{} of {} requests {}", grouped(counts.bad), grouped(counts.requests), self.bad)
+    }
+}
+
+fn note_baseline(text: String, ledger: &Ledger) -> String {
+    match &ledger.old_missed_why {
+        Some(why) => format!("{text} (without the old slot, which could not be read: {why})"),
+        None => text,
+    }
+}
+
+/// The new slot could not be read this time: whatever was seen before, that is no pass.
+fn unread(rules: &Rules, ledger: &Ledger, window: &Window, why: &str) -> Verdict {
+    let times = match ledger.missed {
+        0 | 1 => String::new(),
+        times => format!(", {times} times in a row"),
+    };
+    let problem = format!("the new slot's metrics could not be read{times}: {why}");
+    match rules.overdue(window).filter(|_| ledger.step.new.requests == 0) {
+        Some(overdue) => Verdict::Hold { reason: format!("{overdue}; {problem}") },
+        None => Verdict::Undecided { needs: format!("needs a reading; {problem}") },
+    }
+}
+
+/// The new slot's observed share, if it is neither what `share` says nor within reach of chance.
+fn misrouted(counts: Pair, share: f64) -> Option<f64> {
+    let smaller = share.min(1.0 - share);
+    let all = counts.new.requests as f64 + counts.old.requests as f64;
+    if all * smaller < ROUTING_EXPECTED {
+        return None;
+    }
+    let observed = counts.new.requests as f64 / all;
+    let chi_squared = (observed - share).powi(2) * all / (share * (1.0 - share));
+    let off = (observed - share).abs() > ROUTING_TOLERANCE * smaller;
+    (chi_squared > ROUTING_CHI_SQUARED && off).then_some(observed)
+}
+
+fn of(counts: Counters) -> String {
+    format!("{} of {}", grouped(counts.bad), grouped(counts.requests))
+}
