@@ -10,20 +10,25 @@ pub mod state;
 
 mod durable;
 mod error;
+mod file_store;
 mod gate;
 mod health;
+mod host_store;
 mod metric;
 mod migrator;
 mod router;
 mod runtime;
+mod state_file;
 mod store;
 mod types;
 
 pub use error::{Effect, Error, ErrorKind, Result};
 pub use event::Event;
+pub use file_store::FileStateStore;
 pub use gate::{Gate, Verdict, Window};
 pub use health::{Health, HealthCheck};
 pub use host::{Command, Host, LocalHost, Output, Tunnel};
+pub use host_store::HostStateStore;
 pub use metric::{Counters, MetricSource, Sample};
 pub use migrator::{Migrator, Phase, When};
 pub use observer::Observer;
