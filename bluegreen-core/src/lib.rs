@@ -20,6 +20,8 @@ mod router;
 mod runtime;
 mod state_file;
 mod store;
+#[cfg(feature = "test-util")]
+pub mod testing;
 mod types;
 
 pub use error::{Effect, Error, ErrorKind, Result};

@@ -16,9 +16,7 @@ pub(super) async fn migrate(session: &mut Session, phase: Phase) -> Result<(), H
     };
     let seen = session.observe().await?;
     let state = session.ledger.state().await;
-    let mut recorded = state.clone();
-    seen.reconcile(&mut recorded);
-    let staged = Slot::BOTH.into_iter().find(|slot| recorded.slot(*slot).status == SlotStatus::Staged);
+    let staged = Slot::BOTH.into_iter().find(|slot| state.slot(*slot).status == SlotStatus::Staged);
     let slot = match phase {
         Phase::Expand => staged.or(seen.live),
         Phase::Contract => {

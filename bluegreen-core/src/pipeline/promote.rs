@@ -25,8 +25,6 @@ pub(super) async fn promote_staged(session: &mut Session) -> Result<(), Halt> {
 }
 
 fn staged(state: &State, seen: &Observed) -> Result<Slot, Error> {
-    let mut recorded = state.clone();
-    seen.reconcile(&mut recorded);
     let waiting = |slot: &Slot| seen.slot(*slot).is_running() && seen.live != Some(*slot);
     let nothing = || {
         Error::new(ErrorKind::NotFound, "nothing is staged")
@@ -35,7 +33,7 @@ fn staged(state: &State, seen: &Observed) -> Result<Slot, Error> {
             .advice("`stage` brings a release up in the idle slot, `deploy` does all at once")
     };
     let slot = Slot::BOTH.into_iter().find(waiting).ok_or_else(nothing)?;
-    if recorded.slot(slot).status == SlotStatus::Retained {
+    if state.slot(slot).status == SlotStatus::Retained {
         return Err(refused(format!("{slot} holds the release that was live before"), "`rollback` brings it back")
             .trying("promote"));
     }

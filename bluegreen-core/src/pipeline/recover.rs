@@ -13,6 +13,7 @@ use crate::types::Split;
 /// Brings what is unfinished to an end, forward or back. With nothing unfinished, only the record is brought into
 /// agreement with what there is.
 pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
+    // As the dead process left it: observing brings the record into agreement with what there is.
     let state = session.ledger.state().await;
     let unfinished = state.operation.clone().filter(|operation| operation.kind != OperationKind::Recover);
     let seen = session.observe().await?;

@@ -11,8 +11,7 @@ pub(super) async fn retire(session: &mut Session, now: bool) -> Result<(), Halt>
     let parts = session.parts.clone();
     let seen = session.observe().await?;
     refuse_divided(&seen).map_err(Halt::Refused)?;
-    let mut state = session.ledger.state().await;
-    seen.reconcile(&mut state);
+    let state = session.ledger.state().await;
     let idle = Slot::BOTH.into_iter().filter(|slot| seen.live != Some(*slot) && seen.slot(*slot).is_running());
     for slot in idle {
         let record = state.slot(slot);

@@ -66,8 +66,6 @@ fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
         return Ok(live);
     }
     let retained = live.other();
-    let mut recorded = state.clone();
-    seen.reconcile(&mut recorded);
     let found = seen.slot(retained);
     if !found.is_running() {
         return Err(nothing(
@@ -83,7 +81,7 @@ fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
         )
         .trying("rollback"));
     }
-    match recorded.slot(retained).status {
+    match state.slot(retained).status {
         SlotStatus::Retained => Ok(retained),
         status => Err(refused(
             format!("{retained} is {status} and was not live before, as far as is known"),

@@ -118,8 +118,9 @@ impl Session {
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
         let (parts, ledger) = (self.parts.clone(), self.ledger.clone());
         let state = ledger.state().await;
-        let work = async { Observed::now(&parts, &state).await };
-        let seen = self.step(Step::Observe, OBSERVE_LIMIT, work).await?;
+        let work = Observed::now(&parts, &state);
+        let agree = |state: &mut State, seen: &Observed| seen.reconcile(state);
+        let seen = self.recorded_step(Step::Observe, OBSERVE_LIMIT, |_| {}, work, agree).await?;
         for drift in &seen.drift {
             self.narrator.note(drift.to_string());
         }

@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use bluegreen_core::pipeline::{Strategy, TrafficStep};
+use bluegreen_core::testing::Fault;
+use bluegreen_core::{ErrorKind, Slot};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, release, seconds};
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_deploy_unwinds_reports_and_gives_the_lease_back() {
+    let steps =
+        ["runtime.prepare", "runtime.start", "health.check green", "router.attach", "router.shift", "public.check"];
+    for call in steps {
+        let world = World::new();
+        world.pipeline().deploy(release("1")).await.unwrap();
+        world.faults.on(call, Fault::Hang);
+        let cancel = CancellationToken::new();
+        let pipeline = world.builder().cancel_on(cancel.clone()).check_timeout(seconds(600)).build().unwrap();
+        let deploy = tokio::spawn(async move { pipeline.deploy(release("2")).await });
+        tokio::time::sleep(seconds(20)).await;
+        cancel.cancel();
+        let error = deploy.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{call}: {error}");
+        assert_eq!(world.live(), Some(Slot::Blue), "{call}");
+        assert!(!world.runtime.instance(Slot::Green).is_running(), "{call}");
+        world.assert_settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_soak_brings_the_traffic_back() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let cancel = CancellationToken::new();
+    let steps = [TrafficStep::new(10, seconds(600)), TrafficStep::new(100, Duration::ZERO)];
+    let pipeline = world.builder().strategy(Strategy::canary(steps)).cancel_on(cancel.clone()).build().unwrap();
+    let deploy = tokio::spawn(async move { pipeline.deploy(release("2")).await });
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(world.router.split().unwrap().share(Slot::Green), 10);
+    cancel.cancel();
+    let error = deploy.await.unwrap().unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_cancelled_before_the_beginning_does_nothing() {
+    let world = World::new();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let error = world.builder().cancel_on(cancel).build().unwrap().deploy(release("1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert!(world.faults.log().calls_of(&["runtime.prepare", "runtime.start", "router.shift"]).is_empty());
+    world.assert_settled().await;
+}

@@ -1,0 +1,304 @@
+use std::time::Duration;
+
+use bluegreen_core::pipeline::{Retention, Strategy, TrafficStep};
+use bluegreen_core::state::SlotStatus;
+use bluegreen_core::testing::Fault;
+use bluegreen_core::testing::ScriptedHealth;
+use bluegreen_core::{ErrorKind, Health, Slot, Split, When};
+
+use crate::world::{World, release, seconds};
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_does_its_steps_in_the_promised_order() {
+    let world = World::new();
+    let pipeline = world.builder().migrator(world.migrator(When::BeforeStart)).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    world.faults.log().clear();
+    world.migrations.clear();
+    let report = pipeline.deploy(release("3")).await.unwrap();
+
+    world.faults.log().assert_order(&[
+        "store.commit",
+        "router.current",
+        "runtime.prepare blue 3",
+        "migrator.migrate expand 3",
+        "runtime.stop blue",
+        "runtime.start blue 3",
+        "health.check blue 3",
+        "health.check blue 3",
+        "health.check blue 3",
+        "router.attach blue",
+        "health.check green 2",
+        "router.shift to 100 % blue",
+        "public.check",
+        "public.check",
+        "public.check",
+        "public.check",
+        "public.check",
+        "router.in_flight green",
+        "store.commit",
+    ]);
+    let steps: Vec<_> = report.steps.iter().map(|step| step.step.to_string()).collect();
+    assert_eq!(
+        steps,
+        [
+            "observe",
+            "prepare",
+            "expand-before-start",
+            "stop-occupant",
+            "start",
+            "health",
+            "attach",
+            "check-way-back-100",
+            "shift-100",
+            "verify",
+            "drain",
+            "retain"
+        ]
+    );
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_side_effect_is_in_the_journal_before_it_happens() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    let calls = world.faults.log().calls();
+    let acts = ["runtime.prepare", "runtime.start", "runtime.stop", "router.shift", "router.attach"];
+    for (index, call) in calls.iter().enumerate() {
+        if acts.iter().any(|act| call.starts_with(act)) {
+            let asks = ["router.current", "runtime.inspect"];
+            let mut earlier =
+                calls[..index].iter().rev().skip_while(|call| asks.iter().any(|ask| call.starts_with(ask)));
+            assert_eq!(earlier.next().unwrap(), "store.commit", "before {call}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_moves_traffic_in_steps_and_holds_each_for_its_soak() {
+    let world = World::new();
+    let steps = [(10, 60), (50, 120), (100, 0)].map(|(percent, soak)| TrafficStep::new(percent, seconds(soak)));
+    let pipeline = world.builder().strategy(Strategy::canary(steps).bake(seconds(300))).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    world.faults.log().clear();
+    let began = tokio::time::Instant::now();
+    let report = pipeline.deploy(release("2")).await.unwrap();
+    world.faults.log().assert_order(&[
+        "health.check blue 1",
+        "router.shift to 90 % blue / 10 % green",
+        "health.check blue 1",
+        "router.shift to 50 % blue / 50 % green",
+        "health.check blue 1",
+        "router.shift to 100 % green",
+    ]);
+    let took = began.elapsed();
+    assert!(took >= seconds(60 + 120 + 300) && took < seconds(60 + 120 + 300 + 10), "{took:?}");
+    assert!(report.steps.iter().any(|step| step.step.to_string() == "soak-50" && step.duration >= seconds(120)));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_deploy_goes_to_100_at_once_because_nobody_shares_the_traffic() {
+    let world = World::new();
+    let steps = [TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)];
+    let pipeline = world.builder().strategy(Strategy::canary(steps)).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    assert_eq!(world.faults.log().calls_of(&["router.shift"]), ["router.shift to 100 % blue"]);
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deploy_stops_after_stage_when_it_must_not_promote_by_itself() {
+    let world = World::new();
+    let pipeline = world.builder().strategy(Strategy::blue_green().auto_promote(false)).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    assert_eq!(world.router.split(), None);
+    assert_eq!(world.state().blue.status, SlotStatus::Staged);
+    let report = pipeline.promote().await.unwrap();
+    assert_eq!(report.split, Some(Split::all(Slot::Blue)));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_deploy_leaves_the_live_slot_untouched() {
+    for call in ["runtime.prepare", "runtime.start", "health.check green 2", "router.attach", "runtime.inspect green"] {
+        let world = World::new();
+        let pipeline = world.builder().healthy_streak(1).start_deadline(seconds(2)).build().unwrap();
+        pipeline.deploy(release("1")).await.unwrap();
+        world.faults.log().clear();
+        for _ in 0..5 {
+            world.faults.on(call, Fault::Fail);
+        }
+        let error = pipeline.deploy(release("2")).await.unwrap_err();
+        assert_eq!(error.effect(), bluegreen_core::Effect::NotApplied, "{call}: {error}");
+        assert_eq!(error.report().unwrap().outcome.word(), "aborted", "{call}: {error}");
+        world.faults.clear();
+        assert!(world.faults.log().calls_of(&["runtime.stop blue", "router.shift"]).is_empty(), "{call}");
+        assert_eq!(world.live(), Some(Slot::Blue));
+        assert!(!world.runtime.instance(Slot::Green).is_running(), "{call}: what was started is stopped");
+        world.recover().await.unwrap();
+        world.assert_settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_public_address_that_never_shows_the_new_version_rolls_back() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let stale = ScriptedHealth::new([Health::healthy_as(crate::world::version("1"))]);
+    let pipeline = world.builder().verify(stale).build().unwrap();
+    let error = pipeline.deploy(release("2")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unhealthy);
+    assert!(error.to_string().contains("answers as 1"), "{error}");
+    let report = error.report().unwrap();
+    assert_eq!(report.outcome.word(), "rolled back");
+    assert!(report.logs.iter().any(|line| line.contains("2 started")), "the failed slot's log is in the report");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    assert!(!world.runtime.instance(Slot::Green).is_running());
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_way_back_is_taken_before_anything_is_asked_of_the_new_slot() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let pipeline = world.builder().verify(ScriptedHealth::new([Health::unhealthy("no")])).build().unwrap();
+    world.faults.log().clear();
+    pipeline.deploy(release("2")).await.unwrap_err();
+    world.faults.log().assert_order(&[
+        "router.shift to 100 % green",
+        "router.shift to 100 % blue",
+        "runtime.logs green",
+        "router.in_flight green",
+        "runtime.stop green",
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_deploy_that_fails_after_the_shift_keeps_the_traffic_and_says_so() {
+    let world = World::new();
+    let pipeline = world.builder().verify(ScriptedHealth::new([Health::unhealthy("no")])).build().unwrap();
+    let error = pipeline.deploy(release("1")).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "failed, kept", "{error}");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    assert!(world.runtime.instance(Slot::Blue).is_running());
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_deploy_that_fails_before_the_shift_stops_what_it_started() {
+    let world = World::new();
+    world.faults.on("router.attach", Fault::Fail);
+    let error = world.pipeline().deploy(release("1")).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "aborted");
+    assert!(!world.runtime.instance(Slot::Blue).is_running());
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_slot_that_dies_during_the_deploy_is_not_sent_traffic_again() {
+    let world = World::new();
+    let steps = [TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)];
+    let pipeline = world.builder().strategy(Strategy::canary(steps)).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    let runtime = world.runtime.clone();
+    world.faults.witness(move |call| {
+        if call == "after router.shift to 90 % blue / 10 % green" {
+            runtime.crash(Slot::Blue, "exit status 137");
+        }
+    });
+    let error = pipeline.deploy(release("2")).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.report().unwrap().outcome.word(), "STUCK", "{text}");
+    assert!(text.contains("the way back is not safe") && text.contains("cannot go back to blue"), "{text}");
+    assert!(text.contains("promote"), "says what to do: {text}");
+    assert!(world.runtime.instance(Slot::Green).is_running(), "the slot that still answers is left alone");
+
+    let report = world.pipeline().promote().await.unwrap();
+    assert_eq!(report.split, Some(Split::all(Slot::Green)));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_cannot_be_done_is_stuck_and_names_both_errors() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let pipeline = world.builder().verify(ScriptedHealth::new([Health::unhealthy("bad gateway")])).build().unwrap();
+    for _ in 0..3 {
+        world.faults.on("router.shift to 100 % blue", Fault::Fail);
+    }
+    let error = pipeline.deploy(release("2")).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.report().unwrap().outcome.word(), "STUCK");
+    assert!(text.contains("bad gateway") && text.contains("injected fault") && text.contains("to do"), "{text}");
+    assert!(world.runtime.instance(Slot::Green).is_running(), "what has traffic is not stopped");
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_lost_answer_does_not_keep_an_undo_from_its_end() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let pipeline = world.builder().verify(ScriptedHealth::new([Health::unhealthy("no")])).build().unwrap();
+    world.faults.on("router.shift to 100 % blue", Fault::ApplyThenFail);
+    world.faults.on("runtime.stop green", Fault::Fail);
+    let error = pipeline.deploy(release("2")).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back", "{error}");
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_outlive_the_drain_are_reported() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    world.router.set_in_flight(Slot::Blue, 3);
+    let report = pipeline.deploy(release("2")).await.unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("3 requests still in flight on blue after 30s")), "{report}");
+    assert!(world.runtime.instance(Slot::Blue).is_running(), "they can still end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_slot_is_kept_by_absolute_time_and_retired_when_due() {
+    let world = World::new();
+    let pipeline = world.builder().retention(Retention::For(seconds(3600))).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    assert!(world.state().blue.retain_until.is_some());
+
+    let report = pipeline.retire().await.unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("not due")), "{report}");
+    assert!(world.runtime.instance(Slot::Blue).is_running());
+
+    tokio::time::advance(seconds(3601)).await;
+    pipeline.retire().await.unwrap();
+    assert!(!world.runtime.instance(Slot::Blue).is_running());
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_slot_is_stopped_at_once_where_retention_says_so() {
+    let world = World::new();
+    let pipeline = world.builder().retention(Retention::Retire).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    assert!(!world.runtime.instance(Slot::Blue).is_running());
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_says_who_did_what_when_and_how_it_ended() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    world.faults.on("runtime.prepare", Fault::Fail);
+    pipeline.deploy(release("2")).await.unwrap_err();
+    let history = pipeline.history().await.unwrap();
+    let told: Vec<_> = history.iter().map(|past| (past.by.as_str(), past.outcome.word())).collect();
+    assert_eq!(told, [("me", "succeeded"), ("me", "aborted")]);
+    assert_eq!(history[1].version.as_ref().unwrap().as_str(), "2");
+}

@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use bluegreen_core::pipeline::{Strategy, TrafficStep, Undecided};
+use bluegreen_core::testing::{Fault, Faulty, ScriptedGate};
+use bluegreen_core::{Slot, Verdict};
+use tokio::time::Instant;
+
+use crate::world::{World, release, seconds};
+
+fn pass() -> Verdict {
+    Verdict::Pass { evidence: "0 of 4,000 requests failed".into() }
+}
+
+fn fail() -> Verdict {
+    Verdict::Fail { reason: "9 of 180 requests failed".into() }
+}
+
+fn undecided() -> Verdict {
+    Verdict::Undecided { needs: "at least 100 more requests".into() }
+}
+
+fn canary() -> Strategy {
+    Strategy::canary([TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)]).bake(seconds(300))
+}
+
+async fn live(world: &World) {
+    world.pipeline().deploy(release("1")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_gate_rolls_back_at_once_and_says_why() {
+    let world = World::new();
+    live(&world).await;
+    let gate = ScriptedGate::new([undecided(), undecided(), fail()]);
+    let began = Instant::now();
+    let error = world.builder().strategy(canary()).gate(gate).build().unwrap().deploy(release("2")).await.unwrap_err();
+    assert!(began.elapsed() < seconds(10), "not at the end of the soak: {:?}", began.elapsed());
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
+    assert!(error.to_string().contains("9 of 180 requests failed"), "{error}");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_fails_during_the_bake_still_rolls_back() {
+    let world = World::new();
+    live(&world).await;
+    let mut verdicts = vec![pass(); 100];
+    verdicts.push(fail());
+    let gate = ScriptedGate::new(verdicts);
+    let error = world.builder().strategy(canary()).gate(gate).build().unwrap().deploy(release("2")).await.unwrap_err();
+    assert!(error.to_string().contains("bake"), "{error}");
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_does_not_shorten_the_soak() {
+    let world = World::new();
+    live(&world).await;
+    let began = Instant::now();
+    let pipeline = world.builder().strategy(canary()).gate(ScriptedGate::new([pass()])).build().unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    assert!(began.elapsed() >= seconds(360));
+}
+
+#[tokio::test(start_paused = true)]
+async fn undecided_extends_the_soak_and_then_holds_aborts_or_accepts_by_policy() {
+    for (policy, word) in
+        [(Undecided::Hold, "held"), (Undecided::Abort, "rolled back"), (Undecided::Accept, "succeeded")]
+    {
+        let world = World::new();
+        live(&world).await;
+        let gate = ScriptedGate::new([undecided()]);
+        let strategy = Strategy::canary([TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)]);
+        let pipeline = world.builder().strategy(strategy.when_undecided(policy)).gate(gate).build().unwrap();
+        let began = Instant::now();
+        let result = pipeline.deploy(release("2")).await;
+        let took = began.elapsed();
+        let report = match &result {
+            Ok(report) => report,
+            Err(error) => error.report().unwrap(),
+        };
+        assert_eq!(report.outcome.word(), word);
+        assert!(took >= seconds(180) && took < seconds(200), "{took:?}");
+        if policy == Undecided::Accept {
+            assert!(report.notes.iter().any(|note| note.contains("accepted without a verdict")), "{report}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_cannot_be_asked_or_hangs_never_passes() {
+    for fault in [Fault::Fail, Fault::Hang] {
+        let world = World::new();
+        live(&world).await;
+        let gate = Faulty::new(ScriptedGate::new([pass()]), &world.faults);
+        for _ in 0..400 {
+            world.faults.on("gate.judge", fault);
+        }
+        let error =
+            world.builder().strategy(canary()).gate(gate).build().unwrap().deploy(release("2")).await.unwrap_err();
+        assert_eq!(error.report().unwrap().outcome.word(), "held", "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sick_environment_holds_the_traffic_where_it_is() {
+    let world = World::new();
+    live(&world).await;
+    let gate = ScriptedGate::new([Verdict::Hold { reason: "both slots fail".into() }]);
+    let error = world.builder().strategy(canary()).gate(gate).build().unwrap().deploy(release("2")).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "held");
+    assert_eq!(world.router.split().unwrap().share(Slot::Green), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_dies_during_a_soak_fails_at_once_without_any_gate() {
+    let world = World::new();
+    live(&world).await;
+    let runtime = world.runtime.clone();
+    world.faults.witness(move |call| {
+        if call == "after router.shift to 90 % blue / 10 % green" {
+            runtime.crash(Slot::Green, "killed by signal 9");
+        }
+    });
+    let error = world.builder().strategy(canary()).build().unwrap().deploy(release("2")).await.unwrap_err();
+    assert!(error.to_string().contains("green died under traffic"), "{error}");
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}

@@ -1,0 +1,17 @@
+//! The pipeline's guarantees, each as a test, over the memory adapters and paused time.
+
+mod cancel;
+mod crash;
+mod deploy;
+mod drift;
+mod events;
+mod gates;
+mod health;
+mod lease;
+mod migrations;
+mod plan;
+mod random_faults;
+mod recover;
+mod refused;
+mod rollback;
+mod world;

@@ -1,0 +1,160 @@
+//! A pipeline over memory adapters, every call of which is logged and can be made to fail.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bluegreen_core::memory::{MemoryHealth, MemoryPublic, MemoryRouter, MemoryRuntime, MemoryStateStore};
+use bluegreen_core::pipeline::{Builder, Report};
+use bluegreen_core::state::{SlotStatus, State};
+use bluegreen_core::testing::{CallLog, Faults, Faulty, PausedClock, RecordingMigrator};
+use bluegreen_core::{
+    Error, Event, Health, HealthCheck, OperationId, Pipeline, Release, ServiceName, Slot, Target, Version, When,
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) runtime: MemoryRuntime,
+    pub(crate) router: MemoryRouter,
+    pub(crate) store: MemoryStateStore,
+    pub(crate) faults: Faults,
+    pub(crate) clock: PausedClock,
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) migrations: CallLog,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self {
+            runtime: MemoryRuntime::new(),
+            router: MemoryRouter::new(),
+            store: MemoryStateStore::new(),
+            faults: Faults::new(),
+            clock: PausedClock::new(),
+            events: Arc::default(),
+            migrations: CallLog::new(),
+        };
+        world.watch_invariants(&world.faults, "me");
+        world
+    }
+
+    /// A builder whose adapters all pass through the faults.
+    pub(crate) fn builder(&self) -> Builder {
+        self.builder_for(&self.faults, "me")
+    }
+
+    pub(crate) fn builder_for(&self, faults: &Faults, holder: &str) -> Builder {
+        let events = self.events.clone();
+        Pipeline::builder("shop")
+            .holder(holder)
+            .runtime(Faulty::new(self.runtime.clone(), faults))
+            .router(Faulty::new(self.router.clone(), faults))
+            .store(Faulty::new(self.store.clone(), faults))
+            .health(Faulty::new(MemoryHealth::new(), faults))
+            .verify(Faulty::new(MemoryPublic::new(&self.router, &self.runtime), faults).named("public"))
+            .clock(self.clock)
+            .observer(bluegreen_core::observer::from_fn(move |event: &Event| {
+                events.lock().unwrap().push(event.clone());
+            }))
+    }
+
+    pub(crate) fn pipeline(&self) -> Pipeline {
+        self.builder().build().unwrap()
+    }
+
+    pub(crate) fn migrator(&self, when: When) -> Faulty<RecordingMigrator> {
+        Faulty::new(RecordingMigrator::new(when, &self.migrations), &self.faults)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.store.state(&service()).expect("a state document")
+    }
+
+    pub(crate) fn live(&self) -> Option<Slot> {
+        self.router.split().and_then(|split| split.sole())
+    }
+
+    /// Checks at every call what must hold at any moment: traffic goes to running slots only, nothing that has traffic is
+    /// stopped, and nobody acts without holding the lease.
+    pub(crate) fn watch_invariants(&self, faults: &Faults, holder: &'static str) {
+        let (runtime, router, store) = (self.runtime.clone(), self.router.clone(), self.store.clone());
+        faults.witness(move |call| {
+            let split = router.split();
+            let routed = |slot: &Slot| split.is_some_and(|split| split.routes_to(*slot));
+            for slot in Slot::BOTH {
+                if call.starts_with("after") && routed(&slot) {
+                    assert!(runtime.instance(slot).is_running(), "{call}: {slot} has traffic and does not run");
+                }
+                if call.starts_with(&format!("before runtime.stop {slot}")) {
+                    assert!(!routed(&slot), "{call}: it has traffic");
+                }
+            }
+            let acts = [
+                "router.shift",
+                "router.attach",
+                "runtime.prepare",
+                "runtime.start",
+                "runtime.stop",
+                "migrator.migrate",
+            ];
+            let before = call.strip_prefix("before ");
+            if before.is_some_and(|call| acts.iter().any(|act| call.starts_with(act))) {
+                let lease = store.state(&service()).and_then(|state| state.lease);
+                let held_by = lease.map(|lease| lease.holder);
+                assert_eq!(held_by.as_deref(), Some(holder), "{call} without the lease");
+            }
+        });
+    }
+
+    /// What must hold when nothing is going on: router, runtime and record agree, the lease is free, and the live slot
+    /// answers.
+    pub(crate) async fn assert_settled(&self) {
+        let state = self.state();
+        assert!(state.lease.is_none(), "the lease is free: {:?}", state.lease);
+        assert!(state.operation.is_none(), "nothing is unfinished: {:?}", state.operation);
+        assert_eq!(state.split, self.router.split(), "router and record agree");
+        let live = self.router.split().and_then(|split| split.sole());
+        assert_eq!(state.live, live, "the live slot is recorded");
+        for slot in Slot::BOTH {
+            let (record, instance) = (state.slot(slot), self.runtime.instance(slot));
+            if instance.is_running() {
+                assert_eq!(record.version.as_ref(), instance.version(), "{slot}: version on record");
+                assert!(
+                    !matches!(record.status, SlotStatus::Empty | SlotStatus::Starting),
+                    "{slot}: {}",
+                    record.status
+                );
+            } else {
+                assert_eq!(record.status, SlotStatus::Empty, "{slot} is {instance}");
+            }
+        }
+        if self.router.split().is_some() {
+            let public = MemoryPublic::new(&self.router, &self.runtime);
+            let target = Target::new(service(), Slot::Blue, release("x"), OperationId::new("x").unwrap());
+            let health = public.check(&target, &bluegreen_core::Instance::Absent).await.unwrap();
+            assert!(matches!(health, Health::Healthy { .. }), "the live slot answers: {health:?}");
+        }
+    }
+
+    /// Recovers as another process that nothing goes wrong for.
+    pub(crate) async fn recover(&self) -> Result<Report, Error> {
+        let quiet = Faults::new();
+        self.watch_invariants(&quiet, "rescuer");
+        self.builder_for(&quiet, "rescuer").build().unwrap().recover().await
+    }
+}
+
+pub(crate) fn service() -> ServiceName {
+    ServiceName::new("shop").unwrap()
+}
+
+pub(crate) fn release(version: &str) -> Release {
+    Release::new(version).unwrap()
+}
+
+pub(crate) fn version(text: &str) -> Version {
+    Version::new(text).unwrap()
+}
+
+pub(crate) const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
