@@ -9,7 +9,7 @@ use super::defaults::OBSERVE_LIMIT;
 use super::session::{Halt, Session};
 use super::strategy::{Contract, Retention};
 use super::{drain, health, soak, verify};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::migrator::{Phase, When};
 use crate::state::{SlotRecord, SlotStatus, State, Step};
 use crate::types::{Release, Slot, Split};
@@ -107,7 +107,8 @@ pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(),
         let (bake, max) = (parts.strategy.bake, parts.strategy.max_bake_or_default());
         soak::step(session, course, Step::Bake, Split::all(course.target.slot), bake, max).await?;
     }
-    let contracts = parts.contract == Contract::AfterBake && parts.migrator.is_some();
+    let begun = session.operation().await.is_some_and(|journal| journal.started(Step::Contract));
+    let contracts = begun || (parts.contract == Contract::AfterBake && parts.migrator.is_some());
     if contracts && !is_done(session.operation().await, Step::Contract) {
         contract(session, course).await?;
     }
@@ -151,7 +152,11 @@ pub(super) async fn stop(session: &mut Session, step: Step, slot: Slot) -> Resul
 /// Runs the contract phase. From the moment it starts there is no way back, so that is written first.
 pub(super) async fn contract(session: &mut Session, course: &Course) -> Result<(), Halt> {
     let parts = session.parts.clone();
-    let Some(migrator) = &parts.migrator else { return Ok(()) };
+    let Some(migrator) = &parts.migrator else {
+        return Err(Halt::Refused(Error::config(
+            "a contract phase has begun, and the pipeline has no migrator to end it",
+        )));
+    };
     let target = session.narrator.watch(course.target.clone());
     let work = migrator.migrate(Phase::Contract, &target);
     let no_way_back = |state: &mut State| state.rollback_safe = false;

@@ -33,7 +33,14 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
             if begun { retire::retire(session, true).await } else { Ok(()) }
         }
         OperationKind::Migrate => {
-            let phase = if operation.started(Step::Contract) { Phase::Contract } else { Phase::Expand };
+            let phase = match (operation.started(Step::Contract), operation.started(Step::Migrate)) {
+                (true, _) => Phase::Contract,
+                (false, true) => Phase::Expand,
+                (false, false) => {
+                    session.narrator.note("nothing was begun");
+                    return Ok(());
+                }
+            };
             session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
             migrate::migrate(session, phase).await
         }

@@ -288,12 +288,13 @@ impl Session {
         }
     }
 
-    /// Ends an operation that was refused: gives the lease back, and leaves no trace in the history.
+    /// Ends an operation that was refused: gives the lease back, and leaves no trace in the history. What a recovery
+    /// found unfinished stays unfinished.
     pub(super) async fn refuse(mut self, error: Error) -> Error {
         let released = self
             .ledger
             .update(|state| {
-                state.operation = None;
+                state.operation = state.operation.take().filter(|operation| operation.id != self.id);
                 state.lease = None;
             })
             .await;

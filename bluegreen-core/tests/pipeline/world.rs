@@ -139,7 +139,9 @@ impl World {
     pub(crate) async fn recover(&self) -> Result<Report, Error> {
         let quiet = Faults::new();
         self.watch_invariants(&quiet, "rescuer");
-        self.builder_for(&quiet, "rescuer").build().unwrap().recover().await
+        let migrator = RecordingMigrator::new(When::BeforeStart, &self.migrations);
+        let builder = self.builder_for(&quiet, "rescuer").migrator(Faulty::new(migrator, &quiet));
+        builder.build().unwrap().recover().await
     }
 }
 
