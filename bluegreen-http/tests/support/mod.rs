@@ -1,0 +1,143 @@
+//! Servers on loopback for the tests. Each ends when its value is dropped.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bluegreen_core::{Endpoint, Instance, OperationId, Release, ServiceName, Slot, Target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// A TCP server that hands each connection to a function, byte by byte as the test wants it.
+pub struct Server {
+    pub address: String,
+    connections: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Calls `serve` with each connection.
+    pub async fn raw<F, R>(serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let task = tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                open.spawn(serve(stream));
+            }
+        });
+        Self { address, connections, task }
+    }
+
+    /// Answers each request by a function of its whole text (head and body), and keeps the connection open.
+    pub async fn answering<F>(answer: F) -> Self
+    where
+        F: Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    {
+        let answer = Arc::new(answer);
+        Self::raw(move |mut stream| {
+            let answer = Arc::clone(&answer);
+            async move {
+                while let Some(request) = read_request(&mut stream).await {
+                    if stream.write_all(&answer(&request)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends these bytes once the request is read, and closes.
+    pub async fn sending(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = Arc::new(bytes.into());
+        Self::raw(move |mut stream| {
+            let bytes = Arc::clone(&bytes);
+            async move {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+            }
+        })
+        .await
+    }
+
+    pub fn instance(&self) -> Instance {
+        running([Endpoint::http(&self.address)])
+    }
+
+    /// How many connections were opened so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Reads one request with its body; `None` when the client is gone.
+pub async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+            if bytes.len() >= end + 4 + length {
+                return Some(String::from_utf8_lossy(&bytes).into_owned());
+            }
+        }
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+/// A whole answer: `answer("200 OK", &["x-version: 2"], "body")`.
+pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut bytes = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
+    for header in headers {
+        bytes.push_str(header);
+        bytes.push_str("\r\n");
+    }
+    let mut bytes = (bytes + "\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// An address of this machine at which nothing listens.
+pub async fn refusing() -> String {
+    // Bound and never listening: nobody else can take the port while the test runs.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    std::mem::forget(socket);
+    address
+}
+
+pub fn running(endpoints: impl IntoIterator<Item = Endpoint>) -> Instance {
+    Instance::Running { version: None, endpoints: endpoints.into_iter().collect() }
+}
+
+pub fn target() -> Target {
+    Target::new(
+        ServiceName::new("shop").unwrap(),
+        Slot::Green,
+        Release::new("2.0").unwrap(),
+        OperationId::new("test").unwrap(),
+    )
+}

@@ -1,0 +1,79 @@
+//! TLS, with real certificates and a real handshake. A file of its own, because it is about the state of a process.
+
+mod support;
+
+use std::sync::Arc;
+
+use bluegreen_core::{Health, HealthCheck};
+use bluegreen_http::HttpCheck;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivateKeyDer;
+use support::{Server, answer, running, target};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+
+/// Set for the child of this test's own binary that is given the certificate to trust.
+const URL: &str = "BLUEGREEN_HTTP_TEST_URL";
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_unhealthy_and_no_provider_is_installed() {
+    if std::env::var_os(URL).is_some() {
+        return;
+    }
+    let (server, _) = https().await;
+    let check = HttpCheck::at(format!("https://{}/health", server.address)).build().unwrap();
+    let Health::Unhealthy { reason } = check.check(&target(), &running([])).await.unwrap() else { panic!() };
+    assert!(reason.contains("invalid peer certificate"), "{reason}");
+    assert!(CryptoProvider::get_default().is_none(), "the choice of a provider is the program's");
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_trusted_authority_is_accepted() {
+    if let Ok(url) = std::env::var(URL) {
+        let check = HttpCheck::at(url).version_from_body().build().unwrap();
+        let health = check.check(&target(), &running([])).await.unwrap();
+        assert_eq!(health, Health::healthy_as("2.0".parse().unwrap()));
+        return;
+    }
+    let (server, certificate) = https().await;
+    let directory = tempfile::tempdir().unwrap();
+    let trusted = directory.path().join("trusted.pem");
+    std::fs::write(&trusted, certificate).unwrap();
+    // What a process trusts is read from its environment, so the trusting one is a process of its own.
+    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_certificate_of_a_trusted_authority_is_accepted"])
+        .env("SSL_CERT_FILE", &trusted)
+        .env(URL, format!("https://{}/health", server.address))
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(server.connections() == 1, "the child has asked nothing");
+}
+
+async fn https() -> (Server, String) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let server = Server::raw(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&answer("200 OK", &[], "2.0")).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    (server, cert.pem())
+}
