@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{Error, Health, HealthCheck, Instance, Result, Target, Version};
@@ -187,6 +188,14 @@ impl HttpCheckBuilder {
         self
     }
 
+    /// How long the request may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given. The pipeline has a
+    /// limit of its own for a check: raise both.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.reach.timeout = timeout;
+        self
+    }
+
     /// How many bytes of the body are read; [`DEFAULT_BODY_LIMIT`](crate::DEFAULT_BODY_LIMIT) if not given. A longer
     /// body can still be healthy, unless it is to be read as JSON.
     #[must_use]
@@ -252,6 +261,9 @@ impl HttpCheckBuilder {
     fn validated(self) -> Result<HttpCheck> {
         if let Some(path) = &self.path {
             checked_path(path)?;
+        }
+        if self.contains.iter().any(String::is_empty) {
+            return Err(Error::config("every body contains the empty text, so it cannot be expected"));
         }
         let headers = self.headers.build()?;
         let json = self.json.into_iter().map(|(pointer, value)| Ok((Pointer::new(pointer)?, value)));

@@ -9,9 +9,11 @@ mod http_check;
 mod mask;
 mod pointer;
 mod reach;
+mod smoke;
 mod statuses;
 
 pub use combine::{All, Any, all, any};
 pub use http_check::{HttpCheck, HttpCheckBuilder};
 pub use reach::{DEFAULT_BODY_LIMIT, DEFAULT_TIMEOUT};
+pub use smoke::{Capture, SmokeTest, SmokeTestBuilder, Step};
 pub use statuses::Statuses;

@@ -290,14 +290,6 @@ macro_rules! reach_setters {
             self.reach.host_header = Some(host.into());
             self
         }
-
-        /// How long one request may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given. The pipeline
-        /// has a limit of its own for a whole check: raise both.
-        #[must_use]
-        pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
-            self.reach.timeout = timeout;
-            self
-        }
     };
 }
 

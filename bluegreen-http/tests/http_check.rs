@@ -72,9 +72,10 @@ async fn every_check_opens_a_connection_of_its_own() {
 
 #[tokio::test]
 async fn a_refused_connection_is_unhealthy_and_says_so() {
-    let address = refusing().await;
+    let refusing = refusing();
+    let address = &refusing.address;
     let check = HttpCheck::get("/health").build().unwrap();
-    let health = check.check(&target(), &running([Endpoint::http(&address)])).await.unwrap();
+    let health = check.check(&target(), &running([Endpoint::http(address)])).await.unwrap();
     let expected = format!("GET http://{address}/health: Connection refused (os error 111)");
     assert_eq!(health, Health::unhealthy(expected));
 }
@@ -257,6 +258,7 @@ fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
         HttpCheck::get("/").expect_json("$.status", 1),
         HttpCheck::get("/").version_from_json("version"),
         HttpCheck::get("/").version_from_header(""),
+        HttpCheck::get("/").expect_body_contains(""),
         HttpCheck::get("/").timeout(Duration::ZERO),
     ] {
         let shown = format!("{bad:?}");

@@ -1,5 +1,5 @@
 //! Servers on loopback for the tests. Each ends when its value is dropped.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "tests, of which each file uses its own part")]
 
 use std::future::Future;
 use std::sync::Arc;
@@ -119,14 +119,16 @@ pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8>
     bytes
 }
 
-/// An address of this machine at which nothing listens.
-pub async fn refusing() -> String {
-    // Bound and never listening: nobody else can take the port while the test runs.
+/// An address of this machine at which nothing listens, and nobody can while this lives.
+pub struct Refusing {
+    pub address: String,
+    _bound: tokio::net::TcpSocket,
+}
+
+pub fn refusing() -> Refusing {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap().to_string();
-    std::mem::forget(socket);
-    address
+    Refusing { address: socket.local_addr().unwrap().to_string(), _bound: socket }
 }
 
 pub fn running(endpoints: impl IntoIterator<Item = Endpoint>) -> Instance {

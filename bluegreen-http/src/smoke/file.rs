@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bluegreen_core::{Error, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::smoke::SmokeTest;
+use crate::smoke::builder::{SecretFrom, SmokeTestBuilder};
+use crate::smoke::step::Step;
+
+/// A smoke test as a file writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    name: String,
+    url: Option<String>,
+    endpoint: Option<String>,
+    host_header: Option<String>,
+    timeout_ms: Option<u64>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    variables: BTreeMap<String, Value>,
+    #[serde(default)]
+    secrets: BTreeMap<String, FromEnvironment>,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FromEnvironment {
+    env: String,
+}
+
+impl SmokeTest {
+    /// Loads a smoke test from a `.toml` or `.json` file. What comes back is a builder, so that secrets, variables and
+    /// the way to the instance can be added.
+    ///
+    /// # Errors
+    /// `NotFound` and the like when the file cannot be read; `Config`, naming the place, when it cannot be understood.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<SmokeTestBuilder> {
+        let path = path.as_ref();
+        let here = |error: Error| error.trying("load a smoke test").with("file", path.display());
+        let read = || std::fs::read_to_string(path).map_err(|error| here(Error::from(error).not_applied()));
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Self::from_toml(&read()?).map_err(here),
+            Some("json") => Self::from_json(&read()?).map_err(here),
+            _ => Err(here(Error::config("the name of the file ends neither in .toml nor in .json"))),
+        }
+    }
+
+    /// Loads a smoke test from TOML.
+    ///
+    /// # Errors
+    /// `Config`, naming line, column and field, when it cannot be understood or has a field that nobody knows.
+    pub fn from_toml(text: &str) -> Result<SmokeTestBuilder> {
+        let at = |error: &toml::de::Error| error.span().map(|span| line_and_column(text, span.start));
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| wrong(error.message(), at(&error), None))?;
+        let document: Document = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let (field, error) = (error.path().to_string(), error.into_inner());
+            wrong(error.message(), at(&error), Some(field))
+        })?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| wrong(error.message(), at(&error), None))?;
+        match table.iter().find_map(|(key, value)| field_with_a_date(key, value)) {
+            // JSON has none, and a request or an answer is compared as JSON.
+            Some(field) => Err(wrong("a date is not a JSON value; write it as a text", None, Some(field))),
+            None => Ok(document.into_builder()),
+        }
+    }
+
+    /// Loads a smoke test from JSON.
+    ///
+    /// # Errors
+    /// `Config`, naming line, column and field, when it cannot be understood or has a field that nobody knows.
+    pub fn from_json(text: &str) -> Result<SmokeTestBuilder> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let document: Document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let (field, error) = (error.path().to_string(), error.into_inner());
+            // The text of the error ends with its place, which is told apart here.
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            wrong(message, Some((error.line(), error.column())), Some(field))
+        })?;
+        deserializer
+            .end()
+            .map_err(|error| wrong("there is more after its end", Some((error.line(), error.column())), None))?;
+        Ok(document.into_builder())
+    }
+}
+
+impl Document {
+    fn into_builder(self) -> SmokeTestBuilder {
+        let mut builder = SmokeTestBuilder::new(self.name);
+        builder.reach.url = self.url;
+        builder.reach.endpoint = self.endpoint;
+        builder.reach.host_header = self.host_header;
+        if let Some(timeout) = self.timeout_ms {
+            builder.reach.timeout = Duration::from_millis(timeout);
+        }
+        builder.headers = self.headers;
+        builder.variables = self.variables;
+        let secrets = self.secrets.into_iter();
+        builder.secrets = secrets.map(|(name, from)| (name, SecretFrom::Environment(from.env))).collect();
+        builder.steps = self.steps;
+        builder
+    }
+}
+
+fn field_with_a_date(path: &str, value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::Datetime(_) => Some(path.to_owned()),
+        toml::Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| field_with_a_date(&format!("{path}[{index}]"), item))
+        }
+        toml::Value::Table(fields) => {
+            fields.iter().find_map(|(key, value)| field_with_a_date(&format!("{path}.{key}"), value))
+        }
+        _ => None,
+    }
+}
+
+fn wrong(message: &str, place: Option<(usize, usize)>, field: Option<String>) -> Error {
+    let mut error = Error::config(format!("the smoke test cannot be understood: {message}"));
+    if let Some((line, column)) = place {
+        error = error.with("line", line).with("column", column);
+    }
+    match field {
+        Some(field) if field != "." => error.with("field", field),
+        _ => error,
+    }
+}
+
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
