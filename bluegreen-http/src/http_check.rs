@@ -95,6 +95,10 @@ impl HttpCheck {
         self.reach.places(instance)
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.reach.timeout()
+    }
+
     /// One look at one place.
     pub(crate) async fn look(&self, place: &Place) -> Result<Health> {
         let route = self.reach.open(place).await?;

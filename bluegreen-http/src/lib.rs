@@ -7,6 +7,7 @@ mod exchange;
 mod headers;
 mod http_check;
 mod mask;
+mod metrics;
 mod pointer;
 mod reach;
 mod smoke;
@@ -14,6 +15,7 @@ mod statuses;
 
 pub use combine::{All, Any, all, any};
 pub use http_check::{HttpCheck, HttpCheckBuilder};
+pub use metrics::{ActiveProbe, ActiveProbeBuilder, PromQl, PromQlBuilder, PrometheusPage, PrometheusPageBuilder};
 pub use reach::{DEFAULT_BODY_LIMIT, DEFAULT_TIMEOUT};
 pub use smoke::{Capture, SmokeTest, SmokeTestBuilder, Step};
 pub use statuses::Statuses;

@@ -122,6 +122,10 @@ impl Reach {
         alike.map(|endpoint| Ok(Place { url: endpoint_url(endpoint)?, endpoint: Some(endpoint.clone()) })).collect()
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(crate) async fn open(&self, place: &Place) -> Result<Route<'_>> {
         let tunnel = match (&self.host, &place.endpoint) {
             (Some(host), Some(endpoint)) => {

@@ -1,5 +1,7 @@
 //! `HttpCheck` against servers that behave in every way a real one may.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! `SmokeTest` against a small shop, and against servers that misbehave.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::sync::{Arc, Mutex};

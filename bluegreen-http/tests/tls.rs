@@ -1,5 +1,7 @@
 //! TLS, with real certificates and a real handshake. A file of its own, because it is about the state of a process.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::sync::Arc;
