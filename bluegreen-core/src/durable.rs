@@ -9,8 +9,14 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// Replaces `path` with `contents`: temporary file, fsync, rename, fsync of the directory.
-pub(crate) fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+/// Replaces `path` with `contents`: temporary file, fsync, rename, fsync of the directory. The directory must exist.
+///
+/// Blocks; from async code, call it on a thread that may.
+///
+/// # Errors
+/// Those of the file system, with [`Effect::NotApplied`](crate::Effect::NotApplied) as long as the old content is in
+/// place.
+pub fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let permissions = std::fs::Permissions::from_mode(mode);
     let mut file = tempfile::Builder::new()
         .permissions(permissions.clone())

@@ -1,5 +1,6 @@
 //! Traits and a crash-safe pipeline for blue-green and canary deploys on plain servers.
 
+pub mod durable;
 pub mod event;
 pub mod gates;
 pub mod host;
@@ -8,7 +9,6 @@ pub mod observer;
 pub mod pipeline;
 pub mod state;
 
-mod durable;
 mod error;
 mod file_store;
 mod gate;

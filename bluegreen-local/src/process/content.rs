@@ -1,0 +1,145 @@
+//! The content of each version, by its checksum: a version name is never reused for other content.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use bluegreen_core::{Error, ErrorKind, Result, Version, durable};
+use sha2::{Digest, Sha256};
+
+/// Records the content of a version in `directory`, or checks that it is what was recorded. Returns the checksum, or
+/// `None` for a release that carries no artifact.
+pub(super) fn claim(directory: &Path, version: &Version, artifact: Option<&Path>) -> Result<Option<String>> {
+    let Some(artifact) = artifact else { return Ok(None) };
+    let found = checksum(artifact)?;
+    let record = directory.join(format!("{version}.sha256"));
+    match std::fs::read_to_string(&record) {
+        Ok(recorded) if recorded.trim() == found => Ok(Some(found)),
+        Ok(_) => Err(Error::new(ErrorKind::Conflict, "this version was deployed before with other content")
+            .not_applied()
+            .with("version", version)
+            .with("artifact", artifact.display())
+            .advice("give changed content a new version, and let a service write outside of its artifact")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            durable::replace(&record, format!("{found}\n").as_bytes(), 0o600)?;
+            Ok(Some(found))
+        }
+        Err(error) => Err(Error::from(error).not_applied().with("path", record.display())),
+    }
+}
+
+/// The SHA-256 of a file, or of all that is in a directory: names, kinds, execute bits and contents.
+fn checksum(artifact: &Path) -> Result<String> {
+    let metadata = std::fs::metadata(artifact).map_err(|error| at(artifact, error))?;
+    let mut hash = Sha256::new();
+    if metadata.is_dir() {
+        hash_directory(&mut hash, artifact)?;
+    } else if metadata.is_file() {
+        hash_file(&mut hash, artifact)?;
+    } else {
+        return Err(Error::config("an artifact is a file or a directory").with("path", artifact.display()));
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn hash_directory(hash: &mut Sha256, directory: &Path) -> Result<()> {
+    let list = || std::fs::read_dir(directory)?.collect::<std::io::Result<Vec<_>>>();
+    let mut entries = list().map_err(|error| at(directory, error))?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let metadata = std::fs::symlink_metadata(&path).map_err(|error| at(&path, error))?;
+        field(hash, entry.file_name().as_encoded_bytes());
+        if metadata.is_dir() {
+            field(hash, b"directory");
+            hash_directory(hash, &path)?;
+            field(hash, b"end");
+        } else if metadata.is_symlink() {
+            field(hash, b"link");
+            let target = std::fs::read_link(&path).map_err(|error| at(&path, error))?;
+            field(hash, target.as_os_str().as_encoded_bytes());
+        } else if metadata.is_file() {
+            field(hash, if metadata.permissions().mode() & 0o111 != 0 { b"program" } else { b"file" });
+            hash.update(metadata.len().to_le_bytes());
+            hash_file(hash, &path)?;
+        } else {
+            return Err(
+                Error::config("an artifact holds files, directories and links only").with("path", path.display())
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Adds a text with its length, so that no two lists of fields look alike.
+fn field(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_le_bytes());
+    hash.update(bytes);
+}
+
+fn hash_file(hash: &mut Sha256, path: &Path) -> Result<()> {
+    let mut file = File::open(path).map_err(|error| at(path, error))?;
+    let mut chunk = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut chunk).map_err(|error| at(path, error))?;
+        if count == 0 {
+            return Ok(());
+        }
+        hash.update(&chunk[..count]);
+    }
+}
+
+fn at(path: &Path, error: std::io::Error) -> Error {
+    Error::from(error).not_applied().trying("read the artifact").with("path", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_keeps_the_content_it_had_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let artifact = directory.path().join("app");
+        let version = Version::new("1").unwrap();
+        std::fs::write(&artifact, "one").unwrap();
+        let first = claim(directory.path(), &version, Some(&artifact)).unwrap();
+        assert_eq!(claim(directory.path(), &version, Some(&artifact)).unwrap(), first);
+        std::fs::write(&artifact, "two").unwrap();
+        let error = claim(directory.path(), &version, Some(&artifact)).unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, bluegreen_core::Effect::NotApplied));
+        std::fs::write(&artifact, "one").unwrap();
+        assert_eq!(claim(directory.path(), &version, Some(&artifact)).unwrap(), first);
+        assert_eq!(claim(directory.path(), &version, None).unwrap(), None);
+    }
+
+    #[test]
+    fn every_change_inside_a_directory_is_other_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        std::fs::create_dir(root.join("bin")).unwrap();
+        std::fs::write(root.join("bin/app"), "code").unwrap();
+        let changes: [&dyn Fn(); 4] = [
+            &|| std::fs::write(root.join("bin/app"), "other").unwrap(),
+            &|| std::fs::set_permissions(root.join("bin/app"), PermissionsExt::from_mode(0o755)).unwrap(),
+            &|| std::fs::rename(root.join("bin/app"), root.join("app")).unwrap(),
+            &|| std::os::unix::fs::symlink("bin", root.join("link")).unwrap(),
+        ];
+        let mut seen = vec![checksum(root).unwrap()];
+        for change in changes {
+            change();
+            let now = checksum(root).unwrap();
+            assert!(!seen.contains(&now));
+            seen.push(now);
+        }
+    }
+
+    #[test]
+    fn a_missing_artifact_is_not_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let version = Version::new("1").unwrap();
+        let error = claim(directory.path(), &version, Some(Path::new("/no/such/artifact"))).unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, bluegreen_core::Effect::NotApplied));
+    }
+}
