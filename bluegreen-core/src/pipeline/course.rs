@@ -37,10 +37,10 @@ impl Course {
         refuse_divided(seen)?;
         let version = release.version().clone();
         let idle = seen.live.map_or_else(|| first_slot(seen), Slot::other);
-        if let Some(live) = seen.live.filter(|live| seen.slot(*live).is_running()) {
-            if holds(seen, state, live) == Some(version.clone()) {
-                return Err(refused(format!("{version} is live already, in {live}"), "there is nothing to deploy"));
-            }
+        if let Some(live) = seen.live.filter(|live| seen.slot(*live).is_running())
+            && holds(seen, state, live) == Some(version.clone())
+        {
+            return Err(refused(format!("{version} is live already, in {live}"), "there is nothing to deploy"));
         }
         if seen.slot(idle).is_running() && holds(seen, state, idle) == Some(version.clone()) {
             let (is, advice) = match state.slot(idle).status {

@@ -68,11 +68,7 @@ pub(super) async fn promote(session: &mut Session, course: &Course) -> Result<()
     let target = &course.target;
     let slot = target.slot;
 
-    let attach = async {
-        let instance = parts.runtime.inspect(slot).await?;
-        parts.router.attach(slot, &instance).await
-    };
-    session.step(Step::Attach, OBSERVE_LIMIT, attach).await?;
+    attach(session, slot).await?;
 
     let mut split = course.split;
     for traffic in course.traffic_steps(&parts) {
@@ -98,10 +94,10 @@ pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(),
     let old = course.old.as_ref().map(|old| old.slot);
     let is_done = |journal: Option<crate::state::Operation>, step| journal.is_some_and(|journal| journal.done(step));
 
-    if let Some(old) = old.filter(|_| course.can_go_back) {
-        if !is_done(session.operation().await, Step::Drain) {
-            drain::step(session, Step::Drain, old).await?;
-        }
+    if let Some(old) = old.filter(|_| course.can_go_back)
+        && !is_done(session.operation().await, Step::Drain)
+    {
+        drain::step(session, Step::Drain, old).await?;
     }
     if !parts.strategy.bake.is_zero() && !is_done(session.operation().await, Step::Bake) {
         let (bake, max) = (parts.strategy.bake, parts.strategy.max_bake_or_default());
@@ -120,6 +116,16 @@ pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(),
         Retention::For(duration) => retain(session, old, Some(duration)).await,
         Retention::UntilNextDeploy => retain(session, old, None).await,
     }
+}
+
+/// Tells the router where the slot listens.
+pub(super) async fn attach(session: &mut Session, slot: Slot) -> Result<(), Halt> {
+    let parts = session.parts.clone();
+    let work = async {
+        let instance = parts.runtime.inspect(slot).await?;
+        parts.router.attach(slot, &instance).await
+    };
+    session.step(Step::Attach, OBSERVE_LIMIT, work).await
 }
 
 /// Moves traffic, and records the split that the router confirmed.

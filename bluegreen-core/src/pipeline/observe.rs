@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::builder::Parts;
-use crate::error::Result;
+use super::defaults::OBSERVE_LIMIT;
+use crate::error::{Error, ErrorKind, Result};
 use crate::state::{SlotRecord, SlotStatus, State};
 use crate::types::{Instance, Slot, Split, Version};
 
@@ -91,12 +92,9 @@ impl fmt::Display for Drift {
 impl Observed {
     /// Asks the router and both slots at the same time.
     pub(super) async fn now(parts: &Parts, state: &State) -> Result<Self> {
-        let (split, blue, green) = futures::try_join!(
-            async { parts.router.current().await.map_err(|error| error.trying("ask the router")) },
-            async { parts.runtime.inspect(Slot::Blue).await.map_err(|error| error.trying("inspect blue")) },
-            async { parts.runtime.inspect(Slot::Green).await.map_err(|error| error.trying("inspect green")) },
-        )
-        .map_err(|error| error.not_applied())?;
+        let look =
+            async { futures::try_join!(current(parts), inspect(parts, Slot::Blue), inspect(parts, Slot::Green)) };
+        let (split, blue, green) = look.await.map_err(|error| error.not_applied())?;
         let live = split.map(|split| split.sole().unwrap_or_else(|| recorded_live(state, split)));
         let mut observed = Self { split, blue, green, live, drift: Vec::new() };
         observed.drift = observed.compare(state);
@@ -166,6 +164,23 @@ impl Observed {
             }
         }
     }
+}
+
+/// The split, from the router, within the time that a look may take.
+pub(super) async fn current(parts: &Parts) -> Result<Option<Split>> {
+    in_time(parts.router.current()).await.map_err(|error| error.trying("ask the router").with("router", &parts.router))
+}
+
+/// What is in a slot, from the runtime, within the time that a look may take.
+pub(super) async fn inspect(parts: &Parts, slot: Slot) -> Result<Instance> {
+    let look = in_time(parts.runtime.inspect(slot));
+    look.await.map_err(|error| error.trying(format!("inspect {slot}")).with("runtime", &parts.runtime))
+}
+
+/// Bounds a look, which is not worth more than a minute.
+pub(super) async fn in_time<T>(look: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {OBSERVE_LIMIT:?}")));
+    tokio::time::timeout(OBSERVE_LIMIT, look).await.unwrap_or_else(late)
 }
 
 impl SlotRecord {

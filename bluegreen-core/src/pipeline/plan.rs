@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::builder::Parts;
 use super::course::{Course, holds};
 use super::defaults::{LOG_LINES, OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
-use super::observe::Observed;
+use super::observe::{Observed, in_time};
 use super::report::short;
 use super::strategy::{Contract, Retention};
 use super::verify;
@@ -75,13 +75,13 @@ pub(super) async fn plan(parts: &Parts, state: &State, release: &Release) -> Res
         }
     };
     plan.slot = Some(course.target.slot);
-    if let Some(old) = &course.old {
-        if let Err(error) = verify::can_tell(parts, old, seen.slot(old.slot)).await {
-            plan.refusal.get_or_insert(error.to_string());
-        }
+    if let Some(old) = &course.old
+        && let Err(error) = verify::can_tell(parts, old, seen.slot(old.slot)).await
+    {
+        plan.refusal.get_or_insert(error.to_string());
     }
     if let Some(migrator) = &parts.migrator {
-        plan.pending_migrations = migrator.pending(&course.target).await?;
+        plan.pending_migrations = in_time(migrator.pending(&course.target)).await?;
     }
     plan.steps = steps(parts, &course, &seen);
     Ok(plan)

@@ -1,8 +1,7 @@
 //! Moving traffic back to the slot that had it before.
 
 use super::course::{Course, refused};
-use super::defaults::OBSERVE_LIMIT;
-use super::deploy::{retain, shift, stop};
+use super::deploy::{attach, retain, shift, stop};
 use super::observe::Observed;
 use super::session::{Halt, Session};
 use super::strategy::Retention;
@@ -21,11 +20,7 @@ pub(super) async fn rollback(session: &mut Session) -> Result<(), Halt> {
     session.set_course(course.clone()).await?;
 
     health::step(session, &course.target).await?;
-    let attach = async {
-        let instance = parts.runtime.inspect(slot).await?;
-        parts.router.attach(slot, &instance).await
-    };
-    session.step(Step::Attach, OBSERVE_LIMIT, attach).await?;
+    attach(session, slot).await?;
     shift(session, Step::Shift(100), course.split, Split::all(slot)).await?;
     settle_back(session, &course, &state, &seen).await
 }

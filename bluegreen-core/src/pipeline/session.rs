@@ -120,7 +120,7 @@ impl Session {
         let state = ledger.state().await;
         let work = Observed::now(&parts, &state);
         let agree = |state: &mut State, seen: &Observed| seen.reconcile(state);
-        let seen = self.recorded_step(Step::Observe, OBSERVE_LIMIT, |_| {}, work, agree).await?;
+        let seen = self.recorded_step(Step::Observe, OBSERVE_LIMIT * 2, |_| {}, work, agree).await?;
         for drift in &seen.drift {
             self.narrator.note(drift.to_string());
         }
@@ -157,8 +157,8 @@ impl Session {
             return Err(cancelled());
         }
         let began = Instant::now();
-        self.narrator.step_started(step, limit);
         self.write(step, Progressed::Started, &before).await?;
+        self.narrator.step_started(step, limit);
         let (version, slot) = self.narrator.subject();
         let span = tracing::info_span!(
             "step",
@@ -337,13 +337,12 @@ impl Session {
     /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
     async fn look_again(&self) -> Option<Observed> {
         let state = self.ledger.state().await;
-        match tokio::time::timeout(OBSERVE_LIMIT, Observed::now(&self.parts, &state)).await {
-            Ok(Ok(seen)) => Some(seen),
-            Ok(Err(error)) => {
+        match Observed::now(&self.parts, &state).await {
+            Ok(seen) => Some(seen),
+            Err(error) => {
                 self.narrator.note(format!("what there is at the end could not be seen: {}", error.chain()));
                 None
             }
-            Err(_) => None,
         }
     }
 }

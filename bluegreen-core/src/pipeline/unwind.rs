@@ -4,6 +4,7 @@ use super::course::Course;
 use super::defaults::{LOG_LINES, OBSERVE_LIMIT};
 use super::deploy::{shift, stop};
 use super::drain;
+use super::observe;
 use super::report::Outcome;
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,9 +67,9 @@ async fn moved_split(session: &Session, course: &Course, kind: OperationKind) ->
     let parts = &session.parts;
     let mut attempt = 1;
     let split = loop {
-        match parts.router.current().await {
+        match observe::current(parts).await {
             Ok(split) => break split,
-            Err(error) if attempt == UNDO_ATTEMPTS => return Err(error.trying("ask the router")),
+            Err(error) if attempt == UNDO_ATTEMPTS => return Err(error),
             Err(_) => attempt += 1,
         }
         tokio::time::sleep(parts.settings.check_interval).await;
@@ -90,7 +91,7 @@ async fn shift_back(session: &mut Session, course: &Course, kind: OperationKind,
     };
     let mut attempt = 1;
     loop {
-        let result = match parts.runtime.inspect(old).await {
+        let result = match observe::inspect(&parts, old).await {
             Ok(instance) if !instance.is_running() => {
                 let what = format!("traffic cannot go back to {old}, which is {instance}");
                 return Err(Halt::Failed(Error::new(ErrorKind::Unhealthy, what)));

@@ -63,6 +63,27 @@ async fn a_holder_whose_lease_was_taken_stops_before_its_next_side_effect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_holder_that_another_has_taken_over_from_stops_and_says_who_that_is() {
+    let world = World::new();
+    let store = world.store.clone();
+    world.faults.witness(move |call| {
+        if call == "after runtime.prepare blue 1" {
+            store.edit(&service(), |state| {
+                state.epoch += 1;
+                if let Some(lease) = &mut state.lease {
+                    lease.epoch = state.epoch;
+                    lease.holder = "you@elsewhere".into();
+                }
+            });
+        }
+    });
+    let error = world.pipeline().deploy(release("1")).await.unwrap_err();
+    assert!(error.to_string().contains("you@elsewhere holds it now"), "{error}");
+    assert!(world.faults.log().calls_of(&["runtime.start", "router.shift", "runtime.stop"]).is_empty());
+    assert_eq!(world.state().lease.unwrap().holder, "you@elsewhere", "the other's lease is left alone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_holder_that_cannot_write_its_heartbeat_stops_before_anyone_may_take_over() {
     let world = World::new();
     // From some call on, the store hangs: no heartbeat arrives, while a long step runs.

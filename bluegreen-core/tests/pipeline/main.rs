@@ -1,5 +1,7 @@
 //! The pipeline's guarantees, each as a test, over the memory adapters and paused time.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod cancel;
 mod crash;
 mod deploy;

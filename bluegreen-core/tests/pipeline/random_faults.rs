@@ -130,12 +130,12 @@ async fn run(case: Case) {
             let live = world.live().expect("success means that all traffic has moved");
             assert_eq!(world.runtime.instance(live).version().unwrap().as_str(), format!("1.{number}"));
         }
-        if let Some(Err(error)) = &result {
-            if error.report().is_none() && error.effect() == bluegreen_core::Effect::NotApplied {
-                let after =
-                    (world.router.split(), world.runtime.instance(Slot::Blue), world.runtime.instance(Slot::Green));
-                assert_eq!(before, after, "refused, and nothing changed: {error}");
-            }
+        if let Some(Err(error)) = &result
+            && error.report().is_none()
+            && error.effect() == bluegreen_core::Effect::NotApplied
+        {
+            let after = (world.router.split(), world.runtime.instance(Slot::Blue), world.runtime.instance(Slot::Green));
+            assert_eq!(before, after, "refused, and nothing changed: {error}");
         }
         let unfinished = world.store.state(&crate::world::service()).is_some_and(|state| state.operation.is_some());
         if result.is_none() || unfinished {
