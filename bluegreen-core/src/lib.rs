@@ -1,4 +1,48 @@
 //! Traits and a crash-safe pipeline for blue-green and canary deploys on plain servers.
+//!
+//! A service has two slots, blue and green. One is live; a new release is brought up in the other one, tested there
+//! without traffic, and then given the traffic, at once or step by step. [`Pipeline`] does that over any adapters:
+//!
+//! | trait | what it is | adapters here |
+//! |---|---|---|
+//! | [`Runtime`] | what runs in the slots | [`memory::MemoryRuntime`] |
+//! | [`Router`] | who gets the traffic | [`memory::MemoryRouter`] |
+//! | [`StateStore`] | where record, lease and journal are kept | [`FileStateStore`], [`HostStateStore`], [`memory::MemoryStateStore`] |
+//! | [`HealthCheck`] | health, smoke tests, the public address | [`memory::MemoryHealth`], [`memory::MemoryPublic`] |
+//! | [`Migrator`] | changes to the data that both versions share | |
+//! | [`Gate`] | judgements on live metrics | [`gates::RateGate`] over a [`MetricSource`] |
+//! | [`Host`] | where commands run and files live | [`LocalHost`] |
+//!
+//! ```
+//! use bluegreen_core::memory::{MemoryHealth, MemoryPublic, MemoryRouter, MemoryRuntime, MemoryStateStore};
+//! use bluegreen_core::{Pipeline, Release};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+//! let (runtime, router) = (MemoryRuntime::new(), MemoryRouter::new());
+//! let pipeline = Pipeline::builder("shop")
+//!     .runtime(runtime.clone())
+//!     .router(router.clone())
+//!     .store(MemoryStateStore::new())
+//!     .health(MemoryHealth::new())
+//!     .verify(MemoryPublic::new(&router, &runtime))
+//!     .build()?;
+//!
+//! pipeline.deploy(Release::new("1.0")?).await?;
+//! let report = pipeline.deploy(Release::new("1.1")?).await?;
+//! println!("{report}");
+//!
+//! // A version that is live is refused, and nothing is changed.
+//! let error = pipeline.deploy(Release::new("1.1")?).await.unwrap_err();
+//! assert!(error.to_string().contains("1.1 is live already, in green"));
+//!
+//! // The old release is still warm.
+//! pipeline.rollback().await?;
+//! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
+//! ```
+//!
+//! What a pipeline guarantees is written on [`Pipeline`]; what an adapter must guarantee, on each trait. Mocks, fault
+//! injection and the conformance suites are in the module `testing` (feature `test-util`); the display for terminals is
+//! `observer::ProgressDisplay` (feature `progress`).
 
 pub mod durable;
 pub mod event;

@@ -97,8 +97,10 @@ impl Place {
         if let (Some(cargo), Some(manifest)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR")) {
             let release = binary.parent().is_some_and(|folder| folder.ends_with("release"));
             let mut build = Command::new(cargo);
-            build.args(["build", "--quiet", "--package", "bluegreen-examples", "--bin", "demo-service"]);
-            build.args(release.then_some("--release")).current_dir(manifest);
+            // From the workspace's root, as the quickstart itself is built: cargo then chooses the same features for the
+            // dependencies, and need not build them a second time.
+            build.args(["build", "--quiet", "--bin", "demo-service"]);
+            build.args(release.then_some("--release")).current_dir(PathBuf::from(manifest).join(".."));
             let status = build.status()?;
             if !status.success() {
                 return Err(Error::new(ErrorKind::Unexpected, format!("cargo ended with {status}"))

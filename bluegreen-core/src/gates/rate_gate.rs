@@ -225,7 +225,7 @@ const MISSES_TO_WARN: u32 = 3;
 
 impl fmt::Display for RateGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at most {} by {}", self.name, percent(self.rules.limit), self.source)
+        write!(f, "{} at most {}", self.name, percent(self.rules.limit))
     }
 }
 

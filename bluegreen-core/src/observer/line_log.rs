@@ -42,12 +42,20 @@ impl<W: Write + Send + 'static> Observer for LineLog<W> {
     fn observe(&self, event: &Event) {
         let Some(text) = line(event) else { return };
         let mut written = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.last == text {
+        let news = news(event).unwrap_or_else(|| text.clone());
+        if written.last == news {
             return;
         }
         let _ = writeln!(written.writer, "{} {text}", event.at).and_then(|()| written.writer.flush());
-        written.last = text;
+        written.last = news;
     }
+}
+
+/// What must change for a soak's tick to be worth another line: what the gates say, not the numbers they say it with.
+fn news(event: &Event) -> Option<String> {
+    let What::Soaking { verdicts, .. } = &event.what else { return None };
+    let said = verdicts.iter().map(|said| std::mem::discriminant(&said.verdict));
+    Some(format!("{:?} {:?}", event.step, said.collect::<Vec<_>>()))
 }
 
 /// What the log says of an event; `None` for what only a live display shows.

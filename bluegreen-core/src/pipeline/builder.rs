@@ -369,7 +369,7 @@ impl Parts {
 /// `user@host (pid 123)`, as far as it can be told.
 fn this_process() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = user.unwrap_or_else(|| "unknown".to_owned());
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
     let name = rustix::system::uname();
     format!("{user}@{} (pid {})", name.nodename().to_string_lossy(), std::process::id())
 }

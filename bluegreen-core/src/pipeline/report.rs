@@ -142,11 +142,9 @@ impl fmt::Display for Report {
         let width = self.steps.iter().map(|step| step.step.to_string().len()).max().unwrap_or(0);
         for step in &self.steps {
             let mark = if step.error.is_some() { "FAILED" } else { "ok" };
-            write!(f, "  {:width$}  {:>9}  {mark:<6}", step.step, short(step.duration))?;
-            match (&step.error, &step.detail) {
-                (Some(text), _) | (None, Some(text)) => writeln!(f, "  {text}")?,
-                (None, None) => writeln!(f)?,
-            }
+            let text = step.error.as_ref().or(step.detail.as_ref()).map_or("", String::as_str);
+            let line = format!("  {:width$}  {:>9}  {mark:<6}  {text}", step.step, short(step.duration));
+            writeln!(f, "{}", line.trim_end())?;
         }
         writeln!(f, "  {:width$}  {:>9}", "total", short(self.duration))?;
         if let Some(split) = self.split {

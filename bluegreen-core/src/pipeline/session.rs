@@ -189,12 +189,13 @@ impl Session {
                 Ok(value)
             }
             Err(error) => {
-                let error = error.trying(step.to_string()).with("service", &self.parts.service);
+                let error = error.with("service", &self.parts.service);
                 let error = match slot {
                     Some(slot) => error.with("slot", slot),
                     None => error,
                 };
                 self.narrator.step_ended(began.elapsed(), Some(error.chain()));
+                let error = error.trying(step.to_string());
                 self.write(step, Progressed::Failed, |_| {}).await?;
                 Err(Halt::Failed(error))
             }

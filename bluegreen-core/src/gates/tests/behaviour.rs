@@ -401,7 +401,7 @@ async fn settings_that_make_no_sense_are_refused() {
 #[tokio::test]
 async fn a_gate_says_what_it_judges_and_by_what() {
     let gate = RateGate::custom("timeouts", 0.02, Scripted::default()).unwrap();
-    assert_eq!(gate.to_string(), "timeouts at most 2 % by a script");
+    assert_eq!(gate.to_string(), "timeouts at most 2 %");
     let errors = RateGate::errors(Scripted::default()).to_string();
-    assert_eq!(errors, "errors at most 0.1 % by a script");
+    assert_eq!(errors, "errors at most 0.1 %");
 }
