@@ -1,4 +1,60 @@
 //! HTTP health checks, smoke tests and metric sources for blue-green deploys.
+//!
+//! Each of these is one of the traits of [`bluegreen_core`], to be given to a pipeline or used by itself:
+//!
+//! | | is a | asks |
+//! |---|---|---|
+//! | [`HttpCheck`] | [`HealthCheck`](bluegreen_core::HealthCheck) | one page, of the slot or of the public address |
+//! | [`all`], [`any`] | `HealthCheck` | several checks at the same time |
+//! | [`SmokeTest`] | `HealthCheck` | a scenario of requests, from Rust, TOML or JSON |
+//! | [`PrometheusPage`] | [`MetricSource`](bluegreen_core::MetricSource) | the instance's own `/metrics` |
+//! | [`PromQl`] | `MetricSource` | a Prometheus server |
+//! | [`ActiveProbe`] | `MetricSource` | the slot, by requests of its own |
+//!
+//! ```
+//! use bluegreen_core::{Endpoint, Health, HealthCheck, Instance, OperationId, Release, ServiceName, Slot, Target};
+//! use bluegreen_http::HttpCheck;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! // A release that runs in the green slot, and says which version it is.
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?.to_string();
+//! tokio::spawn(async move {
+//!     while let Ok((mut client, _)) = listener.accept().await {
+//!         let _ = client.read(&mut [0; 1024]).await;
+//!         let _ = client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{\"version\":\"1.4.0\"}").await;
+//!     }
+//! });
+//! let instance = Instance::Running { version: None, endpoints: vec![Endpoint::http(address)] };
+//! let release = Release::new("1.4.0")?;
+//! let target = Target::new(ServiceName::new("shop")?, Slot::Green, release, OperationId::new("deploy-7")?);
+//!
+//! // What a pipeline does with the check that it is given.
+//! let check = HttpCheck::get("/health").version_from_json("/version").build()?;
+//! assert_eq!(check.check(&target, &instance).await?, Health::healthy_as("1.4.0".parse()?));
+//!
+//! let strict = HttpCheck::get("/health").expect_json("/database", "up").build()?;
+//! let Health::Unhealthy { reason } = strict.check(&target, &instance).await? else { panic!("it is not healthy") };
+//! assert!(reason.ends_with("expected \"up\" at /database, which is missing, got 200 OK: `{\"version\":\"1.4.0\"}`"));
+//! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
+//! ```
+//!
+//! # Connections
+//!
+//! - Every request has a connection of its own, HTTP/1.1, and is sent once: a broken connection is not tried again.
+//! - Redirects are not followed.
+//! - Instances that listen on a server's loopback alone are reached with `through(host)`, by
+//!   [`Host::tunnel`](bluegreen_core::Host::tunnel). They see the `Host` header that they would see on the server.
+//! - Endpoints are asked over plain HTTP and never through a proxy. For an absolute URL, the environment's `HTTP_PROXY`,
+//!   `HTTPS_PROXY` and `NO_PROXY` hold, except for an address of this machine.
+//! - TLS is rustls with the certificates that the system trusts. The crypto provider is the one that the process has
+//!   installed, else ring; this crate installs none.
+//!
+//! # Secrets
+//!
+//! Secret headers, secret variables and captured values are masked (`***`) in every reason and error, wherever an
+//! answer repeats them: as they are, percent-encoded, or escaped as in JSON.
 
 mod client;
 mod combine;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,16 +24,12 @@ async fn error(builder: PrometheusPageBuilder, instance: &Instance) -> Error {
     sample(builder, instance).await.unwrap_err()
 }
 
-/// The counters of all series, by name without the server's address.
-async fn series(builder: PrometheusPageBuilder, server: &Server) -> BTreeMap<String, (u64, u64)> {
-    let Sample::Data(series) = sample(builder, &server.instance()).await.unwrap() else { panic!("no data") };
-    let place = format!("http at {}: ", server.address);
-    let bare = |name: &str| name.strip_prefix(&place).unwrap().to_owned();
-    series.iter().map(|(name, Counters { requests, bad })| (bare(name), (*requests, *bad))).collect()
-}
-
-fn map(pairs: &[(&str, u64, u64)]) -> BTreeMap<String, (u64, u64)> {
-    pairs.iter().map(|(name, requests, bad)| ((*name).to_owned(), (*requests, *bad))).collect()
+/// The counters of one server.
+async fn read(source: &PrometheusPage, server: &Server) -> (u64, u64) {
+    let Sample::Data(series) = source.sample(&target(), &server.instance()).await.unwrap() else { panic!("no data") };
+    let Counters { requests, bad } = series[&format!("http at {}", server.address)];
+    assert_eq!(series.len(), 1);
+    (requests, bad)
 }
 
 /// A server whose page is written by the Prometheus client at each scrape.
@@ -62,18 +58,16 @@ async fn what_a_service_counts_is_read_by_series() {
     let Sample::NoData { reason } = sample(by_status(), &server.instance()).await.unwrap() else { panic!() };
     assert!(reason.contains("the page has no http_requests_total"), "{reason}");
 
+    let source = by_status().build().unwrap();
     requests.with_label_values(&["/orders/{id}", "200"]).inc_by(40);
     requests.with_label_values(&["/a,b=\"c\"", "200"]).inc_by(2);
-    let expected = map(&[
-        ("http_requests_total{path=\"/a,b=\\\"c\\\"\"}", 2, 0),
-        ("http_requests_total{path=\"/orders/{id}\"}", 40, 0),
-    ]);
-    assert_eq!(series(by_status(), &server).await, expected);
+    assert_eq!(read(&source, &server).await, (42, 0));
 
     requests.with_label_values(&["/orders/{id}", "500"]).inc();
     requests.with_label_values(&["/orders/{id}", "503"]).inc();
-    let after = series(by_status(), &server).await;
-    assert_eq!(after["http_requests_total{path=\"/orders/{id}\"}"], (42, 2));
+    requests.with_label_values(&["/orders/{id}", "404"]).inc();
+    assert_eq!(read(&source, &server).await, (45, 2));
+    assert_eq!(read(&source, &server).await, (45, 2));
 }
 
 #[tokio::test]
@@ -87,40 +81,79 @@ async fn slow_requests_are_counted_exactly_by_a_bucket() {
         seconds.with_label_values(&["/"]).observe(time);
     }
     let slow = |bound| PrometheusPage::by_bucket("http_seconds", bound);
-    assert_eq!(series(slow(0.5), &server).await, map(&[("http_seconds{path=\"/\"}", 6, 3)]));
-    assert_eq!(series(slow(2.5), &server).await, map(&[("http_seconds{path=\"/\"}", 6, 1)]));
+    assert_eq!(read(&slow(0.5).build().unwrap(), &server).await, (6, 3));
+    assert_eq!(read(&slow(2.5).build().unwrap(), &server).await, (6, 1));
     let error = error(slow(1.0), &server.instance()).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("has no bucket le=\"1\"; it has 0.1, 0.5, 2.5, +Inf"), "{error}");
 }
 
 #[tokio::test]
-async fn the_restart_of_one_process_shows_as_the_reset_of_its_series_alone() {
-    let counts = Arc::new(Mutex::new(100_u64));
-    let shown = Arc::clone(&counts);
+async fn counts_only_grow_when_a_process_restarts_and_other_endpoints_are_not_touched() {
+    let (requests, bad) = (Arc::new(Mutex::new(100_u64)), Arc::new(Mutex::new(1_u64)));
+    let (shown, shown_bad) = (Arc::clone(&requests), Arc::clone(&bad));
     let restarting = Server::answering(move |_| {
-        let count = *shown.lock().unwrap();
-        answer(
-            "200 OK",
-            &[],
-            format!("http_requests_total{{status=\"200\"}} {count}\nhttp_requests_total{{status=\"500\"}} 1\n"),
-        )
+        let (good, bad) = (*shown.lock().unwrap(), *shown_bad.lock().unwrap());
+        let line = |status, count| format!("http_requests_total{{status=\"{status}\"}} {count}\n");
+        answer("200 OK", &[], line(200, good) + &line(500, bad))
     })
     .await;
     let steady = page("http_requests_total{status=\"200\"} 50\n").await;
     let instance = running([&restarting, &steady].map(|server| Endpoint::http(&server.address)));
+    let source = by_status().build().unwrap();
     let read = || async {
-        // The steady one has no 500 yet; its only label is the one that tells bad from good.
-        let Sample::Data(series) = sample(by_status(), &instance).await.unwrap() else { panic!() };
-        assert_eq!(series.len(), 2);
-        let of = |server: &Server| series[&format!("http at {}: http_requests_total", server.address)];
+        let Sample::Data(series) = source.sample(&target(), &instance).await.unwrap() else { panic!() };
+        let of = |server: &Server| series[&format!("http at {}", server.address)];
         (of(&restarting), of(&steady))
     };
-    let (before, other_before) = read().await;
-    *counts.lock().unwrap() = 3;
-    let (after, other_after) = read().await;
-    assert_eq!((before.requests, after.requests), (101, 4));
-    assert_eq!(other_before, other_after);
+    let steadily = Counters { requests: 50, bad: 0 };
+    assert_eq!(read().await, (Counters { requests: 101, bad: 1 }, steadily));
+    (*requests.lock().unwrap(), *bad.lock().unwrap()) = (3, 0);
+    assert_eq!(read().await, (Counters { requests: 104, bad: 1 }, steadily));
+    (*requests.lock().unwrap(), *bad.lock().unwrap()) = (5, 2);
+    assert_eq!(read().await, (Counters { requests: 108, bad: 3 }, steadily));
+}
+
+#[tokio::test]
+async fn an_endpoint_without_the_metric_counts_zero_beside_one_that_has_it() {
+    let busy = page("http_requests_total{status=\"200\"} 50\n").await;
+    let fresh = page("").await;
+    let instance = running([&busy, &fresh].map(|server| Endpoint::http(&server.address)));
+    let Sample::Data(series) = sample(by_status(), &instance).await.unwrap() else { panic!() };
+    assert_eq!(series[&format!("http at {}", fresh.address)], Counters::default());
+    let none = running([&fresh, &fresh].map(|server| Endpoint::http(&server.address)));
+    assert!(matches!(sample(by_status(), &none).await.unwrap(), Sample::NoData { .. }));
+}
+
+#[tokio::test]
+async fn another_version_in_the_same_place_starts_counts_of_its_own() {
+    let server = page("http_requests_total{status=\"500\"} 7\n").await;
+    let source = by_status().build().unwrap();
+    assert_eq!(read(&source, &server).await, (7, 7));
+    let mut next = target();
+    next.release = bluegreen_core::Release::new("3.0").unwrap();
+    let Sample::Data(series) = source.sample(&next, &server.instance()).await.unwrap() else { panic!() };
+    assert_eq!(series.into_values().next(), Some(Counters { requests: 7, bad: 7 }));
+}
+
+#[tokio::test]
+async fn samples_at_the_same_time_never_take_an_old_page_for_a_restart() {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    // Each page is one request ahead of the one before, and every other one is long under way.
+    let server = Server::raw(move |mut stream| {
+        let now = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            support::read_request(&mut stream).await;
+            tokio::time::sleep(Duration::from_millis(if now % 2 == 0 { 30 } else { 0 })).await;
+            let page = answer("200 OK", &[], format!("http_requests_total{{status=\"500\"}} {now}\n"));
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &page).await;
+        }
+    })
+    .await;
+    let source = by_status().build().unwrap();
+    futures::future::join_all((0..8).map(|_| read(&source, &server))).await;
+    assert_eq!(read(&source, &server).await, (9, 9));
 }
 
 #[tokio::test]

@@ -34,6 +34,9 @@ const MOST_UNDER_WAY: f64 = 1000.0;
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
 ///
+/// Where both slots are read at the same time, both get this load, whatever the router's split is. So a gate on it must
+/// not compare the division of requests with the split: `RateGate::errors(probe).routing_guard(false)`.
+///
 /// A request is bad when the [`HttpCheck`] finds its answer unhealthy. With several endpoints, they take turns.
 ///
 /// # What it guarantees

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bluegreen_core::{Counters, Error, ErrorKind, Result};
 
@@ -33,15 +33,13 @@ impl Counting {
     }
 }
 
-/// Lines that differ only in the labels that tell bad from good are one series, so that the first bad request, which
-/// brings a new line, is growth of a series that is known.
 fn by_label(page: &Page, requests: &Selector, bad: &Matchers) -> Result<Counted> {
     let lines: Vec<&Line> = page.lines.iter().filter(|line| requests.matches(line)).collect();
     if lines.is_empty() {
         return Ok(nothing(requests));
     }
     if let Some(label) = bad.required().find(|label| lines.iter().all(|line| !line.labels.contains_key(*label))) {
-        let have: std::collections::BTreeSet<_> = lines.iter().flat_map(|line| line.labels.keys()).collect();
+        let have: BTreeSet<_> = lines.iter().flat_map(|line| line.labels.keys()).collect();
         let have: Vec<_> = have.into_iter().map(String::as_str).collect();
         return Err(Error::config(format!(
             "no line of {requests} has a label {label}; their labels: {}",
@@ -49,16 +47,12 @@ fn by_label(page: &Page, requests: &Selector, bad: &Matchers) -> Result<Counted>
         ))
         .advice("nothing would ever count as bad"));
     }
-    let mut series = BTreeMap::<String, Counters>::new();
-    for line in lines {
-        let counters = series.entry(series_name(&requests.name, &line.labels, bad.labels())).or_default();
-        let value = whole(line)?;
-        counters.requests += value;
-        if bad.select(&line.labels) {
-            counters.bad += value;
-        }
-    }
-    Ok(Counted::Series(series))
+    let counted = lines.into_iter().map(|line| {
+        let requests = whole(line)?;
+        let bad = if bad.select(&line.labels) { requests } else { 0 };
+        Ok((series_name(&line.name, &line.labels), Counters { requests, bad }))
+    });
+    counted.collect::<Result<_>>().map(Counted::Series)
 }
 
 fn by_counters(page: &Page, requests: &Selector, bad: &Selector) -> Result<Counted> {
@@ -71,12 +65,12 @@ fn by_counters(page: &Page, requests: &Selector, bad: &Selector) -> Result<Count
     }
     let mut series = BTreeMap::<String, Counters>::new();
     for line in &page.lines {
-        if requests.matches(line) {
-            series.entry(series_name(&requests.name, &line.labels, requests.labels())).or_default().requests +=
-                whole(line)?;
-        }
-        if bad.matches(line) {
-            series.entry(series_name(&requests.name, &line.labels, bad.labels())).or_default().bad += whole(line)?;
+        let (is_request, is_bad) = (requests.matches(line), bad.matches(line));
+        if is_request || is_bad {
+            let value = whole(line)?;
+            let of = |counts: bool| if counts { value } else { 0 };
+            let counters = Counters { requests: of(is_request), bad: of(is_bad) };
+            series.insert(series_name(&line.name, &line.labels), counters);
         }
     }
     Ok(Counted::Series(series))
@@ -90,7 +84,11 @@ fn by_bucket(page: &Page, histogram: &Selector, le: f64) -> Result<Counted> {
         buckets: Vec<(String, f64, u64)>,
     }
     let mut histograms = BTreeMap::<String, Histogram>::new();
-    let named = |labels: &Labels| series_name(&histogram.name, labels, ["le"]);
+    let named = |labels: &Labels| {
+        let mut labels = labels.clone();
+        labels.remove("le");
+        series_name(&histogram.name, &labels)
+    };
     for line in page.of(&format!("{}_count", histogram.name)).filter(|line| histogram.selects(&line.labels)) {
         histograms.entry(named(&line.labels)).or_default().count = Some(whole(line)?);
     }
@@ -132,12 +130,8 @@ fn nothing(selector: &Selector) -> Counted {
     Counted::Nothing(format!("the page has no {selector}"))
 }
 
-fn series_name<'l>(name: &str, labels: &Labels, without: impl IntoIterator<Item = &'l str>) -> String {
-    let mut labels = labels.clone();
-    for label in without {
-        labels.remove(label);
-    }
-    format!("{name}{}", write_labels(&labels))
+fn series_name(name: &str, labels: &Labels) -> String {
+    format!("{name}{}", write_labels(labels))
 }
 
 /// A counter's value. One that is no number must not be taken for zero bad requests.
@@ -152,7 +146,7 @@ pub(crate) fn as_count(value: f64) -> Option<u64> {
 }
 
 fn unusable(line: &Line, why: &str) -> Error {
-    let series = format!("{}{}", line.name, write_labels(&line.labels));
+    let series = series_name(&line.name, &line.labels);
     Error::new(ErrorKind::Unexpected, format!("{series} is no usable counter: {why}")).not_applied()
 }
 
@@ -190,19 +184,15 @@ mod tests {
     );
 
     #[test]
-    fn lines_are_summed_by_series_and_bad_ones_are_counted() {
+    fn every_line_is_a_series_and_bad_ones_are_told_by_their_labels() {
         let counting = by_status("requests{path!=\"/metrics\"}", "status=~\"5..\"");
-        let expected = series(&[("requests{path=\"/a\"}", 13, 3), ("requests{path=\"/b\"}", 7, 0)]);
+        let expected = series(&[
+            ("requests{path=\"/a\",status=\"200\"}", 10, 0),
+            ("requests{path=\"/a\",status=\"500\"}", 2, 2),
+            ("requests{path=\"/a\",status=\"503\"}", 1, 1),
+            ("requests{path=\"/b\",status=\"200\"}", 7, 0),
+        ]);
         assert_eq!(counting.count(&page(REQUESTS)).unwrap(), expected);
-    }
-
-    #[test]
-    fn the_first_bad_request_is_growth_of_a_series_that_was_there() {
-        let counting = by_status("requests", "status=~\"5..\"");
-        let before = counting.count(&page("requests{status=\"200\"} 10\n")).unwrap();
-        let after = counting.count(&page("requests{status=\"200\"} 10\nrequests{status=\"500\"} 1\n")).unwrap();
-        assert_eq!(before, series(&[("requests", 10, 0)]));
-        assert_eq!(after, series(&[("requests", 11, 1)]));
     }
 
     #[test]
@@ -220,20 +210,23 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_of_its_own_for_bad_requests_joins_by_its_other_labels() {
+    fn a_counter_of_its_own_for_bad_requests_counts_none_of_them_twice() {
         let counting = Counting::Counters {
             requests: Selector::parse("requests").unwrap(),
             bad: Selector::parse("errors{kind=~\"timeout|crash\"}").unwrap(),
         };
         let text = concat!(
             "requests{path=\"/a\"} 10\n",
-            "requests{path=\"/b\"} 5\n",
             "errors{path=\"/a\",kind=\"timeout\"} 2\n",
-            "errors{path=\"/a\",kind=\"crash\"} 1\n",
             "errors{path=\"/a\",kind=\"client\"} 50\n",
         );
-        let expected = series(&[("requests{path=\"/a\"}", 10, 3), ("requests{path=\"/b\"}", 5, 0)]);
+        let expected = series(&[("errors{kind=\"timeout\",path=\"/a\"}", 0, 2), ("requests{path=\"/a\"}", 10, 0)]);
         assert_eq!(counting.count(&page(text)).unwrap(), expected);
+        let same = Counting::Counters {
+            requests: Selector::parse("requests").unwrap(),
+            bad: Selector::parse("requests{path=\"/a\"}").unwrap(),
+        };
+        assert_eq!(same.count(&page(text)).unwrap(), series(&[("requests{path=\"/a\"}", 10, 10)]));
         // A counter that is declared and has no line yet is zero; one that nobody knows may be misspelt.
         let declared = counting.count(&page("# TYPE errors counter\nrequests 10\n")).unwrap();
         assert_eq!(declared, series(&[("requests", 10, 0)]));
@@ -275,7 +268,7 @@ mod tests {
             assert!(error.to_string().contains("requests{status=\"500\"} is no usable counter"), "{error}");
         }
         let fraction = by_status("requests", "status=\"500\"").count(&page("requests{status=\"500\"} 1.9\n")).unwrap();
-        assert_eq!(fraction, series(&[("requests", 1, 1)]));
+        assert_eq!(fraction, series(&[("requests{status=\"500\"}", 1, 1)]));
     }
 
     proptest! {

@@ -4,6 +4,7 @@ mod active_probe;
 mod count;
 mod cursor;
 mod exposition;
+mod growth;
 mod prometheus_page;
 mod promql;
 mod query;

@@ -1,9 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Instance, MetricSource, Result, Sample, Target};
+use bluegreen_core::{
+    Counters, Error, ErrorKind, Instance, MetricSource, Result, Sample, ServiceName, Slot, Target, Version,
+};
 use futures::future::try_join_all;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
@@ -13,6 +16,7 @@ use crate::headers::{HeaderSettings, Headers};
 use crate::mask::Mask;
 use crate::metrics::count::{Counted, Counting};
 use crate::metrics::exposition::Page;
+use crate::metrics::growth::Growth;
 use crate::metrics::selector::{Matchers, Selector};
 use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters};
 
@@ -42,19 +46,31 @@ const PAGE_LIMIT: usize = 16 << 20;
 ///
 /// # What it guarantees
 ///
-/// - Each endpoint of the name is scraped, and each series of each endpoint is a series of the sample, so that the
-///   restart of one process is seen as such. Lines that differ only in the labels by which bad ones are told apart are
-///   one series: the first error of a release is growth of a series that was there before.
+/// - Each endpoint of the name is scraped, and is one series of the sample, which only ever grows: the source follows
+///   every line of the page by itself, notices when a restart set one back, and counts a line that is new on a page
+///   from zero. So the first error of a release counts, although its line appears only with it.
 /// - A page without the metric is [`Sample::NoData`].
 /// - What would silently count nothing as bad is an error: a label that no line has, a bucket that does not exist (the
 ///   error names those that do), a value that is not a number, a page with a line that cannot be read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PrometheusPage {
     reach: Reach,
     path: String,
     headers: Headers,
     mask: Mask,
     counting: Counting,
+    books: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Book>>>>,
+}
+
+/// Where a page is: service, slot and endpoint.
+type Key = (ServiceName, Slot, String);
+
+/// What was read of one page so far. Held while the page is read, so that an older reading is never entered after a
+/// newer one.
+#[derive(Debug)]
+struct Book {
+    version: Version,
+    growth: Growth,
 }
 
 /// Makes a [`PrometheusPage`].
@@ -91,6 +107,26 @@ impl PrometheusPage {
         PrometheusPageBuilder::new(Given::Bucket { histogram: histogram.into(), le })
     }
 
+    /// What one page has counted so far, and why the page has nothing now, if so.
+    async fn read_place(&self, target: &Target, place: &Place) -> Result<(Counters, Option<String>)> {
+        let book = self.book(target, place);
+        let mut book = book.lock().await;
+        if book.version != *target.version() {
+            *book = Book::new(target);
+        }
+        Ok(match self.scrape(place).await? {
+            Counted::Series(series) => (book.growth.enter(series), None),
+            Counted::Nothing(reason) => (book.growth.total(), Some(format!("{place}: {reason}"))),
+        })
+    }
+
+    fn book(&self, target: &Target, place: &Place) -> Arc<tokio::sync::Mutex<Book>> {
+        let key = (target.service.clone(), target.slot, place.to_string());
+        // Nothing can panic while the lock is held, so a poisoned map is as good as any.
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(books.entry(key).or_insert_with(|| Arc::new(tokio::sync::Mutex::new(Book::new(target)))))
+    }
+
     async fn scrape(&self, place: &Place) -> Result<Counted> {
         let route = self.reach.open(place).await?;
         let mut headers = self.headers.map.clone();
@@ -124,6 +160,12 @@ impl PrometheusPage {
         };
         let text = std::str::from_utf8(&answer.body).map_err(|error| unreadable(error.to_string()))?;
         self.counting.count(&Page::parse(text).map_err(unreadable)?)
+    }
+}
+
+impl Book {
+    fn new(target: &Target) -> Self {
+        Self { version: target.version().clone(), growth: Growth::default() }
     }
 }
 
@@ -194,7 +236,14 @@ impl PrometheusPageBuilder {
         };
         let headers = self.headers.build()?;
         let mask = Mask::new(&headers.secrets);
-        Ok(PrometheusPage { reach: self.reach.build()?, path: self.path, headers, mask, counting })
+        Ok(PrometheusPage {
+            reach: self.reach.build()?,
+            path: self.path,
+            headers,
+            mask,
+            counting,
+            books: Mutex::default(),
+        })
     }
 }
 
@@ -210,19 +259,16 @@ fn histogram_name(text: &str) -> Result<Selector> {
 
 #[async_trait]
 impl MetricSource for PrometheusPage {
-    async fn sample(&self, _target: &Target, instance: &Instance) -> Result<Sample> {
+    async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample> {
         let places = self.reach.places(instance).map_err(|error| error.trying(self.to_string()))?;
-        let pages = try_join_all(places.iter().map(|place| self.scrape(place))).await?;
-        let (mut all, mut reasons) = (BTreeMap::new(), Vec::new());
-        for (place, counted) in places.iter().zip(pages) {
-            match counted {
-                Counted::Series(series) => {
-                    all.extend(series.into_iter().map(|(name, counters)| (format!("{place}: {name}"), counters)));
-                }
-                Counted::Nothing(reason) => reasons.push(format!("{place}: {reason}")),
-            }
+        let readings = try_join_all(places.iter().map(|place| self.read_place(target, place))).await?;
+        let missing: Vec<&str> = readings.iter().filter_map(|(_, why)| why.as_deref()).collect();
+        if missing.len() == readings.len() {
+            return Ok(Sample::NoData { reason: missing.join("; ") });
         }
-        Ok(if all.is_empty() { Sample::NoData { reason: reasons.join("; ") } } else { Sample::Data(all) })
+        // Where one page has the metric, it is spelt right, and on the others nothing was counted yet.
+        let series = places.iter().zip(&readings).map(|(place, (counters, _))| (place.to_string(), *counters));
+        Ok(Sample::Data(series.collect()))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::metrics::count::as_count;
 use crate::metrics::exposition::write_labels;
 use crate::metrics::prometheus_page::refusal;
 use crate::metrics::query::Query;
-use crate::reach::{Ask, Place, Reach, ReachSettings, header_setters};
+use crate::reach::{Ask, DEFAULT_TIMEOUT, Place, Reach, ReachSettings, header_setters};
 
 /// Reads the counters from a Prometheus server, or another one with its HTTP API (Thanos, Mimir, VictoriaMetrics).
 ///
@@ -102,7 +102,7 @@ impl PromQl {
     /// A server by its URL, without `/api/v1/query`; a prefix such as `/prometheus` belongs to it.
     pub fn at(url: impl Into<String>) -> PromQlBuilder {
         PromQlBuilder {
-            reach: ReachSettings::at(url),
+            reach: ReachSettings { timeout: DEFAULT_TIMEOUT / 2, ..ReachSettings::at(url) },
             headers: HeaderSettings::default(),
             requests: String::new(),
             bad: String::new(),
@@ -200,7 +200,8 @@ impl PromQlBuilder {
         self
     }
 
-    /// How long one query may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given.
+    /// How long one query may take in all; 2 s if not given. The pipeline has a limit of its own for a look at a gate,
+    /// in which both queries must fit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.reach.timeout = timeout;

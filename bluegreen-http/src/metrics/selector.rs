@@ -56,11 +56,6 @@ impl Selector {
         line.name == self.name && self.selects(&line.labels)
     }
 
-    /// The labels that the matchers name.
-    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
-        self.matchers.labels()
-    }
-
     /// Whether the labels are meant, whatever the name.
     pub(crate) fn selects(&self, labels: &Labels) -> bool {
         self.matchers.select(labels)
@@ -89,10 +84,6 @@ impl Matchers {
 
     pub(crate) fn select(&self, labels: &Labels) -> bool {
         self.0.iter().all(|matcher| matcher.accepts(labels.get(&matcher.label).map_or("", String::as_str)))
-    }
-
-    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|matcher| matcher.label.as_str())
     }
 
     /// The labels without which nothing can match.
