@@ -81,12 +81,14 @@ enum VersionGiven {
 }
 
 impl HttpCheck {
-    /// `GET` of this path (with its query, if any) at the instance's endpoints.
+    /// `GET` of this path (with its query, if any) at the instance's endpoints. The path appears in reasons and logs: a
+    /// secret belongs into a header.
     pub fn get(path: impl Into<String>) -> HttpCheckBuilder {
         HttpCheckBuilder::new(ReachSettings::default(), Some(path.into()))
     }
 
-    /// `GET` of an absolute URL, whatever instance is checked.
+    /// `GET` of an absolute URL, whatever instance is checked. It appears in reasons and logs: a secret belongs into a
+    /// header.
     pub fn at(url: impl Into<String>) -> HttpCheckBuilder {
         HttpCheckBuilder::new(ReachSettings::at(url), None)
     }

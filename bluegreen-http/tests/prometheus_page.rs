@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bluegreen_core::{Counters, Endpoint, Error, ErrorKind, Instance, LocalHost, MetricSource, Sample, Secret};
+use bluegreen_core::gates::RateGate;
+use bluegreen_core::{
+    Counters, Endpoint, Error, ErrorKind, Gate, Instance, LocalHost, MetricSource, Sample, Secret, Slot, Split,
+    Verdict, Window,
+};
 use bluegreen_http::{PrometheusPage, PrometheusPageBuilder};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
 use support::{Server, answer, refusing, running, target};
@@ -145,7 +149,7 @@ async fn samples_at_the_same_time_never_take_an_old_page_for_a_restart() {
         let now = counted.fetch_add(1, Ordering::SeqCst) + 1;
         async move {
             support::read_request(&mut stream).await;
-            tokio::time::sleep(Duration::from_millis(if now % 2 == 0 { 30 } else { 0 })).await;
+            tokio::time::sleep(Duration::from_millis(if now.is_multiple_of(2) { 30 } else { 0 })).await;
             let page = answer("200 OK", &[], format!("http_requests_total{{status=\"500\"}} {now}\n"));
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &page).await;
         }
@@ -154,6 +158,36 @@ async fn samples_at_the_same_time_never_take_an_old_page_for_a_restart() {
     let source = by_status().build().unwrap();
     futures::future::join_all((0..8).map(|_| read(&source, &server))).await;
     assert_eq!(read(&source, &server).await, (9, 9));
+}
+
+#[tokio::test]
+async fn a_gate_fails_a_release_by_errors_whose_lines_appear_with_them() {
+    let registry = Registry::new();
+    let requests = IntCounterVec::new(Opts::new("http_requests_total", "Requests."), &["path", "status"]).unwrap();
+    registry.register(Box::new(requests.clone())).unwrap();
+    let server = exporter(&registry).await;
+    let gate = RateGate::errors(by_status().build().unwrap()).warm_up(Duration::ZERO);
+    let judge = async |seconds| {
+        let window = Window {
+            id: 1,
+            target: target(),
+            instance: server.instance(),
+            baseline: None,
+            split: Split::all(Slot::Green),
+            elapsed: Duration::from_secs(seconds),
+            gates: 1,
+        };
+        gate.judge(&window).await.unwrap()
+    };
+    requests.with_label_values(&["/", "200"]).inc_by(10);
+    assert!(matches!(judge(1).await, Verdict::Undecided { .. }));
+    requests.with_label_values(&["/", "200"]).inc_by(100);
+    // Six paths with one error each: every one is the first of its line.
+    for path in ["/a", "/b", "/c", "/d", "/e", "/f"] {
+        requests.with_label_values(&[path, "500"]).inc();
+    }
+    let verdict = judge(2).await;
+    assert!(matches!(&verdict, Verdict::Fail { reason } if reason.contains("6 of 106")), "{verdict}");
 }
 
 #[tokio::test]

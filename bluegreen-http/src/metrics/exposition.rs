@@ -1,8 +1,9 @@
 //! The text page that Prometheus scrapes (text format 0.0.4, and what OpenMetrics adds to a line).
 //!
-//! Parsed here, because a gate must not lose a line: of the crates on crates.io, `prometheus-parse` drops a sample
-//! without a word when a label's value has a `}`, a `,` or a `=` in it (every route such as `/orders/{id}` has),
-//! `prom_text_format_parser` refuses valid pages, and `openmetrics-parser` is under the LGPL.
+//! Parsed here, because a gate must not lose a line. Of the crates on crates.io, `prometheus-parse` 0.2.5 drops a
+//! sample without a word when a label's value has a `}` in it (every route such as `/orders/{id}` has), and a label
+//! when its value has a `,` or a `=`; `prom_text_format_parser` 0.1.0 refuses a page for an empty `{}` or a trailing
+//! comma; `openmetrics-parser` is under the LGPL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
