@@ -52,14 +52,16 @@ const PAGE_LIMIT: usize = 16 << 20;
 /// - A page without the metric is [`Sample::NoData`].
 /// - What would silently count nothing as bad is an error: a label that no line has, a bucket that does not exist (the
 ///   error names those that do), a value that is not a number, a page with a line that cannot be read.
-#[derive(Debug)]
+///
+/// Clones share what was read.
+#[derive(Debug, Clone)]
 pub struct PrometheusPage {
     reach: Reach,
     path: String,
     headers: Headers,
     mask: Mask,
     counting: Counting,
-    books: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Book>>>>,
+    books: Arc<Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Book>>>>>,
 }
 
 /// Where a page is: service, slot and endpoint.
@@ -242,7 +244,7 @@ impl PrometheusPageBuilder {
             headers,
             mask,
             counting,
-            books: Mutex::default(),
+            books: Arc::default(),
         })
     }
 }
