@@ -280,8 +280,11 @@ async fn children_of_a_crashed_service_do_not_stand_in_the_way_of_the_next_start
     let runtime = site.runtime();
     runtime.start(&site.target(Slot::Blue, "1")).await.unwrap();
     assert_eq!(stopped(&runtime, Slot::Blue).await.to_string(), "stopped 1 (exit status 1)");
-    assert_eq!(running_in(site.directory.path()).len(), 1);
-    let child = running_in(site.directory.path())[0];
+    let child = eventually("only the child is left", async || match running_in(site.directory.path())[..] {
+        [child] => Some(child),
+        _ => None,
+    })
+    .await;
     runtime.start(&site.target(Slot::Blue, "1")).await.unwrap();
     assert!(!runs(child));
     stopped(&runtime, Slot::Blue).await;
@@ -433,6 +436,23 @@ async fn state_and_logs_are_for_the_owner_alone() {
     assert_eq!(mode(site.record_file(Slot::Blue)), 0o600);
     assert_eq!(mode(runtime.log_file(Slot::Blue, target.version())), 0o600);
     runtime.stop(Slot::Blue, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn logs_of_old_versions_do_not_pile_up() {
+    let site = Site::new("echo up; exec sleep 600");
+    let runtime = site.runtime();
+    for version in 1..=14 {
+        let target = site.target(Slot::Blue, &version.to_string());
+        runtime.start(&target).await.unwrap();
+        eventually("the log", async || (runtime.logs(Slot::Blue, 1).await.unwrap() == ["up"]).then_some(())).await;
+        runtime.stop(Slot::Blue, GRACE).await.unwrap();
+    }
+    let entries = std::fs::read_dir(site.state().join("blue")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut logs: Vec<_> =
+        entries.filter_map(|name| name.to_str()?.strip_suffix(".log")?.parse::<u32>().ok()).collect();
+    logs.sort_unstable();
+    assert_eq!(logs, (5..=14).collect::<Vec<_>>());
 }
 
 #[tokio::test]

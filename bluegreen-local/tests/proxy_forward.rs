@@ -421,6 +421,35 @@ async fn a_shutdown_lets_requests_end_and_accepts_no_new_ones() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_dropped_ends_at_once_with_its_connections() {
+    let (_blue, _green, mut front) = front().await;
+    let mut client = Client::connect(front.address).await;
+    client.get("/").await.unwrap();
+    front.task.abort();
+    assert!((&mut front.task).await.unwrap_err().is_cancelled());
+    within(10, client.get("/")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_client_that_waits_to_be_told_to_send_its_body_is_told() {
+    let (_blue, _green, front) = front().await;
+    let mut stream = TcpStream::connect(front.address).await.unwrap();
+    stream
+        .write_all(
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let mut first = [0; 25];
+    within(10, stream.read_exact(&mut first)).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"body").await.unwrap();
+    let mut answer = String::new();
+    within(10, stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("body"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_shutdown_cuts_what_does_not_end_within_the_grace() {
     let blue = Service::start("blue").await;
     let mut front = Front::with(Proxy::builder().shutdown_grace(Duration::from_millis(200)), &blue, &blue, 0).await;

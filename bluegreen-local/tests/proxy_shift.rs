@@ -43,9 +43,27 @@ struct Load {
 }
 
 impl Load {
-    /// `kept` clients on one connection each, and `fresh` ones that open a connection per request.
-    fn start(address: std::net::SocketAddr, kept: usize, fresh: usize) -> Self {
+    /// `kept` clients on one connection each, `fresh` ones that open a connection per request, and four that share one
+    /// HTTP/2 connection.
+    async fn start(address: std::net::SocketAddr, kept: usize, fresh: usize) -> Self {
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let shared = http2(address).await;
+        let sharing = (0..4).map(|_| {
+            let (stop, answered, mut sender) = (stop.clone(), answered.clone(), shared.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let request = hyper::Request::post(format!("http://{address}/echo"));
+                    let request = request.body(TestBody::text("shared")).unwrap();
+                    let response = sender.send_request(request).await.map_err(|error| format!("{error:?}"))?;
+                    let reply = read(response).await.map_err(|error| format!("{error:?}"))?;
+                    if reply.text() != "shared" {
+                        return Err(format!("{reply:?}"));
+                    }
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok(())
+            })
+        });
         let clients = (0..kept + fresh)
             .map(|index| {
                 let (stop, answered) = (stop.clone(), answered.clone());
@@ -63,6 +81,7 @@ impl Load {
                     Ok(())
                 })
             })
+            .chain(sharing.collect::<Vec<_>>())
             .collect();
         Self { stop, answered, clients }
     }
@@ -84,7 +103,7 @@ async fn deploys_under_load_fail_no_request_though_the_old_slot_is_killed_as_soo
     let mut slot = Slot::Blue;
     front.router.attach(slot, &live.instance()).await.unwrap();
     front.router.shift(None, bluegreen_core::Split::all(slot)).await.unwrap();
-    let load = Load::start(front.address, 32, 8);
+    let load = Load::start(front.address, 32, 8).await;
     for _ in 0..50 {
         let (old, old_slot) = (live, slot);
         slot = slot.other();

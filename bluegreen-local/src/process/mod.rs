@@ -48,7 +48,8 @@ use slot_directory::{Record, SlotDirectory, make_private};
 ///
 /// All under the state directory, which belongs to one service, readable by the owner alone: for each slot
 /// `instance.json`, `exit-*` and one log per version (`blue/1.4.0.log`), to which the service's output is appended;
-/// `releases/` with the checksums. Logs are not rotated here; a tool that copies and truncates can do so.
+/// `releases/` with the checksums. Each slot keeps the logs of the last ten versions. They are not rotated here; a tool
+/// that copies and truncates can do so.
 ///
 /// ```
 /// use bluegreen_core::{OperationId, Release, Runtime, ServiceName, Slot, Target};
@@ -130,6 +131,7 @@ impl ProcessRuntime {
         let command = self.settings.template.fill(target, port)?;
         let log = directory.log(target.version());
         let log_start = supervise::open_log(&log)?.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+        directory.prune_logs();
         let mut record = Record {
             format: slot_directory::FORMAT,
             service: target.service.clone(),

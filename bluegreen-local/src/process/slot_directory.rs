@@ -17,6 +17,9 @@ pub(super) const FORMAT: u32 = 1;
 /// the checksum of a large artifact.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How many versions' logs are kept in a slot: enough to look back over a bad week, and they do not pile up.
+const KEPT_LOGS: usize = 10;
+
 /// What was last started in a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -117,6 +120,21 @@ impl SlotDirectory {
     /// The exit status of a start, once it has ended and someone was there to write it down.
     pub(super) fn exit_status(&self, token: &str) -> Option<i32> {
         std::fs::read_to_string(self.exit_file(token)).ok()?.trim().parse().ok()
+    }
+
+    /// Removes the logs written to least recently, so that no more than [`KEPT_LOGS`] are left.
+    pub(super) fn prune_logs(&self) {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut logs: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .filter_map(|path| Some((std::fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .collect();
+        logs.sort();
+        for (_, path) in logs.iter().rev().skip(KEPT_LOGS) {
+            // A log that cannot be removed is no reason not to start.
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// The log of a version in this slot.

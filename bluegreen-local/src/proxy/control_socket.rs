@@ -1,5 +1,6 @@
 //! The Unix socket over which another process steers the proxy.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -43,10 +44,10 @@ impl ControlSocket {
     }
 
     /// Answers peers for as long as it is polled.
-    pub(super) async fn serve(&self, core: Arc<Core>) {
+    pub(super) async fn serve(&self, core: Arc<Core>) -> Infallible {
         let places = Arc::new(Semaphore::new(MOST_PEERS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let place = places.clone().acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     let core = core.clone();

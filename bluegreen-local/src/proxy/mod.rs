@@ -128,9 +128,8 @@ impl Proxy {
         };
         let control = ControlSocket::bind(path)?;
         tokio::select! {
-            () = serving => {}
-            () = control.serve(self.core.clone()) => {}
+            () = serving => Ok(()),
+            never = control.serve(self.core.clone()) => match never {},
         }
-        Ok(())
     }
 }

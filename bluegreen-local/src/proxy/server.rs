@@ -41,6 +41,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// allow.
 pub(super) async fn serve(core: Arc<Core>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let server = Server::new(core);
+    // Connections do not outlive this call, also when it is cut off.
+    let _cut = server.cut.clone().drop_guard();
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
