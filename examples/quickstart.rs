@@ -160,7 +160,7 @@ fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
         .verify(verify)
         .retention(Retention::UntilNextDeploy)
         .check_interval(Duration::from_millis(200))
-        .lease_ttl(Duration::from_secs(3))
+        .lease_ttl(Duration::from_secs(6))
         .observer(display.clone()))
 }
 
@@ -168,7 +168,8 @@ fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
 fn watched(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
     let errors = PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).build()?;
     let gate = RateGate::errors(errors).limit(ERROR_LIMIT)?.warm_up(Duration::from_millis(500));
-    let (soak, longest) = (Duration::from_secs(2), Duration::from_secs(20));
+    // Two seconds are plenty for a verdict at full speed; a machine that is busy otherwise may take its time.
+    let (soak, longest) = (Duration::from_secs(2), Duration::from_secs(90));
     let steps = [
         TrafficStep::new(10, soak).max_soak(longest),
         TrafficStep::new(50, soak).max_soak(longest),

@@ -3,3 +3,16 @@
 pub mod place;
 pub mod service;
 pub mod traffic;
+
+/// The code in the documents is compiled, and what can be run is run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/testing-your-pipeline.md")]
+    struct TestingYourPipeline;
+
+    #[doc = include_str!("../../docs/writing-an-adapter.md")]
+    struct WritingAnAdapter;
+}

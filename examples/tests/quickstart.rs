@@ -5,6 +5,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Condvar, Mutex};
 
 use bluegreen_core::state::State;
 use bluegreen_examples::traffic::Counts;
@@ -31,8 +32,10 @@ const STEPS: [(&str, &str); 18] = [
     ("retain", "succeeded"),
 ];
 
-/// How many quickstarts run side by side: each has a proxy, two services, clients and a deployer.
-const SIDE_BY_SIDE: usize = 3;
+/// How many quickstarts run side by side, in all tests together: each has a proxy, two services, clients and a deployer.
+const SIDE_BY_SIDE: usize = 2;
+
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// A folder of its own; whatever runs in it is stopped at the end, also when the test fails.
 struct Quickstart {
@@ -41,6 +44,8 @@ struct Quickstart {
 
 impl Quickstart {
     fn new() -> Self {
+        let running = RUNNING.0.lock().unwrap();
+        *RUNNING.1.wait_while(running, |running| *running >= SIDE_BY_SIDE).unwrap() += 1;
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
@@ -63,6 +68,8 @@ impl Quickstart {
 impl Drop for Quickstart {
     fn drop(&mut self) {
         self.run(&["--stop"]);
+        *RUNNING.0.lock().unwrap() -= 1;
+        RUNNING.1.notify_all();
     }
 }
 
@@ -105,7 +112,7 @@ fn three_deploys_under_traffic_lose_no_request_and_the_bad_one_is_rolled_back() 
 
 #[test]
 fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost() {
-    let steps = std::sync::Mutex::new(STEPS.iter());
+    let steps = Mutex::new(STEPS.iter());
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {

@@ -16,7 +16,7 @@ use super::report::{Outcome, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::What;
 use crate::state::{JournalEntry, Operation, OperationKind, Past, Progressed, State, Step};
-use crate::types::{OperationId, Slot, Timestamp, Version};
+use crate::types::{OperationId, Slot, Split, Timestamp, Version};
 
 /// The version of the step sequence that this code writes into journals.
 const PLAN_VERSION: u32 = 1;
@@ -230,9 +230,7 @@ impl Session {
         self.ledger.state().await.operation
     }
 
-    /// Ends the operation: history, lease and record in one write; then the report.
-    ///
-    /// `reconcile` brings the record into agreement with what the operation left.
+    /// Ends the operation: record, history and lease in one write, after a last look at what there is; then the report.
     pub(super) async fn finish(mut self, outcome: Outcome, error: Option<Error>) -> Result<Report> {
         self.no_more_cancelling();
         let seen = self.look_again().await;
@@ -268,21 +266,7 @@ impl Session {
             self.narrator.note(format!("the end of the operation could not be recorded: {}", error.chain()));
         }
         self.narrator.say(What::Finished { result: outcome.clone(), millis: millis(duration) });
-        let (steps, notes, logs) = self.narrator.told();
-        let report = Report {
-            operation: self.id,
-            kind: self.kind,
-            service: self.parts.service.clone(),
-            version,
-            slot,
-            outcome,
-            started: self.started,
-            duration,
-            steps,
-            split,
-            notes,
-            logs,
-        };
+        let report = self.report(outcome, duration, split);
         match (error, written) {
             (Some(error), _) | (None, Err(error)) => Err(error.with_report(report)),
             (None, Ok(())) => Ok(report),
@@ -316,10 +300,15 @@ impl Session {
         };
         let duration = self.began.elapsed();
         self.narrator.say(What::Finished { result: outcome.clone(), millis: millis(duration) });
+        let report = self.report(outcome, duration, None);
+        error.with_report(report)
+    }
+
+    fn report(&self, outcome: Outcome, duration: Duration, split: Option<Split>) -> Report {
         let (version, slot) = self.narrator.subject();
         let (steps, notes, logs) = self.narrator.told();
-        let report = Report {
-            operation: self.id,
+        Report {
+            operation: self.id.clone(),
             kind: self.kind,
             service: self.parts.service.clone(),
             version,
@@ -328,11 +317,10 @@ impl Session {
             started: self.started,
             duration,
             steps,
-            split: None,
+            split,
             notes,
             logs,
-        };
-        error.with_report(report)
+        }
     }
 
     /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
