@@ -52,6 +52,8 @@ pub mod memory;
 pub mod observer;
 pub mod pipeline;
 pub mod state;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 
 mod error;
 mod file_store;
@@ -64,8 +66,6 @@ mod router;
 mod runtime;
 mod state_file;
 mod store;
-#[cfg(feature = "test-util")]
-pub mod testing;
 mod types;
 
 pub use error::{Effect, Error, ErrorKind, Result};

@@ -51,26 +51,28 @@ impl Host for LocalHost {
         match tokio::fs::read(path).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::from(error).not_applied().trying("read a file").with("path", path)),
+            Err(error) => {
+                Err(Error::from(error).not_applied().trying("read a file").with("path", path).with("host", self))
+            }
         }
     }
 
     async fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()> {
         let (path, contents) = (PathBuf::from(path), contents.to_vec());
-        blocking(move || durable::replace(&path, &contents, mode)).await
+        blocking(move || durable::replace(&path, &contents, mode)).await.map_err(|error| error.with("host", self))
     }
 
     async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
-        copy(local, Path::new(remote), progress).await
+        copy(local, Path::new(remote), progress).await.map_err(|error| error.with("host", self))
     }
 
     async fn download(&self, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
-        copy(Path::new(remote), local, progress).await
+        copy(Path::new(remote), local, progress).await.map_err(|error| error.with("host", self))
     }
 
     async fn symlink(&self, target: &str, link: &str) -> Result<()> {
         let (target, link) = (PathBuf::from(target), PathBuf::from(link));
-        blocking(move || durable::symlink(&target, &link)).await
+        blocking(move || durable::symlink(&target, &link)).await.map_err(|error| error.with("host", self))
     }
 
     async fn tunnel(&self, address: &str) -> Result<Tunnel> {

@@ -3,6 +3,7 @@
 //! - [`ScriptedHealth`], [`ScriptedGate`] and [`RecordingMigrator`] answer as they are told;
 //! - [`Faulty`] wraps any adapter, in memory or real, and injects [`Fault`]s by a schedule of call numbers;
 //! - [`CallLog`] records every call that passes a [`Faulty`] or a recording mock, to assert the order;
+//! - [`conformance`] has one suite per trait, for the tests of adapters;
 //! - [`PausedClock`] makes absolute time follow tokio's paused clock.
 //!
 //! A test of one's own pipeline, complete:
@@ -33,6 +34,8 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 //! #     .block_on(a_start_that_fails_leaves_the_live_slot_untouched()).unwrap();
 //! ```
+
+pub mod conformance;
 
 mod call_log;
 mod faults;
