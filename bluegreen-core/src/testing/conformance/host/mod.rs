@@ -66,8 +66,6 @@ pub async fn host(fixture: &impl HostFixture) {
     let host = fixture.open().await;
     let suite = Suite { fixture, contract: Contract::of(&host), host };
     suite.commands_get_exactly_what_they_are_given().await;
-    suite.commands_tell_how_they_ended().await;
-    suite.commands_are_ended_when_their_time_is_over().await;
     suite.secrets_are_not_in_the_process_list().await;
     suite.files_are_read_as_they_are().await;
     suite.files_are_replaced_whole().await;
@@ -77,6 +75,8 @@ pub async fn host(fixture: &impl HostFixture) {
     suite.downloads_arrive_whole().await;
     suite.cut_off_transfers_show_nothing_half().await;
     suite.tunnels_reach_the_machine().await;
+    suite.commands_tell_how_they_ended().await;
+    suite.commands_are_ended_when_their_time_is_over().await;
 }
 
 struct Suite<'a, F: HostFixture> {
