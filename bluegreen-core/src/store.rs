@@ -53,8 +53,8 @@ pub trait StateStore: Debug + Display + Send + Sync + 'static {
     /// The stored document; `None` when there never was one.
     ///
     /// # Errors
-    /// `Corrupt` when there is one and it cannot be read, or is from a newer format. It is never taken for empty. The
-    /// error names the backup, where the store keeps one.
+    /// `Corrupt` when there is one and it cannot be read, `Unsupported` when it is from a newer format. It is never
+    /// taken for empty. The error names the backup, where the store keeps one.
     async fn load(&self, service: &ServiceName) -> Result<Option<Versioned<State>>>;
 
     /// Replaces the document at revision `expected` (`None`: there is none yet), durably when it returns.

@@ -9,10 +9,8 @@
 //! ```
 //!
 //! Whatever befalls both slots alike cancels out, and the split may change from interval to interval. It is divided,
-//! as a logarithm, by the dispersion of the data: bad requests that come in bursts are less independent than they look
-//! (quasi-likelihood; McCullagh and Nelder, "Generalized Linear Models", section 4.5).
-
-use std::time::Duration;
+//! as a logarithm, by the [dispersion](super::dispersion) of the data: bad requests that come in bursts are less
+//! independent than they look (quasi-likelihood; McCullagh and Nelder, "Generalized Linear Models", section 4.5).
 
 use crate::gates::evidence::log_sum_exp;
 use crate::gates::tally::Sum;
@@ -21,18 +19,8 @@ use crate::metric::Counters;
 /// How many times worse than the old slot the alternatives are.
 const RATIOS: [f64; 5] = [1.5, 2.0, 3.0, 5.0, 10.0];
 
-/// A period for the estimate of the dispersion lasts at least this long: shorter ones would cut bursts into pieces that
-/// look independent.
-const PERIOD: Duration = Duration::from_secs(15);
-
-/// ... and holds at least this many bad requests, since fewer tell nothing about how they are spread.
-const BAD_PER_PERIOD: u64 = 5;
-
-/// The dispersion is not estimated from fewer periods than this.
-const PERIODS: usize = 5;
-
-/// What is taken for the dispersion until then: bursty errors are common, and a false alarm costs more than a delay.
-const ASSUMED_DISPERSION: f64 = 2.0;
+/// Two standard errors: chance alone is beyond that once in 44 looks.
+const SEEMS_WORSE: f64 = 2.0;
 
 /// The counts of both slots over the same time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,16 +35,17 @@ impl Pair {
         self.old.add(more.old);
     }
 
-    fn bad(self) -> u64 {
+    pub(super) fn bad(self) -> u64 {
         self.new.bad.saturating_add(self.old.bad)
     }
 
-    fn has_both(self) -> bool {
+    /// Whether there is anything to compare.
+    pub(super) fn has_both(self) -> bool {
         self.new.requests > 0 && self.old.requests > 0
     }
 
     /// The new slot's expected share of the bad requests, if its rate is `ratio` times the old one's.
-    fn share(self, ratio: f64) -> f64 {
+    pub(super) fn share(self, ratio: f64) -> f64 {
         let new = ratio * self.new.requests as f64;
         new / (new + self.old.requests as f64)
     }
@@ -67,29 +56,25 @@ impl Pair {
 pub(super) struct Comparison {
     total: Pair,
     logs: [f64; RATIOS.len()],
-    periods: Vec<Pair>,
-    open: Pair,
-    open_for: Duration,
+    surplus: f64,
+    variance: f64,
 }
 
 impl Comparison {
-    /// Adds what both slots counted in the same interval, which lasted `span`.
-    pub(super) fn add(&mut self, interval: Pair, span: Duration) {
+    /// Adds what both slots counted in the same interval.
+    pub(super) fn add(&mut self, interval: Pair) {
         self.total.add(interval);
-        self.open_for += span;
-        if interval.has_both() {
-            self.open.add(interval);
-            let (bad_new, bad_old) = (interval.new.bad as f64, interval.old.bad as f64);
-            let equal = interval.share(1.0);
-            for (log, ratio) in self.logs.iter_mut().zip(RATIOS) {
-                let worse = interval.share(ratio);
-                *log += bad_new * (worse / equal).ln() + bad_old * ((1.0 - worse) / (1.0 - equal)).ln();
-            }
+        if !interval.has_both() {
+            return;
         }
-        if self.open_for >= PERIOD && self.open.bad() >= BAD_PER_PERIOD {
-            self.periods.push(std::mem::take(&mut self.open));
-            self.open_for = Duration::ZERO;
+        let (bad_new, bad_old, equal) = (interval.new.bad as f64, interval.old.bad as f64, interval.share(1.0));
+        for (log, ratio) in self.logs.iter_mut().zip(RATIOS) {
+            let worse = interval.share(ratio);
+            *log += bad_new * (worse / equal).ln() + bad_old * ((1.0 - worse) / (1.0 - equal)).ln();
         }
+        let all = bad_new + bad_old;
+        self.surplus += bad_new - all * equal;
+        self.variance += all * equal * (1.0 - equal);
     }
 
     /// What both slots counted in all.
@@ -98,31 +83,15 @@ impl Comparison {
     }
 
     /// The natural logarithm of the evidence that the new slot is worse; 0 without any bad request.
-    pub(super) fn log_evidence(&self) -> f64 {
+    pub(super) fn log_evidence(&self, dispersion: f64) -> f64 {
         let weight = -(RATIOS.len() as f64).ln();
-        (weight + log_sum_exp(self.logs.iter().copied())) / self.dispersion()
+        (weight + log_sum_exp(self.logs.iter().copied())) / dispersion
     }
 
-    /// Pearson's chi-squared of the periods about the rate ratio that fits them best, by its degrees of freedom. About
-    /// the fitted ratio and not about 1, since a release that is steadily worse is not bursty.
-    fn dispersion(&self) -> f64 {
-        if self.periods.len() < PERIODS {
-            return ASSUMED_DISPERSION;
-        }
-        let mut sum = Pair::default();
-        self.periods.iter().for_each(|period| sum.add(*period));
-        let ratio = sum.new.bad as f64 * sum.old.requests as f64 / (sum.old.bad as f64 * sum.new.requests as f64);
-        let chi_squared: f64 = self
-            .periods
-            .iter()
-            .filter_map(|period| {
-                let (all, share) = (period.bad() as f64, period.share(ratio));
-                let variance = all * share * (1.0 - share);
-                // All bad requests on one slot: there is nothing that could vary.
-                (variance > 0.0).then(|| (period.new.bad as f64 - all * share).powi(2) / variance)
-            })
-            .sum();
-        (chi_squared / (self.periods.len() - 1) as f64).max(1.0)
+    /// Whether it looks as if the new slot were worse: the score test, at this one moment. It is no evidence to act upon
+    /// by itself.
+    pub(super) fn seems_worse(&self) -> bool {
+        self.surplus > SEEMS_WORSE * self.variance.sqrt()
     }
 }
 
@@ -135,25 +104,37 @@ mod tests {
         Pair { new: counters(new), old: counters(old) }
     }
 
-    fn evidence(intervals: impl IntoIterator<Item = Pair>) -> f64 {
+    fn compared(intervals: impl IntoIterator<Item = Pair>) -> Comparison {
         let mut comparison = Comparison::default();
-        intervals.into_iter().for_each(|interval| comparison.add(interval, PERIOD));
-        comparison.log_evidence()
+        intervals.into_iter().for_each(|interval| comparison.add(interval));
+        comparison
+    }
+
+    fn evidence(intervals: impl IntoIterator<Item = Pair>) -> f64 {
+        compared(intervals).log_evidence(1.0)
     }
 
     #[test]
     fn what_befalls_both_slots_alike_is_no_evidence() {
-        assert!(evidence((0..20).map(|_| pair((100, 10), (900, 90)))) < 0.0);
-        assert!(evidence([]).abs() < 1e-12);
+        let alike = compared([pair((100, 10), (900, 90)); 20]);
+        assert!(alike.log_evidence(1.0) < 0.0 && !alike.seems_worse());
+        assert!(evidence([]).abs() < 1e-12 && !compared([]).seems_worse());
         assert!(evidence([pair((100, 0), (900, 0))]).abs() < 1e-12);
     }
 
     #[test]
     fn a_rate_four_times_as_high_becomes_evidence_also_when_the_split_changes() {
-        let tenth = (0..5).map(|_| pair((200, 4), (1800, 9)));
-        let half = (0..5).map(|_| pair((1000, 20), (1000, 5)));
-        assert!(evidence(tenth.clone()) > 3.0);
-        assert!(evidence(tenth.chain(half)) > 10.0);
+        let tenth = [pair((200, 4), (1800, 9)); 5];
+        let half = [pair((1000, 20), (1000, 5)); 5];
+        assert!(evidence(tenth) > 6.0);
+        assert!(evidence(tenth.into_iter().chain(half)) > 20.0);
+        assert!(compared(tenth).seems_worse());
+    }
+
+    #[test]
+    fn a_better_new_slot_is_no_evidence() {
+        let better = compared([pair((1000, 1), (1000, 20)); 5]);
+        assert!(better.log_evidence(1.0) < 0.0 && !better.seems_worse());
     }
 
     #[test]
@@ -162,18 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn bursts_count_less_than_the_same_number_of_even_errors() {
-        let even = (0..10).map(|_| pair((500, 10), (500, 5)));
-        let bursts = (0..10).map(|at| if at % 2 == 0 { pair((500, 20), (500, 0)) } else { pair((500, 0), (500, 10)) });
-        assert!(evidence(even) > 3.0);
-        assert!(evidence(bursts) < 3.0);
+    fn errors_on_the_new_slot_alone_are_evidence_that_stays_a_number() {
+        for intervals in [1, 10, 100_000] {
+            let found = evidence((0..intervals).map(|_| pair((100, 10), (900, 0))));
+            assert!(found.is_finite() && found > 3.0, "{intervals}: {found}");
+        }
     }
 
     #[test]
-    fn errors_on_the_new_slot_alone_are_evidence_at_any_length() {
-        for periods in 1..20 {
-            let found = evidence((0..periods).map(|_| pair((100, 10), (900, 0))));
-            assert!(found.is_finite() && found > 3.0, "{periods}: {found}");
-        }
+    fn dispersion_weakens_the_evidence() {
+        let comparison = compared([pair((200, 8), (1800, 9)); 5]);
+        assert!((comparison.log_evidence(2.0) * 2.0 - comparison.log_evidence(1.0)).abs() < 1e-9);
     }
 }

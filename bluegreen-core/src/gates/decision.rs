@@ -45,7 +45,7 @@ enum Finding {
     NotShown,
     /// It fails the test.
     Bad(String),
-    /// It is above the limit, and the old slot may be so too.
+    /// It is above the limit, and for all that is known the old slot may be so too.
     Unclear,
     /// Both slots are, or have been, above the limit.
     Sick,
@@ -66,10 +66,13 @@ pub(super) fn decide(rules: &Rules, ledger: &Ledger, window: &Window) -> Verdict
         return unread(rules, ledger, window, why);
     }
     let budget = Budget::new(rules, ledger, window);
-    let overall = rules.find(&ledger.operation, &budget, budget.operation);
-    // The first step has seen nothing but what the operation has seen.
-    let present = if ledger.steps > 1 { rules.find(&ledger.step, &budget, budget.step) } else { overall.clone() };
-    let failed = rules.damage(ledger.seen).or_else(|| [present.clone(), overall].into_iter().find_map(Finding::reason));
+    let overall = rules.find(&ledger.operation, "", &budget, budget.operation);
+    // The first stretch has seen nothing but what the operation has seen.
+    let present = match ledger.stretches {
+        1 => overall.clone(),
+        _ => rules.find(&ledger.stretch, "the last ", &budget, budget.stretch),
+    };
+    let failed = rules.damage(ledger.seen).or_else(|| [overall, present.clone()].into_iter().find_map(Finding::reason));
     if let Some(reason) = failed {
         return Verdict::Fail { reason: note_baseline(reason, ledger) };
     }
@@ -83,10 +86,12 @@ pub(super) fn decide(rules: &Rules, ledger: &Ledger, window: &Window) -> Verdict
 struct Budget {
     /// For each test of the counts of the whole operation.
     operation: f64,
-    /// For each test of the counts of the present step.
-    step: f64,
+    /// For each test of the counts of the present stretch.
+    stretch: f64,
     /// For a false pass.
     pass: f64,
+    /// What the evidence of comparisons is divided by.
+    dispersion: f64,
 }
 
 impl Budget {
@@ -95,19 +100,25 @@ impl Budget {
         // With a baseline a release can fail by the limit and by the comparison.
         let tests = if ledger.has_baseline { 2.0 } else { 1.0 };
         let half = rules.alpha / gates / tests / 2.0;
-        // 1/(1*2) + 1/(2*3) + 1/(3*4) + ... = 1: however many steps follow the first, they spend no more than the half.
-        let number = f64::from(ledger.steps);
-        let share = if ledger.steps > 1 { 1.0 / (number * (number - 1.0)) } else { 1.0 };
-        Self { operation: half, step: half * share, pass: rules.beta / gates }
+        // 1/(1*2) + 1/(2*3) + 1/(3*4) + ... = 1: however many stretches follow the first, they spend no more than the
+        // other half.
+        let number = f64::from(ledger.stretches);
+        let share = if ledger.stretches > 1 { 1.0 / (number * (number - 1.0)) } else { 1.0 };
+        Self {
+            operation: half,
+            stretch: half * share,
+            pass: rules.beta / gates,
+            dispersion: ledger.dispersion.estimate(),
+        }
     }
 }
 
 impl Rules {
-    fn find(&self, scope: &Scope, budget: &Budget, alpha: f64) -> Finding {
+    fn find(&self, scope: &Scope, which: &str, budget: &Budget, alpha: f64) -> Finding {
         let Pair { new, old } = scope.compared.total();
         let within_limit = self.below.log_evidence(scope.new) >= log_threshold(budget.pass);
-        if scope.compared.log_evidence() >= log_threshold(alpha) && !within_limit {
-            let (new, old) = (self.counted(new), of(old));
+        if scope.compared.log_evidence(budget.dispersion) >= log_threshold(alpha) && !within_limit {
+            let (new, old) = (self.counted(new, which), of(old));
             return Finding::Bad(format!(
                 "worse than the old slot: {new}, and {old} of the old slot's at the same time"
             ));
@@ -117,11 +128,11 @@ impl Rules {
         }
         if scope.old_trouble.highest() >= log_threshold(alpha) {
             Finding::Sick
-        } else if scope.old_trouble.now() > SUSPICION {
+        } else if old.requests > 0 && (scope.old_trouble.now() > SUSPICION || !scope.compared.seems_worse()) {
             Finding::Unclear
         } else {
             let old = if old.requests > 0 { format!("; of the old slot's {}", of(old)) } else { String::new() };
-            Finding::Bad(format!("{}, the limit is {}{old}", self.counted(scope.new), percent(self.limit)))
+            Finding::Bad(format!("{}, the limit is {}{old}", self.counted(scope.new, which), percent(self.limit)))
         }
     }
 
@@ -136,15 +147,15 @@ impl Rules {
         let excess = seen.new.bad as f64 - seen.new.requests as f64 * expected;
         (excess >= cap as f64).then(|| {
             let excess = grouped(excess as u64);
-            format!("{}, {excess} more than {by} explains; the cap is {}", self.counted(seen.new), grouped(cap))
+            format!("{}, {excess} more than {by} explains; the cap is {}", self.counted(seen.new, ""), grouped(cap))
         })
     }
 
     /// Why the release cannot be judged at all.
     fn held(&self, ledger: &Ledger, window: &Window, present: &Finding) -> Option<String> {
-        let compared = ledger.step.compared.total();
+        let compared = ledger.step.both;
         if matches!(present, Finding::Sick) {
-            let (new, old) = (self.counted(compared.new), of(compared.old));
+            let (new, old) = (self.counted(compared.new, ""), of(compared.old));
             let limit = percent(self.limit);
             return Some(format!(
                 "the environment is sick, not the release: {new}, and {old} of the old slot's; the limit is {limit}"
@@ -175,15 +186,14 @@ impl Rules {
             return Verdict::Undecided { needs };
         }
         if self.below.log_evidence(new) >= log_threshold(budget.pass) && new.requests > 0 {
-            let evidence = format!("{}, the limit is {}", self.counted(new), percent(self.limit));
+            let evidence = format!("{}, the limit is {}", self.counted(new, ""), percent(self.limit));
             return Verdict::Pass { evidence: note_baseline(evidence, ledger) };
         }
-        let so_far = self.counted(new);
+        let so_far = self.counted(new, "");
         let needs = match present {
             Finding::Unclear => format!(
-                "needs more requests to tell the release from its environment; so far {so_far}, but so did {} of the \
-                 old slot's",
-                of(ledger.step.compared.total().old)
+                "needs more requests to tell the release from its environment; so far {so_far}, of the old slot's {}",
+                of(ledger.step.both.old)
             ),
             _ => {
                 let missing = self.below.requests_to_pass(new.bad, budget.pass).saturating_sub(new.requests);
@@ -205,8 +215,9 @@ impl Rules {
         (waited > deadline).then(|| format!("no request was counted on the new slot within {}", seconds(deadline)))
     }
 
-    fn counted(&self, counts: Counters) -> String {
-        format!("{} of {} requests {}", grouped(counts.bad), grouped(counts.requests), self.bad)
+    /// As in "3 of 1,000 requests failed"; `which` of the requests, as in "3 of the last 1,000".
+    fn counted(&self, counts: Counters, which: &str) -> String {
+        format!("{} of {which}{} requests {}", grouped(counts.bad), grouped(counts.requests), self.bad)
     }
 }
 

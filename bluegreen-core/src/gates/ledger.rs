@@ -1,4 +1,5 @@
-//! What a gate remembers of one operation: counts of its present step, and of all its steps together.
+//! What a gate remembers of one operation, counted in three ways: in all, in the present step, and in the present
+//! stretch, so that a release that gets worse late is not saved by its past.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use crate::error::Error;
 use crate::gate::Window;
 use crate::gates::comparison::{Comparison, Pair};
 use crate::gates::decision::Rules;
+use crate::gates::dispersion::Dispersion;
 use crate::gates::evidence::{AboveLimit, Trouble};
 use crate::gates::tally::{Sum, Tally};
 use crate::metric::{Counters, Sample};
 use crate::types::{OperationId, Slot, Version};
 
-/// Counts since some beginning: the step's or the operation's.
+/// Counts since some beginning, with their evidence.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     /// What the new slot counted.
@@ -23,11 +25,28 @@ pub(super) struct Scope {
     pub(super) old_trouble: Trouble,
 }
 
+/// The log evidence at which it is clear that a stretch shows nothing bad: odds of 20 to 1 for the limit being kept.
+const REFUTED: f64 = -3.0;
+
 impl Scope {
-    fn compare(&mut self, interval: Pair, span: Duration, above: &AboveLimit) {
-        self.compared.add(interval, span);
+    /// Whether nothing can be gained from counting on: later evidence would first have to make up for so much.
+    fn is_refuted(&self, above: &AboveLimit) -> bool {
+        above.log_evidence(self.new) <= REFUTED && self.compared.log_evidence(1.0) <= 0.0
+    }
+
+    fn compare(&mut self, interval: Pair, above: &AboveLimit) {
+        self.compared.add(interval);
         self.old_trouble.add(above, interval.old);
     }
+}
+
+/// What the present step counted.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// On the new slot.
+    pub(super) new: Counters,
+    /// On both slots at the same time.
+    pub(super) both: Pair,
 }
 
 /// What one look found on one slot.
@@ -48,10 +67,13 @@ pub(super) fn look(sample: Result<Sample, Error>) -> Look {
 pub(super) struct Ledger {
     key: Key,
     window: u64,
-    /// The number of the present step, from 1.
-    pub(super) steps: u32,
     pub(super) operation: Scope,
-    pub(super) step: Scope,
+    /// What was counted since the step began, or since the stretch before was refuted.
+    pub(super) stretch: Scope,
+    /// The number of the present stretch, from 1.
+    pub(super) stretches: u32,
+    pub(super) step: Step,
+    pub(super) dispersion: Dispersion,
     /// All that was seen, the warm-up included: it hurts users just the same.
     pub(super) seen: Pair,
     /// Whether the old slot was ever read in this operation.
@@ -89,9 +111,11 @@ impl Ledger {
         Self {
             key: Key::of(window),
             window: window.id,
-            steps: 1,
             operation: Scope::default(),
-            step: Scope::default(),
+            stretch: Scope::default(),
+            stretches: 1,
+            step: Step::default(),
+            dispersion: Dispersion::default(),
             seen: Pair::default(),
             has_baseline: false,
             counting: false,
@@ -111,8 +135,9 @@ impl Ledger {
             *self = Self::new(window);
         } else if self.window != window.id {
             let before = std::mem::replace(self, Self::new(window));
-            self.steps = before.steps.saturating_add(1);
+            self.stretches = before.stretches.saturating_add(1);
             self.operation = before.operation;
+            self.dispersion = before.dispersion;
             self.seen = before.seen;
             self.has_baseline = before.has_baseline;
         }
@@ -137,10 +162,15 @@ impl Ledger {
             self.paired_at = elapsed;
             return;
         }
-        self.operation.new.add(counted.new);
-        self.step.new.add(counted.new);
+        for sum in [&mut self.operation.new, &mut self.stretch.new, &mut self.step.new] {
+            sum.add(counted.new);
+        }
         if compared {
             self.pair(&rules.above, counted, [&new, &old], elapsed);
+        }
+        if self.stretch.is_refuted(&rules.above) {
+            self.stretch = Scope::default();
+            self.stretches = self.stretches.saturating_add(1);
         }
     }
 
@@ -154,8 +184,10 @@ impl Ledger {
         let span = elapsed.saturating_sub(self.paired_at);
         self.paired_at = elapsed;
         if readings.iter().all(|reading| matches!(reading, Reading::Counted(_))) {
-            self.operation.compare(interval, span, above);
-            self.step.compare(interval, span, above);
+            self.operation.compare(interval, above);
+            self.stretch.compare(interval, above);
+            self.step.both.add(interval);
+            self.dispersion.add(interval, span);
         }
     }
 }

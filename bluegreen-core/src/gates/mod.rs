@@ -17,6 +17,7 @@
 
 mod comparison;
 mod decision;
+mod dispersion;
 mod evidence;
 mod ledger;
 mod rate_gate;

@@ -44,8 +44,10 @@ pub const DEFAULT_WARM_UP: Duration = Duration::from_secs(5);
 /// that a restart set back are noticed. A look without data is never a pass.
 ///
 /// While the old slot gets traffic too ([`Window::baseline`]), it is read at the same time, and the release fails only
-/// when it is worse than the old slot and is not shown to be within the limit, or when it is above the limit and the
-/// old slot is not. When both are above the limit, the environment is sick: [`Verdict::Hold`].
+/// when it is shown to be worse than the old slot and not shown to be within the limit, or when it is above the limit
+/// and the old slot is not and looks better. When both are above the limit, the environment is sick:
+/// [`Verdict::Hold`]. The less traffic the old slot gets, the longer it takes to tell the two apart; a
+/// [`damage_cap`](Self::damage_cap) bounds what that may cost.
 ///
 /// One value can judge many services at a time; it keeps its counts by service and operation.
 ///
@@ -106,8 +108,9 @@ impl RateGate {
 
     /// Sets the probability with which a release that is well may be failed, in a whole operation;
     /// [`DEFAULT_ERROR_PROBABILITY`] unless set. The gates of a pipeline share it ([`Window::gates`]), and so do the
-    /// tests inside one: half is for the counts of the whole operation, half for those of the single steps, so that a
-    /// release that gets worse late is noticed; and of each, half is for the comparison with the old slot, if any.
+    /// tests inside one: half is for the counts of the whole operation, half for those of shorter stretches, so that a
+    /// release that gets worse late is noticed; and of each, half is for the comparison with the old slot, if any. A
+    /// stretch begins with each step, and whenever the one before has shown that it is well.
     ///
     /// # Errors
     /// `Config` unless it is a number between 0 and 1, both excluded.

@@ -322,7 +322,7 @@ async fn a_directory_that_cannot_be_looked_into_is_not_taken_for_empty() {
         let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
         Command::new("setpriv").args(other).args(script)
     } else {
-        std::fs::set_permissions(place.directory(), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(place.directory(), std::fs::Permissions::from_mode(0o000)).unwrap();
         Command::new("env").args(script)
     };
     let output = LOCAL.run(&command).await.unwrap();

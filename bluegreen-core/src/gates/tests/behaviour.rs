@@ -168,7 +168,7 @@ async fn a_release_that_gets_worse_late_is_not_saved_by_its_past() {
     judged.look().await;
     judged.serve(200, 4);
     let verdict = judged.look().await;
-    assert_eq!(verdict.to_string(), "fail: 4 of 200 requests failed, the limit is 0.1 %");
+    assert_eq!(verdict.to_string(), "fail: 4 of the last 200 requests failed, the limit is 0.1 %");
 }
 
 #[tokio::test]
@@ -284,10 +284,10 @@ async fn a_bad_release_fails_beside_an_old_slot_that_is_well() {
     let mut judged = Judged::errors().with_baseline();
     judged.split(90);
     judged.begin().await;
-    judged.serve(900, 9);
-    judged.serve_old(100, 0);
+    judged.serve(2700, 40);
+    judged.serve_old(300, 0);
     let verdict = judged.look().await;
-    assert!(verdict.to_string().ends_with("the limit is 0.1 %; of the old slot's 0 of 100"), "{verdict}");
+    assert!(verdict.to_string().ends_with("the limit is 0.1 %; of the old slot's 0 of 300"), "{verdict}");
 }
 
 #[tokio::test]

@@ -126,6 +126,32 @@ async fn many_steps_do_not_add_up_to_more_false_alarms() {
 }
 
 #[tokio::test]
+async fn a_long_bake_does_not_add_up_to_more_false_alarms() {
+    for rate in [0.001, 0.0005] {
+        let ends = simulate(300, 300, Judged::errors, |judged, dice| {
+            let bad = dice.count(2000, rate);
+            judged.serve(2000, bad);
+        })
+        .await;
+        println!("rate {rate}, 600,000 requests: {} of 300 failed", ends.failed);
+        assert!(f64::from(ends.failed) / 300.0 < 0.05, "{} of 300", ends.failed);
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_gets_bad_late_in_a_long_bake_is_caught_as_soon_as_a_new_one() {
+    let ends = simulate(200, 80, Judged::errors, |judged, dice| {
+        let late = judged.window.elapsed >= Duration::from_secs(61);
+        let bad = dice.count(2000, if late { 0.01 } else { 0.0002 });
+        judged.serve(2000, bad);
+    })
+    .await;
+    println!("bad from look 61 on: {} of 200 failed, half of them by look {}", ends.failed, ends.median_look());
+    assert_eq!(ends.failed, 200);
+    assert!(ends.median_look() <= 62, "by look {}", ends.median_look());
+}
+
+#[tokio::test]
 async fn a_good_release_is_practically_never_failed_and_passes() {
     let ends = simulate(1000, 120, Judged::errors, alone(0.0002)).await;
     println!("good: {} of 1,000 failed, {} passed", ends.failed, ends.passed);

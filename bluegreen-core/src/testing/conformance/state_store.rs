@@ -293,11 +293,12 @@ impl<F: StateStoreFixture> Suite<'_, F> {
         }
         let newer = String::from_utf8_lossy(&bytes).replace(&format!("\"format\": {FORMAT}"), "\"format\": 4000000000");
         let other = numbered(&self.service("other"), 2).to_bytes().unwrap_or_default();
-        for (what, bytes) in [("a newer format", newer.as_bytes()), ("another service's document", &other)] {
+        for (what, bytes, kind) in [
+            ("a newer format is Unsupported", newer.as_bytes(), ErrorKind::Unsupported),
+            ("a document of another service is Corrupt", &other, ErrorKind::Corrupt),
+        ] {
             self.fixture.overwrite(&service, bytes).await;
-            let clause = format!("{what} is refused");
-            let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported];
-            let error = c.refused(&clause, self.store.load(&service).await, &kinds);
+            let error = c.refused(what, self.store.load(&service).await, &[kind]);
             self.names_the_backup(&service, &error.to_string());
         }
         self.fixture.overwrite(&service, &bytes).await;

@@ -185,7 +185,7 @@ async fn a_store_that_takes_damage_for_empty_is_noticed() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "a newer format is refused")]
+#[should_panic(expected = "a newer format is Unsupported")]
 async fn a_store_that_guesses_at_newer_formats_is_noticed() {
     suite(Fault::ReadsNewerFormats).await;
 }
