@@ -146,13 +146,29 @@ async fn the_service_gets_port_slot_version_its_environment_and_nothing_of_the_d
     let has = |line: &str| env.lines().any(|have| have == line);
     assert!(has(&format!("PORT={}", port(&instance))), "{env}");
     assert!(has("SLOT=green") && has("VERSION=1.0") && has("TOKEN=t0k en$"), "{env}");
-    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
-    assert!(!env.contains("CARGO_MANIFEST_DIR"), "{env}");
+    // And what its shell sets.
+    let known = "PATH HOME USER LOGNAME SHELL LANG LC_ALL TZ TMPDIR \
+                 PORT SLOT VERSION BLUEGREEN_INSTANCE TOKEN PWD OLDPWD SHLVL _";
+    let is_known = |name: &str| known.split_whitespace().any(|known| known == name);
+    assert!(env.lines().all(|line| is_known(line.split('=').next().unwrap())), "{env}");
     let seen = format!("{runtime:?} {}", std::fs::read_to_string(site.record_file(Slot::Green)).unwrap());
     assert!(!seen.contains("t0k en$"));
     let leader = site.leader(Slot::Green);
     assert!(!std::fs::read_to_string(format!("/proc/{leader}/cmdline")).unwrap().contains("t0k en$"));
     runtime.stop(Slot::Green, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_variable_of_the_deployer_is_handed_on_when_asked_for() {
+    // Cargo sets it for every test.
+    let Some(value) = std::env::var("CARGO_MANIFEST_DIR").ok() else { panic!("run this by cargo test") };
+    let site = Site::new("env > env.tmp; mv env.tmp env; exec sleep 600");
+    let runtime = site.builder().inherit_env("CARGO_MANIFEST_DIR").inherit_env("NOT_SET_ANYWHERE").build().unwrap();
+    runtime.start(&site.target(Slot::Blue, "1")).await.unwrap();
+    let env = file_text(&site.file("env")).await;
+    assert!(env.lines().any(|line| line == format!("CARGO_MANIFEST_DIR={value}")), "{env}");
+    assert!(!env.contains("NOT_SET_ANYWHERE"), "{env}");
+    runtime.stop(Slot::Blue, GRACE).await.unwrap();
 }
 
 #[tokio::test]
