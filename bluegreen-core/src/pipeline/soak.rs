@@ -23,7 +23,10 @@ static WINDOWS: AtomicU64 = AtomicU64::new(0);
 /// How a soak ended, short of failing.
 enum Held {
     Through,
+    /// The longest soak is over, and not every gate has passed.
     Undecided(String),
+    /// The longest soak is over, and a gate says that the release cannot be judged.
+    CannotJudge(String),
 }
 
 /// Holds the split for `soak` at least, and until every gate passes, for `max` at most. Fails at once when a gate fails
@@ -67,7 +70,9 @@ pub(super) async fn step(
             let extended = max.max(soak).saturating_sub(began.elapsed());
             if extended.is_zero() {
                 narrator.detail(summary(&verdicts));
-                return Ok(Held::Undecided(open(&verdicts)));
+                let cannot = verdicts.iter().any(|said| matches!(said.verdict, Verdict::Hold { .. }));
+                let reason = open(&verdicts);
+                return Ok(if cannot { Held::CannotJudge(reason) } else { Held::Undecided(reason) });
             }
             let next = if left.is_zero() { extended } else { left };
             sleep(parts.settings.gate_interval.min(next)).await;
@@ -81,6 +86,8 @@ pub(super) async fn step(
     };
     match session.recorded_step(step, limit, ends, work, cleared).await? {
         Held::Through => Ok(()),
+        // Whatever is done about a lack of evidence: a sick environment is no time to move traffic.
+        Held::CannotJudge(reason) => Err(Halt::Held(format!("{step}: {reason}"))),
         Held::Undecided(reason) => match parts.strategy.undecided {
             Undecided::Hold => Err(Halt::Held(format!("{step}: {reason}"))),
             Undecided::Abort => {

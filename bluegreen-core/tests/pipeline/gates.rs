@@ -110,7 +110,9 @@ async fn a_sick_environment_holds_the_traffic_where_it_is() {
     let world = World::new();
     live(&world).await;
     let gate = ScriptedGate::new([Verdict::Hold { reason: "both slots fail".into() }]);
-    let error = world.builder().strategy(canary()).gate(gate).build().unwrap().deploy(release("2")).await.unwrap_err();
+    // Whatever the policy about a lack of evidence says.
+    let strategy = canary().when_undecided(Undecided::Accept);
+    let error = world.builder().strategy(strategy).gate(gate).build().unwrap().deploy(release("2")).await.unwrap_err();
     assert_eq!(error.report().unwrap().outcome.word(), "held");
     assert_eq!(world.router.split().unwrap().share(Slot::Green), 10);
 }
