@@ -97,7 +97,15 @@ async fn run(arguments: Arguments) -> Result<()> {
         return stop_everything(&place).await;
     }
     let display = Arc::new(ProgressDisplay::stderr());
-    let reports = if arguments.recover { recover(&place, &display).await? } else { story(&place, &display).await? };
+    let told = if arguments.recover { recover(&place, &display).await } else { story(&place, &display).await };
+    let reports = match told {
+        Ok(reports) => reports,
+        Err(error) if arguments.keep || arguments.recover => return Err(error),
+        Err(error) => {
+            stop_everything(&place).await?;
+            return Err(error);
+        }
+    };
     let counts = place.stop_traffic().await?;
     for report in &reports {
         println!("\n{report}");
@@ -161,6 +169,7 @@ fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
         .retention(Retention::UntilNextDeploy)
         .check_interval(Duration::from_millis(200))
         .lease_ttl(Duration::from_secs(6))
+        .cancel_on(asked_to_end(SignalKind::interrupt())?)
         .observer(display.clone()))
 }
 
@@ -236,20 +245,20 @@ async fn serve(place: &Place) -> Result<()> {
         Proxy::builder().control_socket(place.control_socket()).state_file(place.root().join("proxy.json")).build()?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     place.announce(listener.local_addr()?)?;
-    proxy.serve(listener, terminated()?.cancelled_owned()).await
+    proxy.serve(listener, asked_to_end(SignalKind::terminate())?.cancelled_owned()).await
 }
 
 async fn send(place: &Place, to: SocketAddr) -> Result<()> {
     let clients = Clients { address: to, keeping: 4, fresh: 4, per_second: Some(PER_SECOND) };
-    Ok(traffic::run(&clients, TRAFFIC_AT_MOST, &place.counts_file(), terminated()?).await?)
+    Ok(traffic::run(&clients, TRAFFIC_AT_MOST, &place.counts_file(), asked_to_end(SignalKind::terminate())?).await?)
 }
 
-/// Is cancelled when this process is asked to end.
-fn terminated() -> Result<CancellationToken> {
-    let (token, mut terminate) = (CancellationToken::new(), signal(SignalKind::terminate())?);
+/// Is cancelled when this process gets the signal: Ctrl-C stops a deploy gracefully, by undoing it.
+fn asked_to_end(kind: SignalKind) -> Result<CancellationToken> {
+    let (token, mut asked) = (CancellationToken::new(), signal(kind)?);
     let cancelled = token.clone();
     tokio::spawn(async move {
-        terminate.recv().await;
+        asked.recv().await;
         cancelled.cancel();
     });
     Ok(token)
