@@ -327,8 +327,8 @@ async fn a_reused_pid_is_not_mistaken_for_ours_and_is_never_signalled() {
     runtime.start(&site.target(Slot::Blue, "1")).await.unwrap();
     runtime.stop(Slot::Blue, GRACE).await.unwrap();
     // A stranger that leads a session and has the recorded pid, but began at another time.
-    let mut stranger = std::process::Command::new("setsid").arg("sleep").arg("600").spawn().unwrap();
-    let pid = i32::try_from(stranger.id()).unwrap();
+    let stranger = Stranger(std::process::Command::new("setsid").arg("sleep").arg("600").spawn().unwrap());
+    let pid = i32::try_from(stranger.0.id()).unwrap();
     site.edit_record(Slot::Blue, |record| {
         record["process"]["pid"] = pid.into();
         record["stop_requested"] = false.into();
@@ -339,8 +339,16 @@ async fn a_reused_pid_is_not_mistaken_for_ours_and_is_never_signalled() {
     assert!(!instance.is_running(), "{instance}");
     runtime.stop(Slot::Blue, Duration::ZERO).await.unwrap();
     assert!(runs(pid), "the stranger was killed");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+}
+
+/// A process that is none of the runtime's. It ends with the test.
+struct Stranger(std::process::Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[tokio::test]
