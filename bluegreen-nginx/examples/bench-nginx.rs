@@ -1,0 +1,184 @@
+//! Measures both routers on a real nginx, side by side with `ln -sf` and a reload:
+//!
+//! ```text
+//! cargo run --release -p bluegreen-nginx --example bench-nginx
+//! ```
+//!
+//! nginx must be installed; it runs with a prefix and ports of its own, and everything ends with the program, after about
+//! two minutes. The apps and the clients run in this process and share the machine with nginx.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on ends")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bluegreen_core::{Endpoint, Instance, LocalHost, Router, Slot, Split};
+use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
+use support::{App, Load, TestNginx, free_address, get, nginx_is_missing};
+
+const SWITCHES: usize = 100;
+const KEEPING: usize = 32;
+const OPENING: usize = 8;
+const SPLIT_REQUESTS: u64 = 20_000;
+/// Many short rounds, one kind after the other: what else the machine does then hits both.
+const PRICE_ROUNDS: usize = 60;
+const PRICE_REQUESTS: u64 = 2_000;
+/// Asked over fresh connections right after a switch has returned.
+const ASKED_AFTER: u32 = 20;
+
+#[tokio::main]
+async fn main() {
+    if nginx_is_missing() {
+        return;
+    }
+    println!("{SWITCHES} switches under {KEEPING} keep-alive clients and {OPENING} that open a connection per request");
+    println!("{:24} {:>8} {:>7} {:>9} {:>9} {:>11}", "", "requests", "failed", "median ms", "p99 ms", "old answers");
+    flag_switches().await;
+    link_switches().await;
+    plain_switches().await;
+    println!();
+    splits().await;
+    println!();
+    price().await;
+}
+
+/// What a series of switches was like for its clients.
+struct Series {
+    times: Vec<Duration>,
+    old_answers: u32,
+}
+
+async fn series(nginx: &TestNginx, name: &str, mut switch: impl AsyncFnMut(Slot, Slot)) {
+    let load = Load::start(&nginx.address(), "shop.test", KEEPING, OPENING);
+    let mut series = Series { times: Vec::new(), old_answers: 0 };
+    let mut live = Slot::Blue;
+    for _ in 0..SWITCHES {
+        let start = Instant::now();
+        switch(live, live.other()).await;
+        series.times.push(start.elapsed());
+        live = live.other();
+        for _ in 0..ASKED_AFTER {
+            let answer = get(&nginx.address(), "shop.test", "/").await;
+            series.old_answers += u32::from(answer.is_ok_and(|answer| answer.body != live.as_str()));
+        }
+        // The next switch begins when this one is over for every kind of router.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let tally = load.stop().await;
+    series.times.sort();
+    let millis = |index: usize| series.times[index].as_secs_f64() * 1000.0;
+    let (median, late) = (millis(SWITCHES / 2), millis(SWITCHES * 99 / 100 - 1));
+    let (requests, failed) = (tally.requests(), tally.failed());
+    println!("{name:24} {requests:8} {failed:7} {median:9.1} {late:9.1} {:11}", series.old_answers);
+    for (failure, count) in tally.failures {
+        println!("    {count} times: {failure}");
+    }
+}
+
+async fn flag_switches() {
+    let nginx = TestNginx::start().unwrap();
+    let router = NginxRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let _apps = attached(&router).await;
+    series(&nginx, "NginxRouter", async |from, to| {
+        router.shift(Some(Split::all(from)), Split::all(to)).await.unwrap();
+    })
+    .await;
+}
+
+async fn link_switches() {
+    let nginx = TestNginx::start().unwrap();
+    let router = NginxSymlinkRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let _apps = attached(&router).await;
+    series(&nginx, "NginxSymlinkRouter", async |from, to| {
+        router.shift(Some(Split::all(from)), Split::all(to)).await.unwrap();
+    })
+    .await;
+}
+
+/// What a deploy script does: it is over when the commands have returned.
+async fn plain_switches() {
+    let nginx = TestNginx::start().unwrap();
+    let router = NginxSymlinkRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let _apps = attached(&router).await;
+    let path = |name: &str| nginx.path(name).display().to_string();
+    let script = "ln -sf \"$1\" \"$2\" && nginx -p \"$3\" -c \"$3/nginx.conf\" -s reload";
+    series(&nginx, "ln -sf and reload", async |_, to| {
+        let site = path(&format!("sites-available/shop-{to}"));
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", &site, &path("sites-enabled/shop"), &path("")]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    })
+    .await;
+}
+
+async fn attached(router: &dyn Router) -> [App; 2] {
+    let apps = [App::start("blue").await, App::start("green").await];
+    router.attach(Slot::Blue, &apps[0].instance()).await.unwrap();
+    router.attach(Slot::Green, &apps[1].instance()).await.unwrap();
+    router.shift(None, Split::all(Slot::Blue)).await.unwrap();
+    apps
+}
+
+async fn splits() {
+    let nginx = TestNginx::start().unwrap();
+    let router = NginxRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let _apps = attached(&router).await;
+    println!("the measured split of NginxRouter over {SPLIT_REQUESTS} requests");
+    for percent in [1, 10, 50] {
+        let to = Split::toward(Slot::Green, percent).unwrap();
+        router.shift(router.current().await.unwrap(), to).await.unwrap();
+        let tally = Load::fixed(&nginx.address(), "shop.test", 16, SPLIT_REQUESTS).await;
+        let measured = tally.of("green") as f64 * 100.0 / SPLIT_REQUESTS as f64;
+        println!("    asked for {percent:2} %: {measured:5.2} %, {} failed", tally.failed());
+    }
+}
+
+/// The CPU time of nginx's workers per request, of the generated site and of the same site without its flag check, in
+/// front of an nginx that answers at once.
+async fn price() {
+    let backend = free_address();
+    let empty = format!("server {{ listen {backend}; return 200 x; }}");
+    let back = TestNginx::start_with(&empty).unwrap();
+    let front = TestNginx::start().unwrap();
+    let instance = Instance::Running { version: None, endpoints: vec![Endpoint::http(&backend)] };
+    for service in ["checked", "unchecked"] {
+        let router = NginxRouter::new(LocalHost::new(), front.config(service)).unwrap();
+        router.attach(Slot::Blue, &instance).await.unwrap();
+        router.attach(Slot::Green, &instance).await.unwrap();
+        router.shift(None, Split::all(Slot::Blue)).await.unwrap();
+    }
+    let site = front.read("conf.d/unchecked.conf");
+    let (before, rest) = site.split_once("    set $bg_unchecked_slot none;").unwrap();
+    let (_, after) = rest.split_once("    location = /deployment_id").unwrap();
+    let fixed = format!("{before}    set $bg_unchecked_slot blue;\n    location = /deployment_id{after}");
+    std::fs::write(front.path("conf.d/unchecked.conf"), fixed).unwrap();
+    front.reload();
+
+    let checked = NginxRouter::new(LocalHost::new(), front.config("checked")).unwrap();
+    println!("the price of the flag check: CPU time of nginx per request, in front of an empty backend");
+    for slot in Slot::BOTH {
+        checked.shift(checked.current().await.unwrap(), Split::all(slot)).await.unwrap();
+        let mut costs = [Vec::new(), Vec::new()];
+        for round in 0..PRICE_ROUNDS {
+            for turn in 0..2 {
+                let kind = (round + turn) % 2;
+                let host = ["unchecked.test", "checked.test"][kind];
+                let before = front.cpu_time();
+                let tally = Load::fixed(&front.address(), host, 16, PRICE_REQUESTS).await;
+                assert_eq!(tally.failed(), 0);
+                costs[kind].push((front.cpu_time() - before).as_secs_f64() * 1e6 / PRICE_REQUESTS as f64);
+            }
+        }
+        // Rounds that shared their core with something else cost more; the quickest quarter did not.
+        let [without, with] = costs.map(|mut cost| {
+            cost.sort_by(f64::total_cmp);
+            cost[PRICE_ROUNDS / 4]
+        });
+        let percent = (with / without - 1.0) * 100.0;
+        println!("    all to {slot:5}: {without:.1} µs without, {with:.1} µs with it: {percent:+.1} %");
+    }
+    drop(back);
+}

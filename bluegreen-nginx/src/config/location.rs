@@ -1,0 +1,38 @@
+/// A location beside the app's.
+///
+/// ```
+/// use bluegreen_nginx::Location;
+///
+/// let assets = Location::files("/assets/", "/srv/shop/assets/");
+/// let admin = Location::proxy("/admin/", "127.0.0.1:9000");
+/// let ping = Location::respond("/ping", 200, "pong");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    pub(crate) path: String,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    Files(String),
+    Proxy(String),
+    Respond(u16, String),
+}
+
+impl Location {
+    /// Everything below `path` comes from a directory on the host. Both end with `/`.
+    pub fn files(path: impl Into<String>, directory: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Files(directory.into()) }
+    }
+
+    /// Everything below `path` goes to this `host:port`, whichever slot is live.
+    pub fn proxy(path: impl Into<String>, address: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Proxy(address.into()) }
+    }
+
+    /// Exactly `path` is answered with this status (200 to 599) and text.
+    pub fn respond(path: impl Into<String>, status: u16, text: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Respond(status, text.into()) }
+    }
+}

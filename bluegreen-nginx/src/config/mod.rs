@@ -1,0 +1,452 @@
+//! [`NginxConfig`]: what the site is, where it lives on the host, and how nginx is tested and reloaded.
+
+mod bucket;
+mod check;
+mod location;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bluegreen_core::{Result, Slot};
+
+use crate::site::{self, SlotAddresses};
+
+pub use bucket::BucketBy;
+pub use location::Location;
+
+pub(crate) use check::{address_of, url};
+pub(crate) use location::Content;
+
+/// How long nginx may take to run a reload to its end, and a switch to show, unless
+/// [`confirm_within`](NginxConfig::confirm_within) says otherwise: 10 seconds. A reload was seen to take 0.13 s on a
+/// small idle machine, and nginx alone retries a busy port for 2.5 s.
+pub const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// Answers in a row, each over a connection of its own, that confirm a reload.
+pub const ANSWERS_IN_A_ROW: u32 = 5;
+
+/// The site of one service, for both routers. Values are checked when a router is made of it, or when it is rendered:
+/// nothing in here can add a directive to the configuration.
+///
+/// ```
+/// use bluegreen_core::Slot;
+/// use bluegreen_nginx::{BucketBy, Location, NginxConfig};
+///
+/// let config = NginxConfig::new("shop")
+///     .server_name("shop.example.com")
+///     .listen("80")
+///     .tls("/etc/ssl/shop.pem", "/etc/ssl/private/shop.key")
+///     .bucket_by(BucketBy::Cookie("shop_bucket".into()))
+///     .location(Location::files("/assets/", "/srv/shop/assets/"))
+///     .slot(Slot::Blue, "127.0.0.1:4000")
+///     .slot(Slot::Green, "127.0.0.1:4001");
+/// let site = config.render()?;
+/// assert!(site.contains("server_name shop.example.com;"));
+/// # Ok::<(), bluegreen_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct NginxConfig {
+    pub(crate) service: String,
+    pub(crate) listen: Vec<String>,
+    pub(crate) server_names: Vec<String>,
+    pub(crate) default_server: bool,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) slots: SlotAddresses,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) backup: bool,
+    pub(crate) bucket_by: BucketBy,
+    pub(crate) request_headers: BTreeMap<String, String>,
+    pub(crate) response_headers: BTreeMap<String, String>,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) includes: Vec<String>,
+    pub(crate) read_timeout: Option<Duration>,
+    pub(crate) max_body_size: Option<u64>,
+    pub(crate) stream_uploads: bool,
+    pub(crate) id_path: String,
+    pub(crate) probe: Option<Probe>,
+    pub(crate) state_directory: Option<String>,
+    pub(crate) site_file: Option<String>,
+    pub(crate) slot_files: BTreeMap<Slot, String>,
+    pub(crate) link: Option<String>,
+    pub(crate) own_files: bool,
+    pub(crate) nginx: Vec<String>,
+    pub(crate) test: Option<Vec<String>>,
+    pub(crate) reload: Option<Vec<String>>,
+    pub(crate) sudo: bool,
+    pub(crate) pid_file: String,
+    pub(crate) error_log: Option<String>,
+    pub(crate) confirm_within: Duration,
+    pub(crate) answers_in_a_row: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+    pub(crate) listen: Vec<String>,
+}
+
+/// Where the routers ask nginx who is live.
+#[derive(Debug, Clone)]
+pub(crate) enum Probe {
+    /// An address as seen from the host, reached through [`bluegreen_core::Host::tunnel`].
+    Host(String),
+    /// A URL as seen from here.
+    Url(String),
+}
+
+impl NginxConfig {
+    /// The site of a service: plain HTTP on port 80, files in Debian's and nginx's own usual places.
+    pub fn new(service: impl Into<String>) -> Self {
+        Self {
+            service: service.into(),
+            listen: Vec::new(),
+            server_names: Vec::new(),
+            default_server: false,
+            tls: None,
+            slots: SlotAddresses::default(),
+            endpoint: None,
+            backup: false,
+            bucket_by: BucketBy::Request,
+            request_headers: BTreeMap::new(),
+            response_headers: BTreeMap::new(),
+            locations: Vec::new(),
+            includes: Vec::new(),
+            read_timeout: None,
+            max_body_size: None,
+            stream_uploads: false,
+            id_path: "/deployment_id".to_owned(),
+            probe: None,
+            state_directory: None,
+            site_file: None,
+            slot_files: BTreeMap::new(),
+            link: None,
+            own_files: false,
+            nginx: vec!["nginx".to_owned()],
+            test: None,
+            reload: None,
+            sudo: false,
+            pid_file: "/run/nginx.pid".to_owned(),
+            error_log: Some("/var/log/nginx/error.log".to_owned()),
+            confirm_within: CONFIRM_WITHIN,
+            answers_in_a_row: ANSWERS_IN_A_ROW,
+        }
+    }
+
+    /// Adds a plain HTTP listener: `80`, `127.0.0.1:8080`, `[::]:80`. Port 80 when none is added.
+    ///
+    /// With [`tls`](Self::tls) it redirects to HTTPS, except for `/deployment_id` and the extra locations.
+    pub fn listen(mut self, listen: impl Into<String>) -> Self {
+        self.listen.push(listen.into());
+        self
+    }
+
+    /// Adds a server name: `shop.example.com`, `*.example.com`, `.example.com`.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_names.push(name.into());
+        self
+    }
+
+    /// Makes it the site for requests whose host name no other site has. Needed when there is no server name.
+    pub fn default_server(mut self, yes: bool) -> Self {
+        self.default_server = yes;
+        self
+    }
+
+    /// Serves HTTPS with this certificate chain and key (paths on the host), on port 443 unless
+    /// [`tls_listen`](Self::tls_listen) says otherwise.
+    pub fn tls(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
+        let listen = self.tls.take().map(|tls| tls.listen).unwrap_or_default();
+        self.tls = Some(Tls { certificate: certificate.into(), key: key.into(), listen });
+        self
+    }
+
+    /// Adds an HTTPS listener: `443`, `10.0.0.5:8443`. Call it after [`tls`](Self::tls); without it there is no
+    /// certificate, and the call is refused when the values are checked.
+    pub fn tls_listen(mut self, listen: impl Into<String>) -> Self {
+        let tls = self.tls.get_or_insert(Tls { certificate: String::new(), key: String::new(), listen: Vec::new() });
+        tls.listen.push(listen.into());
+        self
+    }
+
+    /// Says where a slot listens as seen from nginx, `host:port`; several calls add several servers. Used until the
+    /// runtime's own endpoints are attached, and where a runtime reports none.
+    pub fn slot(mut self, slot: Slot, address: impl Into<String>) -> Self {
+        self.slots.of_mut(slot).push(address.into());
+        self
+    }
+
+    /// Which of an instance's endpoints nginx connects to, by name. Unless set: those named like its first one.
+    pub fn endpoint(mut self, name: impl Into<String>) -> Self {
+        self.endpoint = Some(name.into());
+        self
+    }
+
+    /// Makes the other slot the `backup` server of each: it gets a request when the slot that should have it cannot be
+    /// connected to. Off unless set, because a request can then reach a release that nobody promoted.
+    ///
+    /// A server counts as failed for 30 s after 3 failures.
+    pub fn backup(mut self, yes: bool) -> Self {
+        self.backup = yes;
+        self
+    }
+
+    /// What decides which requests belong to the share of a slot. Only [`NginxRouter`](crate::NginxRouter) divides
+    /// traffic.
+    pub fn bucket_by(mut self, key: BucketBy) -> Self {
+        self.bucket_by = key;
+        self
+    }
+
+    /// Adds a header to each request to the app, beside `Host`, `X-Real-IP`, `X-Forwarded-For`, `-Host` and `-Proto`.
+    /// The value is literal: visible ASCII and blanks, without `$`.
+    pub fn request_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.request_headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a header to each response of the app, with the same rules.
+    pub fn response_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.response_headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a location beside the app's.
+    pub fn location(mut self, location: Location) -> Self {
+        self.locations.push(location);
+        self
+    }
+
+    /// Includes a file of yours in the server block: for what has no method here. Path on the host, no wildcard.
+    pub fn include(mut self, path: impl Into<String>) -> Self {
+        self.includes.push(path.into());
+        self
+    }
+
+    /// How long the app may be silent in a response or a WebSocket before nginx gives up; nginx's 60 s unless set.
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.read_timeout = Some(timeout);
+        self
+    }
+
+    /// The largest request body in bytes, 0 for any; nginx's 1 MiB unless set.
+    pub fn max_body_size(mut self, bytes: u64) -> Self {
+        self.max_body_size = Some(bytes);
+        self
+    }
+
+    /// Hands request bodies to the app as they arrive.
+    ///
+    /// Unless set, nginx reads a whole body first, and connects to the app only then. Such an upload belongs to the slot
+    /// that was live when it began, and is not counted as in flight until it is complete.
+    pub fn stream_uploads(mut self, yes: bool) -> Self {
+        self.stream_uploads = yes;
+        self
+    }
+
+    /// The path under which nginx says which slot is live; `/deployment_id` unless set.
+    pub fn deployment_id(mut self, path: impl Into<String>) -> Self {
+        self.id_path = path.into();
+        self
+    }
+
+    /// Where nginx is asked, as seen from the host: `127.0.0.1:8080`. Plain HTTP. Unless set: the first plain listener.
+    pub fn probe(mut self, address: impl Into<String>) -> Self {
+        self.probe = Some(Probe::Host(address.into()));
+        self
+    }
+
+    /// Where nginx is asked, as seen from here: `https://shop.example.com`. For sites without a plain listener.
+    /// Certificates are verified with the system's roots.
+    pub fn probe_url(mut self, url: impl Into<String>) -> Self {
+        self.probe = Some(Probe::Url(url.into()));
+        self
+    }
+
+    /// Where the flags (or, for the symlink router, only the lock) live: `/var/lib/bluegreen/<service>` unless set.
+    ///
+    /// It must survive a reboot: places that are empty after one are refused. nginx's workers must be able to enter it;
+    /// what is created here is open to all.
+    pub fn state_directory(mut self, path: impl Into<String>) -> Self {
+        self.state_directory = Some(path.into());
+        self
+    }
+
+    /// The file of [`NginxRouter`](crate::NginxRouter)'s site: `/etc/nginx/conf.d/<service>.conf` unless set. nginx's
+    /// configuration must include it.
+    pub fn site_file(mut self, path: impl Into<String>) -> Self {
+        self.site_file = Some(path.into());
+        self
+    }
+
+    /// The file of a slot's site for [`NginxSymlinkRouter`](crate::NginxSymlinkRouter):
+    /// `/etc/nginx/sites-available/<service>-<slot>` unless set.
+    pub fn slot_file(mut self, slot: Slot, path: impl Into<String>) -> Self {
+        self.slot_files.insert(slot, path.into());
+        self
+    }
+
+    /// The link that [`NginxSymlinkRouter`](crate::NginxSymlinkRouter) switches: `/etc/nginx/sites-enabled/<service>`
+    /// unless set.
+    pub fn link(mut self, path: impl Into<String>) -> Self {
+        self.link = Some(path.into());
+        self
+    }
+
+    /// The site's files are yours: they are switched, and never written. Attaching a slot does nothing then.
+    ///
+    /// The symlink router needs a `/deployment_id` that answers `blue` or `green`; the flag router needs what
+    /// [`render`](Self::render) writes between its marked lines.
+    pub fn own_files(mut self, yes: bool) -> Self {
+        self.own_files = yes;
+        self
+    }
+
+    /// The nginx command, with what it needs to find its configuration: `["nginx", "-c", "/srv/nginx.conf"]`,
+    /// `["sudo", "-n", "nginx"]`. `["nginx"]` unless set.
+    pub fn nginx_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.nginx = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How the configuration is tested; the nginx command with `-t` unless set.
+    pub fn test_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.test = Some(words.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// How nginx is reloaded: `["systemctl", "reload", "nginx"]`; the nginx command with `-s reload` unless set.
+    pub fn reload_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.reload = Some(words.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Does all that is done on the host as root, by `sudo -n`.
+    pub fn sudo(mut self, yes: bool) -> Self {
+        self.sudo = yes;
+        self
+    }
+
+    /// nginx's pid file, `/run/nginx.pid` unless set. Its master's workers tell when a reload is over.
+    pub fn pid_file(mut self, path: impl Into<String>) -> Self {
+        self.pid_file = path.into();
+        self
+    }
+
+    /// nginx's error log, `/var/log/nginx/error.log` unless set. What a reload writes there decides whether it worked.
+    pub fn error_log(mut self, path: impl Into<String>) -> Self {
+        self.error_log = Some(path.into());
+        self
+    }
+
+    /// nginx's error log is no file on the host: what a reload complains about is not seen, and shows as a timeout.
+    pub fn no_error_log(mut self) -> Self {
+        self.error_log = None;
+        self
+    }
+
+    /// How long a reload or a switch may take to show; [`CONFIRM_WITHIN`] unless set.
+    pub fn confirm_within(mut self, limit: Duration) -> Self {
+        self.confirm_within = limit;
+        self
+    }
+
+    /// How many answers in a row confirm a reload; [`ANSWERS_IN_A_ROW`] unless set.
+    pub fn answers_in_a_row(mut self, count: u32) -> Self {
+        self.answers_in_a_row = count.max(1);
+        self
+    }
+
+    /// [`NginxRouter`](crate::NginxRouter)'s site as text, with the configured addresses of the slots.
+    ///
+    /// # Errors
+    /// `Config` with the value that is refused.
+    pub fn render(&self) -> Result<String> {
+        self.check()?;
+        Ok(site::flag_site(self, &self.slots, None)?.text)
+    }
+
+    /// A slot's site of [`NginxSymlinkRouter`](crate::NginxSymlinkRouter) as text, with the configured addresses of the
+    /// slots.
+    ///
+    /// # Errors
+    /// `Config` with the value that is refused.
+    pub fn render_slot(&self, slot: Slot) -> Result<String> {
+        self.check()?;
+        Ok(site::slot_site(self, slot, &self.slots, None)?.text)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check::check(self)
+    }
+
+    pub(crate) fn state_directory_path(&self) -> String {
+        self.state_directory.clone().unwrap_or_else(|| format!("/var/lib/bluegreen/{}", self.service))
+    }
+
+    pub(crate) fn flag_link_path(&self) -> String {
+        format!("{}/live", self.state_directory_path())
+    }
+
+    pub(crate) fn site_file_path(&self) -> String {
+        self.site_file.clone().unwrap_or_else(|| format!("/etc/nginx/conf.d/{}.conf", self.service))
+    }
+
+    pub(crate) fn slot_file_path(&self, slot: Slot) -> String {
+        let usual = || format!("/etc/nginx/sites-available/{}-{slot}", self.service);
+        self.slot_files.get(&slot).cloned().unwrap_or_else(usual)
+    }
+
+    pub(crate) fn link_path(&self) -> String {
+        self.link.clone().unwrap_or_else(|| format!("/etc/nginx/sites-enabled/{}", self.service))
+    }
+
+    pub(crate) fn plain_listeners(&self) -> Vec<String> {
+        if self.listen.is_empty() { vec!["80".to_owned()] } else { self.listen.clone() }
+    }
+
+    pub(crate) fn tls_listeners(&self) -> Vec<String> {
+        match &self.tls {
+            None => Vec::new(),
+            Some(tls) if tls.listen.is_empty() => vec!["443".to_owned()],
+            Some(tls) => tls.listen.clone(),
+        }
+    }
+
+    pub(crate) fn test_words(&self) -> Vec<String> {
+        self.test.clone().unwrap_or_else(|| self.nginx_with(&["-t"]))
+    }
+
+    pub(crate) fn reload_words(&self) -> Vec<String> {
+        self.reload.clone().unwrap_or_else(|| self.nginx_with(&["-s", "reload"]))
+    }
+
+    pub(crate) fn version_words(&self) -> Vec<String> {
+        self.nginx_with(&["-v"])
+    }
+
+    fn nginx_with(&self, args: &[&str]) -> Vec<String> {
+        self.nginx.iter().cloned().chain(args.iter().map(|arg| (*arg).to_owned())).collect()
+    }
+
+    /// The host name that reaches this site and no other.
+    pub(crate) fn host_name(&self) -> String {
+        match self.server_names.first() {
+            None => "localhost".to_owned(),
+            Some(name) => match (name.strip_prefix("*."), name.strip_prefix('.')) {
+                (Some(domain), _) => format!("deployment-id.{domain}"),
+                (_, Some(domain)) => domain.to_owned(),
+                _ => name.clone(),
+            },
+        }
+    }
+
+    /// Where nginx is asked: an address on the host, or a URL.
+    pub(crate) fn probe_at(&self) -> Probe {
+        self.probe.clone().unwrap_or_else(|| {
+            let listen = self.plain_listeners().swap_remove(0);
+            Probe::Host(check::reachable(&listen))
+        })
+    }
+}

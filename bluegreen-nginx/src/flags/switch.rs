@@ -1,0 +1,66 @@
+//! Replacing the link, and seeing nginx follow.
+
+use std::time::Duration;
+
+use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
+use tokio::time::{Instant, sleep};
+
+use super::observe::{self, Seen};
+use crate::script::Script;
+use crate::server::Server;
+
+const PURPOSE: &str = "switch the flags";
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Replaces the link, if it still stands for `from`; false if not. Removes it where `to` is `None`.
+pub(super) async fn switch(server: &Server, from: Option<Split>, to: Option<Split>) -> Result<bool> {
+    let state = server.config.state_directory_path();
+    let name = |split: Option<Split>| split.map(observe::name_of).unwrap_or_default();
+    let (expected, wanted) = (name(from), name(to));
+    let count = to.map_or(0, |split| split.share(Slot::Green)).to_string();
+    let arguments = [&state, &expected, &wanted, &count].map(String::as_str);
+    let reply = server.run(Script::change(PURPOSE, include_str!("../scripts/switch_flags.sh"), &arguments)).await?;
+    if reply.is("switched") {
+        Ok(true)
+    } else if reply.is("foreign") || reply.all("changed").next().is_some() {
+        Ok(false)
+    } else {
+        Err(reply.unexpected(PURPOSE))
+    }
+}
+
+/// Waits until nginx does what the link says.
+pub(super) async fn confirm(server: &Server, to: Split) -> Result<()> {
+    let (start, limit) = (Instant::now(), server.config.confirm_within);
+    loop {
+        if observe::is_followed(server, to).await.is_ok_and(|followed| followed) {
+            return Ok(());
+        }
+        if start.elapsed() > limit {
+            let error = Error::new(ErrorKind::Timeout, format!("nginx did not follow the flags within {limit:?}"));
+            return Err(match observe::look(server).await?.agreed() {
+                Ok(now) => {
+                    error.with("now", now.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string()))
+                }
+                Err(why) => error.because(why),
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Puts the old link back after a switch that was not confirmed, and says whether that is how it is now.
+pub(super) async fn take_back(server: &Server, from: Option<Split>, to: Split, error: Error) -> Error {
+    let back = switch(server, Some(to), from).await;
+    let seen = match back {
+        Ok(true) => observe::settled(server).await.and_then(Seen::agreed),
+        Ok(false) => return error.maybe_applied(),
+        Err(undo) => Err(undo),
+    };
+    match seen {
+        Ok(now) if now == from => error.not_applied(),
+        Ok(_) => error.maybe_applied(),
+        Err(undo) => error.maybe_applied().advice(format!("that the old split is back is not certain: {undo}")),
+    }
+}

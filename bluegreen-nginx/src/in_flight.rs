@@ -1,0 +1,74 @@
+//! The connections from nginx to a slot, from the host's own table.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bluegreen_core::Result;
+
+use crate::script::Script;
+use crate::server::Server;
+
+/// How many connections nginx has to these addresses. `None` when one of them is a name, which stands for whatever
+/// address nginx found for it.
+///
+/// Counted are the established connections of nginx's own workers, old ones that finish their requests included. Where
+/// their sockets cannot be seen (not as another user than root), it is all connections from this host to the addresses.
+pub(crate) async fn in_flight(server: &Server, addresses: &[String]) -> Result<Option<u64>> {
+    if addresses.is_empty() {
+        return Ok(Some(0));
+    }
+    let mut patterns = Vec::new();
+    for address in addresses {
+        match parse(address) {
+            Some(addresses) => patterns.extend(addresses.into_iter().flat_map(table_forms)),
+            None => return Ok(None),
+        }
+    }
+    let pattern = format!("^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ ({}) 01 ", patterns.join("|"));
+    let body = include_str!("scripts/in_flight.sh");
+    let reply = server.run(Script::look("count what is in flight", body, &[&server.config.pid_file, &pattern])).await?;
+    let sockets: BTreeSet<_> = reply.all("socket").collect();
+    let hidden = reply.all("sockets").any(|word| word == "unknown");
+    let inode = |row: &'_ str| row.split_whitespace().nth(9).map(str::to_owned);
+    let ours = |row: &&str| hidden || inode(row).is_some_and(|inode| sockets.contains(inode.as_str()));
+    Ok(Some(reply.all("tcp").filter(ours).count() as u64))
+}
+
+fn parse(address: &str) -> Option<Vec<SocketAddr>> {
+    match address.strip_prefix("localhost:") {
+        Some(port) => {
+            let port = port.parse().ok()?;
+            Some(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()])
+        }
+        None => Some(vec![address.parse().ok()?]),
+    }
+}
+
+/// An address as `/proc/net/tcp` and `tcp6` write it on a little-endian machine: 32-bit words, each byte-swapped.
+fn table_forms(address: SocketAddr) -> Vec<String> {
+    let port = format!("{:04X}", address.port());
+    let words = |bytes: &[u8]| {
+        bytes.chunks(4).flat_map(|word| word.iter().rev()).map(|byte| format!("{byte:02X}")).collect::<String>()
+    };
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            let mapped = words(&ip.to_ipv6_mapped().octets());
+            vec![format!("{}:{port}", words(&ip.octets())), format!("{mapped}:{port}")]
+        }
+        IpAddr::V6(ip) => vec![format!("{}:{port}", words(&ip.octets()))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_kernel_writes_them() {
+        let forms = |text: &str| table_forms(text.parse().unwrap());
+        assert_eq!(forms("127.0.0.1:8080"), ["0100007F:1F90", "0000000000000000FFFF00000100007F:1F90"]);
+        assert_eq!(forms("[::1]:80"), ["00000000000000000000000001000000:0050"]);
+        assert_eq!(parse("localhost:80").unwrap().len(), 2);
+        assert_eq!(parse("app.internal:80"), None);
+    }
+}

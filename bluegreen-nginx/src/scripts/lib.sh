@@ -1,0 +1,90 @@
+# What all scripts share. Each ends with one reply on standard output; standard error is for the words of programs.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+umask 022
+
+reply() {
+    printf '%s\n' "$@"
+    exit 0
+}
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# Holds the service's lock until this process ends.
+lock() {
+    command -v flock > /dev/null || fail "flock is missing on this host (package util-linux)"
+    mkdir -p "$1" && : >> "$1/lock" || fail "cannot write in $1"
+    exec 9>> "$1/lock"
+    flock -w 10 9 || reply busy
+}
+
+# Makes a rename last, where sync can do that for one file.
+settle() {
+    sync "$1" 2> /dev/null || :
+}
+
+# Points a link to a target in one step. nginx includes no dot files.
+point() {
+    aside=${1%/*}/.${1##*/}.new
+    [ ! -L "$aside" ] || rm -f "$aside"
+    ln -s "$2" "$aside" && mv -fT "$aside" "$1" || fail "cannot replace $1"
+    settle "${1%/*}"
+}
+
+# What a link points to; nothing if there is none.
+target_of() {
+    [ -L "$1" ] || [ ! -e "$1" ] || reply foreign
+    readlink "$1" || :
+}
+
+digest_of() {
+    [ -e "$1" ] || return 0
+    set -- "$(sha256sum < "$1")"
+    printf '%s' "${1%% *}"
+}
+
+# nginx's workers as `worker PID:START working|leaving`, or `worker unknown`.
+workers() {
+    master=$(cat "$1" 2> /dev/null)
+    [ -n "$master" ] && children=$(cat "/proc/$master/task/$master/children" 2> /dev/null) || {
+        echo worker unknown
+        return
+    }
+    for pid in $children; do
+        title=$(tr '\0' ' ' < "/proc/$pid/cmdline") 2> /dev/null || continue
+        case $title in
+        *'worker process is shutting down'*) doing=leaving ;;
+        *'worker process'*) doing=working ;;
+        *) continue ;;
+        esac
+        # The program's name stands in parentheses and may hold blanks; the 20th word after it is the start time.
+        stat=$(cat "/proc/$pid/stat") 2> /dev/null || continue
+        set -- ${stat##*) }
+        echo "worker $pid:${20} $doing"
+    done
+}
+
+size_of() {
+    if [ -f "$1" ] && [ -r "$1" ]; then wc -c < "$1"; else echo 0; fi
+}
+
+# Tests the configuration and reloads nginx. What was changed is put back if either fails. The replies are
+# `test-failed`, `reload-failed`, or `reloaded`, the size of the error log and the workers of before.
+test_and_reload() {
+    trap 'put_back; exit 1' HUP INT TERM
+    if ! said=$(test_nginx 2>&1 9>&-); then
+        put_back
+        printf '%s\n' "$said" >&2
+        reply test-failed
+    fi
+    before=$(workers "$1")
+    size=$(size_of "$2")
+    if ! said=$(reload_nginx 2>&1 9>&-); then
+        put_back
+        printf '%s\n' "$said" >&2
+        reply reload-failed
+    fi
+    reply reloaded "log $size" "$before"
+}

@@ -1,0 +1,135 @@
+//! The text of a site, from the templates.
+
+mod context;
+mod quote;
+mod slots;
+mod version;
+
+use bluegreen_core::{Result, Slot};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, Value};
+use sha2::{Digest, Sha256};
+
+use crate::config::NginxConfig;
+use crate::error::Failure;
+
+pub(crate) use context::HEADER;
+pub(crate) use slots::SlotAddresses;
+pub(crate) use version::NginxVersion;
+
+use context::Context;
+
+const TEMPLATES: [(&str, &str); 9] = [
+    ("flag_site", include_str!("templates/flag_site.conf.j2")),
+    ("slot_site", include_str!("templates/slot_site.conf.j2")),
+    ("head", include_str!("templates/head.j2")),
+    ("buckets", include_str!("templates/buckets.j2")),
+    ("servers", include_str!("templates/servers.j2")),
+    ("server", include_str!("templates/server.j2")),
+    ("proxy", include_str!("templates/proxy.j2")),
+    ("proxy_headers", include_str!("templates/proxy_headers.j2")),
+    ("locations", include_str!("templates/locations.j2")),
+];
+
+/// A rendered site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) text: String,
+    /// Names this text: nginx answers with it, and so tells which text it has loaded.
+    pub(crate) id: String,
+}
+
+/// The one site of the flag router, with both slots.
+pub(crate) fn flag_site(config: &NginxConfig, slots: &SlotAddresses, version: Option<NginxVersion>) -> Result<Site> {
+    site("flag_site", Context::new(config, slots, None, version)?)
+}
+
+/// A slot's own site.
+pub(crate) fn slot_site(
+    config: &NginxConfig,
+    slot: Slot,
+    slots: &SlotAddresses,
+    version: Option<NginxVersion>,
+) -> Result<Site> {
+    let mut named = slots.clone();
+    if !config.backup {
+        // What the other slot does is nothing that this site must be reloaded for.
+        named.of_mut(slot.other()).clear();
+    }
+    site("slot_site", Context::new(config, &named, Some(slot), version)?)
+}
+
+fn site(template: &str, mut context: Context<'_>) -> Result<Site> {
+    let unnamed = render(template, &context)?;
+    context.id = digest(unnamed.as_bytes())[..12].to_owned();
+    Ok(Site { text: render(template, &context)?, id: context.id })
+}
+
+fn render(template: &str, context: &Context<'_>) -> Result<String> {
+    let rendered =
+        environment().and_then(|environment| environment.get_template(template)?.render(Value::from(Serde(context))));
+    Ok(rendered.map_err(Failure::Template)?)
+}
+
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment
+        .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text)?;
+    }
+    Ok(environment)
+}
+
+/// The SHA-256 as the host's `sha256sum` prints it.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> NginxConfig {
+        NginxConfig::new("shop").server_name("shop.example.com").slot(Slot::Blue, "127.0.0.1:4000")
+    }
+
+    fn both(config: &NginxConfig, version: Option<NginxVersion>) -> [Site; 2] {
+        let slots = &config.slots;
+        [flag_site(config, slots, version).unwrap(), slot_site(config, Slot::Blue, slots, version).unwrap()]
+    }
+
+    #[test]
+    fn a_directive_is_written_only_where_the_server_has_it() {
+        let has = |version: Option<NginxVersion>, directive: &str| {
+            let found = both(&config(), version).map(|site| site.text.contains(directive));
+            assert_eq!(found[0], found[1]);
+            found[0]
+        };
+        let version = |minor, patch| Some(NginxVersion(1, minor, patch));
+        for unknown in [None, version(22, 1), version(27, 3)] {
+            assert!(!has(unknown, "keepalive_min_timeout") && !has(unknown, "keepalive 0;"));
+        }
+        assert!(has(version(27, 4), "keepalive_min_timeout 5s;") && !has(version(27, 4), "keepalive 0;"));
+        assert!(has(version(29, 7), "keepalive_min_timeout 5s;") && has(version(29, 7), "keepalive 0;"));
+    }
+
+    #[test]
+    fn the_id_of_a_site_changes_with_its_text_and_is_part_of_it() {
+        let one = both(&config(), None);
+        let two = both(&config().slot(Slot::Green, "127.0.0.1:4001"), None);
+        assert_eq!(one, both(&config(), None));
+        assert_ne!(one[0].id, two[0].id);
+        assert!(one.iter().all(|site| site.text.contains(&format!("site={}", site.id))));
+    }
+
+    #[test]
+    fn without_a_backup_a_slots_site_does_not_depend_on_the_other_slot() {
+        let other = config().slot(Slot::Green, "127.0.0.1:4001");
+        assert_eq!(both(&config(), None)[1], both(&other, None)[1]);
+        let (alone, beside) = (config().backup(true), other.backup(true));
+        assert_ne!(both(&alone, None)[1], both(&beside, None)[1]);
+    }
+}

@@ -1,0 +1,58 @@
+use bluegreen_core::{Error, ErrorKind, Result, Slot};
+use serde::{Deserialize, Serialize};
+
+/// Begins the line of a generated site that holds the addresses of the slots.
+pub(super) const MARKER: &str = "# slots: ";
+
+/// Where each slot listens, as seen from nginx.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SlotAddresses {
+    blue: Vec<String>,
+    green: Vec<String>,
+}
+
+impl SlotAddresses {
+    pub(crate) fn of(&self, slot: Slot) -> &[String] {
+        match slot {
+            Slot::Blue => &self.blue,
+            Slot::Green => &self.green,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, slot: Slot) -> &mut Vec<String> {
+        match slot {
+            Slot::Blue => &mut self.blue,
+            Slot::Green => &mut self.green,
+        }
+    }
+
+    /// The addresses a generated site was made with; `None` when the line is not there, or not readable any more.
+    pub(crate) fn in_site(text: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.strip_prefix(MARKER))?;
+        let slots: Self = serde_json::from_str(line).ok()?;
+        let sound =
+            Slot::BOTH.iter().flat_map(|slot| slots.of(*slot)).all(|text| crate::config::address_of(text).is_ok());
+        sound.then_some(slots)
+    }
+
+    pub(super) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "the addresses cannot be written as JSON").because(error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_that_was_damaged_by_hand_has_no_addresses() {
+        let of = |line: &str| SlotAddresses::in_site(&format!("# Generated\n{line}\nserver {{}}\n"));
+        let whole = of(r##"# slots: {"blue":["127.0.0.1:1"],"green":[]}"##).unwrap();
+        assert_eq!((whole.of(Slot::Blue), whole.of(Slot::Green).len()), (&["127.0.0.1:1".to_owned()][..], 0));
+        assert_eq!(of(""), None);
+        assert_eq!(of(r##"# slots: {"blue":["127.0.0.1:1"]"##), None);
+        assert_eq!(of(r##"# slots: {"blue":["127.0.0.1:1; return 200"],"green":[]}"##), None);
+    }
+}

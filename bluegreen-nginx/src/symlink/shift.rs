@@ -1,0 +1,85 @@
+//! The switch: link, test, reload, and the certainty that it is over.
+
+use bluegreen_core::{Error, ErrorKind, Result, Split};
+
+use super::observe::{self, Link};
+use crate::install::{late, refused, reloaded};
+use crate::reload::{self, Reload};
+use crate::script::Script;
+use crate::server::Server;
+
+const PURPOSE: &str = "switch the link";
+
+pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Result<()> {
+    let Some(slot) = to.sole() else {
+        return Err(Error::new(ErrorKind::Unsupported, format!("this router cannot divide traffic: {to}"))
+            .advice("use `NginxRouter`, which can"));
+    };
+    let seen = observe::settled(server).await?;
+    let target = match &seen.link {
+        Link::Slot(_, target) => target.clone(),
+        Link::Absent => String::new(),
+        Link::Elsewhere(_) => return seen.agreed(server).map(drop),
+    };
+    let routed = seen.routed(server)?;
+    if routed == Some(slot) && matches!(&seen.link, Link::Slot(link, _) if *link == slot) {
+        return Ok(());
+    }
+    // A link that disagrees with nginx is from a switch that was cut off, or made by hand: what nginx does counts, and
+    // this switch makes both the same.
+    if routed.map(Split::all) != from && routed != Some(slot) {
+        return Err(conflict(from, routed.map(Split::all)));
+    }
+
+    let config = &server.config;
+    let wanted = config.slot_file_path(slot);
+    has_addresses(server, slot, &wanted).await?;
+    let back = routed.map(|slot| config.slot_file_path(slot)).unwrap_or_default();
+    let (state, link) = (config.state_directory_path(), config.link_path());
+    let log = config.error_log.as_deref().unwrap_or_default();
+    let arguments = [&state, &link, &target, &wanted, &back, &config.pid_file, log];
+    let reply =
+        server.run(Script::change(PURPOSE, include_str!("../scripts/switch_link.sh"), &arguments).detached()).await?;
+    if reply.is("foreign") || reply.all("changed").next().is_some() {
+        // Someone else was first; if they want the same, all is well.
+        let now = observe::settled(server).await?.agreed(server)?;
+        return if now == Some(slot) { Ok(()) } else { Err(conflict(from, now.map(Split::all))) };
+    }
+    if reply.is("missing") {
+        let error = Error::new(ErrorKind::NotFound, format!("{slot} has no site yet")).not_applied();
+        return Err(error.with("site", wanted).advice("attach the slot first, or write its site"));
+    }
+    reloaded(&reply, PURPOSE)?;
+    let is_new = |answer: &crate::answer::Answer| answer.slot == Some(slot);
+    match reload::wait(server, &reply, is_new).await.map_err(Error::maybe_applied)? {
+        Reload::Done => Ok(()),
+        Reload::Late(missing) => Err(late(missing, server, PURPOSE)),
+        Reload::Refused(reason) => {
+            let arguments = [&state, &link, &wanted, &back].map(String::as_str);
+            let undo = Script::change(PURPOSE, include_str!("../scripts/end_switch.sh"), &arguments).detached();
+            let error = refused(reason, PURPOSE);
+            Err(match server.run(undo).await {
+                Ok(reply) if reply.is("ended") => error.not_applied(),
+                Ok(_) => error.advice("the link was changed by someone else meanwhile"),
+                Err(undo) => error.advice(format!("the link could not be put back: {undo}")),
+            })
+        }
+    }
+}
+
+/// Refuses to send traffic to a slot that nginx knows no address of. A site of the user's own is the user's business.
+async fn has_addresses(server: &Server, slot: bluegreen_core::Slot, path: &str) -> Result<()> {
+    if server.config.own_files {
+        return Ok(());
+    }
+    let text = server.text(path).await?;
+    if text.is_some() && server.known(text.as_deref()).of(slot).is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, format!("nothing is attached to {slot}")).not_applied());
+    }
+    Ok(())
+}
+
+fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
+    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
+    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found))).not_applied()
+}

@@ -1,0 +1,17 @@
+//! Both routers against a real nginx on the loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests, beside the test functions")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conformance;
+mod far_host;
+mod flags_attach;
+mod flags_drift;
+mod flags_switch;
+mod in_flight;
+mod links_attach;
+mod links_switch;
+mod setup;
+mod site;
+mod tls;

@@ -1,0 +1,281 @@
+//! The generated site on a real nginx: what it does, and that no value can break out of its place.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bluegreen_core::{LocalHost, Router, Slot};
+use bluegreen_nginx::{BucketBy, Location, NginxConfig, NginxRouter};
+
+use crate::setup::{BLUE, flags};
+use crate::support::{App, Client, TestNginx, free_address, get};
+
+/// What somebody might try to smuggle in.
+const HOSTILE: &[&str] = &[
+    "",
+    " ",
+    ";",
+    "}",
+    "{",
+    "#",
+    "x; return 200 pwned",
+    "x;}} server { listen 81; return 200 pwned; }",
+    "\"",
+    "'",
+    "\"; return 200 pwned; #",
+    "'; return 200 pwned; #",
+    "\\",
+    "\\\"",
+    "x\\",
+    "$host",
+    "${host}",
+    "x$",
+    "a b",
+    "a\tb",
+    "a\nb",
+    "a\r\nX-Evil: 1",
+    "a\0b",
+    "~^.*$",
+    "= /",
+    "@x",
+    "*",
+    "?",
+    "[x]",
+    "(x)",
+    "<x>",
+    "|x",
+    "x|id",
+    "`id`",
+    "$(id)",
+    "x&y",
+    "%0a",
+    "%s",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "{# x #}",
+    "../../etc/passwd",
+    "/no/such/file",
+    "/x/../y",
+    "include /etc/passwd",
+    "é",
+    "日本",
+    "\u{202e}x",
+    "\u{7f}",
+    "-x",
+    "--",
+];
+
+type Put = fn(NginxConfig, &str) -> NginxConfig;
+
+/// Every place that takes text.
+const PLACES: &[(&str, Put)] = &[
+    ("listen", |config, text| config.listen(text)),
+    ("server name", |config, text| config.server_name(text)),
+    ("certificate", |config, text| config.tls(text, "/etc/key.pem")),
+    ("key", |config, text| config.tls("/etc/certificate.pem", text)),
+    ("slot", |config, text| config.slot(Slot::Blue, text)),
+    ("cookie", |config, text| config.bucket_by(BucketBy::Cookie(text.into()))),
+    ("request header name", |config, text| config.request_header(text, "x")),
+    ("request header value", |config, text| config.request_header("X-Test", text)),
+    ("response header name", |config, text| config.response_header(text, "x")),
+    ("response header value", |config, text| config.response_header("X-Test", text)),
+    ("include", |config, text| config.include(text)),
+    ("deployment id", |config, text| config.deployment_id(text)),
+    ("location", |config, text| config.location(Location::respond(text, 200, "x"))),
+    ("files", |config, text| config.location(Location::files("/files/", text))),
+    ("proxy", |config, text| config.location(Location::proxy("/proxy/", text))),
+    ("text", |config, text| config.location(Location::respond("/text", 200, text))),
+    ("state directory", |config, text| config.state_directory(text)),
+];
+
+/// The directives of a configuration and the depth of each, as nginx reads them: words are what differs.
+fn shape(text: &str) -> Vec<(usize, String)> {
+    let (mut shape, mut depth, mut word, mut first) = (Vec::new(), 0, String::new(), None);
+    let mut signs = text.chars().peekable();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '#' if word.is_empty() => while signs.next_if(|sign| *sign != '\n').is_some() {},
+            '"' if word.is_empty() => {
+                while let Some(sign) = signs.next() {
+                    match sign {
+                        '\\' => drop(signs.next()),
+                        '"' => break,
+                        _ => {}
+                    }
+                }
+                word.push('"');
+            }
+            ';' | '{' | '}' => {
+                first.get_or_insert(std::mem::take(&mut word));
+                word.clear();
+                shape.push((depth, format!("{}{sign}", first.take().unwrap_or_default())));
+                depth = match sign {
+                    '{' => depth + 1,
+                    '}' => depth - 1,
+                    _ => depth,
+                };
+            }
+            sign if sign.is_whitespace() => {
+                if !word.is_empty() {
+                    first.get_or_insert(std::mem::take(&mut word));
+                    word.clear();
+                }
+            }
+            sign => word.push(sign),
+        }
+    }
+    shape
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_can_add_a_directive() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let base = || nginx.config("shop").slot(Slot::Blue, "127.0.0.1:4000").slot(Slot::Green, "127.0.0.1:4001");
+    let mut accepted = 0;
+    for (place, put) in PLACES {
+        // The same place with a harmless value of the same kind tells what the configuration has to look like.
+        let harmless = ["81", "name.test", "/harmless", "127.0.0.1:4002", "harmless", "/harmless/"];
+        let shapes: Vec<_> =
+            harmless.iter().filter_map(|text| put(base(), text).render().ok()).map(|t| shape(&t)).collect();
+        assert!(!shapes.is_empty(), "{place} accepts nothing");
+        for hostile in HOSTILE {
+            let config = put(base(), hostile);
+            let Ok(text) = config.render() else { continue };
+            accepted += 1;
+            let mut wanted = shapes.clone();
+            // The first word of these is the value itself.
+            for shape in wanted.iter_mut() {
+                shape.retain(|(_, directive)| !directive.starts_with('/'));
+            }
+            let mut found = shape(&text);
+            found.retain(|(_, directive)| !directive.starts_with('/'));
+            assert!(wanted.contains(&found), "{place}: {hostile:?} changed what nginx reads:\n{text}");
+            std::fs::write(nginx.path("conf.d/shop.conf"), &text).unwrap();
+            let (fine, said) = nginx.test();
+            // A file that is not there is the only thing nginx may mind.
+            assert!(fine || said.contains("No such file or directory"), "{place}: {hostile:?}: {said}");
+        }
+    }
+    assert!(accepted > 20, "nearly everything was refused, so nothing was tested: {accepted}");
+}
+
+#[test]
+fn the_shape_of_a_configuration_sees_what_a_smuggled_value_would_add() {
+    let clean = shape("server { add_header X \"a\"; return 200; }");
+    assert_eq!(clean, shape("server { add_header X \"b; } {\\\" # x\"; return 200; }"));
+    assert_ne!(clean, shape("server { add_header X \"a\"; return 200 pwned; #\"; return 200; }"));
+    assert_ne!(clean, shape("server { add_header X a; } server { return 200; }"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_values_and_texts_arrive_exactly_as_they_were_given() {
+    let printable: String = (b' '..=b'~').map(char::from).filter(|c| *c != '$').collect();
+    let values =
+        [printable.trim(), "a\\\"b", "\\n", "\"quoted\"", "it's; {x} # y", "{{ 7 * 7 }}", "\\", "max-age=1; a"];
+    let configure = |mut config: NginxConfig| {
+        for (number, value) in values.iter().enumerate() {
+            config = config
+                .request_header(format!("X-To-App-{number}"), *value)
+                .response_header(format!("X-To-Client-{number}"), *value)
+                .location(Location::respond(format!("/text/{number}"), 200, *value));
+        }
+        config
+    };
+    let Some(s) = flags(TestNginx::start(), configure).await else { return };
+    s.first().await;
+    let answer = s.get_path("/headers").await;
+    for (number, value) in values.iter().enumerate() {
+        assert_eq!(answer.header(&format!("x-to-client-{number}")), Some(*value));
+        let line = format!("x-to-app-{number}: {value}");
+        assert!(answer.body.lines().any(|have| have == line), "{line}: {}", answer.body);
+        assert_eq!(s.get_path(&format!("/text/{number}")).await.body, *value);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_is_told_who_asks_and_how() {
+    let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
+    s.first().await;
+    let answer = s.get_path("/headers").await.body;
+    let headers: BTreeMap<_, _> = answer.lines().filter_map(|line| line.split_once(": ")).collect();
+    assert_eq!(headers["host"], "shop.test");
+    assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(headers["x-forwarded-host"], "shop.test");
+    assert_eq!(headers["x-forwarded-proto"], "http");
+    assert_eq!(headers["x-real-ip"], "127.0.0.1");
+    assert_eq!(headers["connection"], "close");
+    assert_eq!(headers.get("upgrade"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extra_locations_are_served_beside_the_app() {
+    let other = App::start("other").await;
+    let address = other.address();
+    let Some(nginx) = TestNginx::start() else { return };
+    std::fs::create_dir(nginx.path("assets")).unwrap();
+    std::fs::write(nginx.path("assets/logo.txt"), "logo").unwrap();
+    std::fs::write(nginx.path("mine.conf"), "location = /mine { return 200 mine; }").unwrap();
+    let assets = format!("{}/", nginx.path("assets").display());
+    let mine = nginx.path("mine.conf").display().to_string();
+    let configure = |config: NginxConfig| {
+        config
+            .location(Location::files("/assets/", assets))
+            .location(Location::proxy("/other/", address))
+            .location(Location::respond("/ping", 201, "pong"))
+            .include(mine)
+            .deployment_id("/who")
+            .read_timeout(Duration::from_secs(1))
+            .max_body_size(4)
+    };
+    let Some(s) = flags(Some(nginx), configure).await else { return };
+    s.first().await;
+    assert_eq!(s.get_path("/assets/logo.txt").await.body, "logo");
+    assert_eq!(s.get_path("/assets../nginx.conf").await.body, "blue", "it is not below the directory");
+    assert_eq!(s.get_path("/other/x").await.body, "other");
+    let ping = s.get_path("/ping").await;
+    assert_eq!((ping.status.as_u16(), ping.body.as_str()), (201, "pong"));
+    assert_eq!(s.get_path("/mine").await.body, "mine");
+    assert_eq!(s.get_path("/who").await.body, "blue");
+    assert_eq!(s.get_path("/deployment_id").await.body, "blue", "the app's own answer");
+    assert_eq!(s.get_path("/slow?1500").await.status, 504);
+    let mut client = Client::connect(&s.nginx.address(), "shop.test").await.unwrap();
+    let too_large = hyper::Request::post("/echo").header("content-length", "5");
+    assert_eq!(client.send(too_large).await.unwrap().status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_for_every_host_name_needs_no_name() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let address = free_address();
+    let config = |default: bool| {
+        let file = nginx.path("conf.d/any.conf").display().to_string();
+        let state = nginx.path("state/any").display().to_string();
+        let commands = ["nginx".to_owned(), "-p".into(), nginx.path("").display().to_string(), "-c".into()];
+        NginxConfig::new("any")
+            .listen(&address)
+            .default_server(default)
+            .state_directory(state)
+            .site_file(file)
+            .nginx_command(commands.into_iter().chain([nginx.path("nginx.conf").display().to_string()]))
+            .pid_file(nginx.path("nginx.pid").display().to_string())
+            .error_log(nginx.path("error.log").display().to_string())
+    };
+    assert!(NginxRouter::new(LocalHost::new(), config(false)).is_err());
+    let router = NginxRouter::new(LocalHost::new(), config(true)).unwrap();
+    let app = App::start("any").await;
+    router.attach(Slot::Blue, &app.instance()).await.unwrap();
+    router.shift(None, BLUE).await.unwrap();
+    assert_eq!(get(&address, "whoever.example", "/").await.unwrap().body, "any");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_site_with_the_same_name_is_not_taken_for_ours() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let squatter = format!("server {{ listen {}; server_name shop.test; return 200 blue; }}", nginx.address());
+    std::fs::write(nginx.path("conf.d/a.conf"), squatter).unwrap();
+    nginx.reload();
+    let config = nginx.config("shop").confirm_within(Duration::from_secs(1));
+    let router = NginxRouter::new(LocalHost::new(), config).unwrap();
+    let error = router.attach(Slot::Blue, &App::start("blue").await.instance()).await.unwrap_err();
+    assert!(error.to_string().contains("the last answer was: blue"), "{error}");
+    assert_eq!(router.current().await.unwrap(), None);
+}

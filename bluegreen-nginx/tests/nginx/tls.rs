@@ -1,0 +1,93 @@
+//! A site with a certificate.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use bluegreen_core::{LocalHost, Router};
+use bluegreen_nginx::{NginxConfig, NginxRouter};
+use rustls::pki_types::CertificateDer;
+
+use crate::setup::{BLUE, GREEN, flags};
+use crate::support::{TestNginx, free_address};
+
+fn with_certificate(nginx: &TestNginx, address: &str) -> (NginxConfig, CertificateDer<'static>) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (nginx.path("site.pem"), nginx.path("site.key"));
+    std::fs::write(&certificate, certified.cert.pem()).unwrap();
+    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+    let config = nginx.config("shop").server_name("localhost");
+    let config = config.tls(certificate.display().to_string(), key.display().to_string()).tls_listen(address);
+    (config, certified.cert.der().clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_reaches_the_app_and_http_is_redirected() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let secure = free_address();
+    let (config, certificate) = with_certificate(&nginx, &secure);
+    let Some(s) = flags(Some(nginx), |_| config).await else { return };
+    s.first().await;
+    let plain = s.get_path("/a?b=c").await;
+    let port = secure.rsplit(':').next().unwrap();
+    let wanted = format!("https://shop.test:{port}/a?b=c");
+    assert_eq!((plain.status.as_u16(), plain.header("location")), (308, Some(wanted.as_str())));
+    assert_eq!(s.blue.requests(), 0);
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls = tls.with_root_certificates(roots).with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .resolve("localhost", secure.parse().unwrap())
+        .build()
+        .unwrap();
+    let headers = client.get(format!("https://localhost:{port}/headers")).send().await.unwrap().text().await.unwrap();
+    assert!(headers.contains("x-forwarded-proto: https\n"), "{headers}");
+    s.router.shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(client.get(format!("https://localhost:{port}/")).send().await.unwrap().text().await.unwrap(), "green");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_https_address_is_asked_and_its_certificate_verified() {
+    let Some(nginx) = TestNginx::start() else { return };
+    // `localhost` leads to this address, and to no other.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (config, _) = with_certificate(&nginx, &format!("127.0.0.1:{port}"));
+    let Some(s) = flags(Some(nginx), |_| config).await else { return };
+    s.first().await;
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(s.nginx.path("other.pem"), other.cert.pem()).unwrap();
+
+    // What the system trusts is read once per process, so that each case needs one of its own.
+    for (trusted, answers) in [("site.pem", true), ("other.pem", false)] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tls::ask_by_https", "--ignored", "--nocapture"])
+            .env("SSL_CERT_FILE", s.nginx.path(trusted))
+            .env("TEST_STATE", s.nginx.path("state/shop"))
+            .env("TEST_URL", format!("https://localhost:{port}"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("answer: 100 % blue"), answers, "{trusted}: {said}");
+        assert_eq!(
+            said.contains("error: ") && said.contains("invalid peer certificate"),
+            !answers,
+            "{trusted}: {said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "is run by the test above, in a process of its own"]
+async fn ask_by_https() {
+    let (Ok(state), Ok(url)) = (std::env::var("TEST_STATE"), std::env::var("TEST_URL")) else { return };
+    let config = NginxConfig::new("shop").server_name("localhost").state_directory(state).probe_url(url);
+    match NginxRouter::new(LocalHost::new(), config).unwrap().current().await {
+        Ok(split) => println!("answer: {}", split.unwrap()),
+        Err(error) => println!("error: {}", error.chain()),
+    }
+}

@@ -1,0 +1,126 @@
+//! Clients that ask without a pause until they are told to stop, and count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::StatusCode;
+use tokio::task::JoinSet;
+
+use super::client::{Client, Response};
+
+/// What clients got.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tally {
+    pub(crate) answers: BTreeMap<String, u64>,
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    pub(crate) fn requests(&self) -> u64 {
+        self.answers.values().chain(self.failures.values()).sum()
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
+    pub(crate) fn of(&self, slot: &str) -> u64 {
+        self.answers.get(slot).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, answer: Result<Response, String>) {
+        let counter = match answer {
+            Ok(answer) if answer.status == StatusCode::OK => self.answers.entry(answer.body),
+            Ok(answer) => self.failures.entry(format!("status {}", answer.status)),
+            Err(error) => self.failures.entry(error),
+        };
+        *counter.or_default() += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        for (answer, count) in other.answers {
+            *self.answers.entry(answer).or_default() += count;
+        }
+        for (failure, count) in other.failures {
+            *self.failures.entry(failure).or_default() += count;
+        }
+    }
+}
+
+/// A running load.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<Tally>,
+}
+
+impl Load {
+    /// So many clients that keep their connection, and so many that open one for each request.
+    pub(crate) fn start(address: &str, host: &str, keeping: usize, opening: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for number in 0..keeping + opening {
+            let (stop, address, host) = (stop.clone(), address.to_owned(), host.to_owned());
+            clients.spawn(async move {
+                let stopped = || stop.load(Ordering::Relaxed);
+                ask(&address, &host, number < keeping, u64::MAX, stopped).await
+            });
+        }
+        Self { stop, clients }
+    }
+
+    pub(crate) async fn stop(mut self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        while let Some(tally) = self.clients.join_next().await {
+            all.add(tally.unwrap());
+        }
+        all
+    }
+
+    /// A fixed number of requests over this many connections.
+    pub(crate) async fn fixed(address: &str, host: &str, connections: u64, requests: u64) -> Tally {
+        let mut clients = JoinSet::new();
+        for _ in 0..connections {
+            let (address, host) = (address.to_owned(), host.to_owned());
+            clients.spawn(async move { ask(&address, &host, true, requests / connections, || false).await });
+        }
+        let mut all = Tally::default();
+        while let Some(tally) = clients.join_next().await {
+            all.add(tally.unwrap());
+        }
+        all
+    }
+}
+
+async fn ask(address: &str, host: &str, keep: bool, requests: u64, stopped: impl Fn() -> bool) -> Tally {
+    let mut tally = Tally::default();
+    let mut connection = None;
+    for _ in 0..requests {
+        if stopped() {
+            break;
+        }
+        // A connection that was closed before anything was written to it costs no request.
+        let kept = match connection.take() {
+            Some(mut client) => Client::is_open(&mut client).await.then_some(client),
+            None => None,
+        };
+        let mut client = match kept {
+            Some(client) => client,
+            None => match Client::connect(address, host).await {
+                Ok(client) => client,
+                Err(error) => {
+                    tally.count(Err(error));
+                    continue;
+                }
+            },
+        };
+        let answer = client.get("/").await;
+        // A connection that the server announced to close is not used again; one that broke is a failure, counted below.
+        if keep && answer.as_ref().is_ok_and(|answer| !answer.closes()) {
+            connection = Some(client);
+        }
+        tally.count(answer);
+    }
+    tally
+}
