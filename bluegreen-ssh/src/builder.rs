@@ -1,0 +1,225 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bluegreen_core::{Error, Result, Secret};
+use russh::keys::ssh_key::Fingerprint;
+
+use crate::auth::{self, Identity};
+use crate::destination::{DEFAULT_PORT, Destination};
+use crate::host::SshHost;
+use crate::host_key::{HostKeyCheck, HostKeyPolicy};
+use crate::settings::{Keepalive, Settings};
+
+/// How long connecting and authenticating may take unless said otherwise.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After how much silence the server is asked whether it is there, unless said otherwise.
+pub const DEFAULT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many such questions may stay without an answer, unless said otherwise. With the interval it follows that a
+/// server that is gone is noticed within 20 seconds.
+pub const DEFAULT_KEEPALIVE_MAX: usize = 3;
+
+/// How many commands run at the same time unless said otherwise. OpenSSH allows 10 sessions in one connection
+/// (`MaxSessions` in sshd_config); one is kept open for the next command, and one is left to end a command that takes
+/// too long.
+pub const DEFAULT_MAX_SESSIONS: usize = 8;
+
+/// Puts an [`SshHost`] together.
+///
+/// The host key must be known: from `known_hosts` files (the default), by [`fingerprint`](Self::fingerprint), or by
+/// the named choice to [`trust_on_first_use`](Self::trust_on_first_use). There is no way to accept just any key.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SshHostBuilder {
+    destination: String,
+    user: Option<String>,
+    port: Option<u16>,
+    host_key_alias: Option<String>,
+    known_hosts: Vec<PathBuf>,
+    fingerprints: Vec<String>,
+    first_use: bool,
+    identities: Vec<Identity>,
+    certificates: Vec<PathBuf>,
+    jump: Option<Box<SshHostBuilder>>,
+    connect_timeout: Duration,
+    keepalive: Keepalive,
+    max_sessions: usize,
+}
+
+impl SshHostBuilder {
+    pub(crate) fn new(destination: String) -> Self {
+        Self {
+            destination,
+            user: None,
+            port: None,
+            host_key_alias: None,
+            known_hosts: Vec::new(),
+            fingerprints: Vec::new(),
+            first_use: false,
+            identities: Vec::new(),
+            certificates: Vec::new(),
+            jump: None,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            keepalive: Keepalive { interval: DEFAULT_KEEPALIVE_INTERVAL, max: DEFAULT_KEEPALIVE_MAX },
+            max_sessions: DEFAULT_MAX_SESSIONS,
+        }
+    }
+
+    /// The user to log in as. Unless said here or in the destination, it is that of the environment (`USER`).
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The port; 22 unless said here or in the destination.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Adds a private key in a file. A certificate beside it (`<path>-cert.pub`) is used first; a public key stands
+    /// for the private one that the agent holds.
+    ///
+    /// Keys are tried in the order in which they are given. When none is given, the agent's are tried, and then
+    /// `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa`.
+    pub fn key_file(self, path: impl Into<PathBuf>) -> Self {
+        self.identity(Identity::File { path: path.into(), passphrase: None })
+    }
+
+    /// Adds a private key in a file that is encrypted with a passphrase.
+    pub fn encrypted_key_file(self, path: impl Into<PathBuf>, passphrase: Secret) -> Self {
+        self.identity(Identity::File { path: path.into(), passphrase: Some(passphrase) })
+    }
+
+    /// Adds a private key as its text, in the formats of OpenSSH or PEM; for keys that a CI system hands over.
+    pub fn key(self, text: Secret) -> Self {
+        self.identity(Identity::Key { text, passphrase: None })
+    }
+
+    /// Adds the keys of the agent that `SSH_AUTH_SOCK` names.
+    pub fn agent(self) -> Self {
+        self.identity(Identity::Agent { socket: None, only: None })
+    }
+
+    /// Adds the keys of the agent behind this socket.
+    pub fn agent_socket(self, path: impl Into<PathBuf>) -> Self {
+        self.identity(Identity::Agent { socket: Some(path.into()), only: None })
+    }
+
+    /// Adds an OpenSSH certificate. It is used with the key that it is for.
+    pub fn certificate_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.certificates.push(path.into());
+        self
+    }
+
+    /// Adds a file that records host keys. Unless one is given, they are those of OpenSSH: `~/.ssh/known_hosts` and
+    /// `/etc/ssh/ssh_known_hosts`, and both with a `2` behind.
+    ///
+    /// Hashed names, ports, patterns, several keys, `@revoked` and `@cert-authority` count as in OpenSSH. A key of
+    /// another type than the recorded ones is refused like one that differs.
+    pub fn known_hosts(mut self, path: impl Into<PathBuf>) -> Self {
+        self.known_hosts.push(path.into());
+        self
+    }
+
+    /// Accepts a host key with this fingerprint, as `ssh-keygen -l` prints it: `SHA256:...`. The `known_hosts` files
+    /// do not count then.
+    pub fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprints.push(fingerprint.into());
+        self
+    }
+
+    /// Accepts the key of a host of which nothing is recorded yet, and records it in the first `known_hosts` file;
+    /// from then on it must not change. Who answers first is trusted: prefer a fingerprint.
+    pub fn trust_on_first_use(mut self) -> Self {
+        self.first_use = true;
+        self
+    }
+
+    /// The name under which the host key is recorded, when it is not the one to connect to.
+    pub fn host_key_alias(mut self, name: impl Into<String>) -> Self {
+        self.host_key_alias = Some(name.into());
+        self
+    }
+
+    /// Connects through another server, whose host key is checked as its own builder says.
+    pub fn jump(mut self, through: SshHostBuilder) -> Self {
+        self.jump = Some(Box::new(through));
+        self
+    }
+
+    /// How long connecting and authenticating may take; [`DEFAULT_CONNECT_TIMEOUT`] unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// After how much silence the server is asked whether it is there, and how often without an answer until the
+    /// connection counts as lost; [`DEFAULT_KEEPALIVE_INTERVAL`] and [`DEFAULT_KEEPALIVE_MAX`] unless set.
+    pub fn keepalive(mut self, interval: Duration, max: usize) -> Self {
+        self.keepalive = Keepalive { interval, max };
+        self
+    }
+
+    /// How many commands run at the same time, the others waiting; [`DEFAULT_MAX_SESSIONS`] unless set. A server that
+    /// allows less is noticed, and costs a round trip more per command.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// The host. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// `Config` when the destination or a fingerprint cannot be read, or no user is known.
+    pub fn build(self) -> Result<SshHost> {
+        self.settings().map(SshHost::new)
+    }
+
+    pub(crate) fn identity(mut self, identity: Identity) -> Self {
+        self.identities.push(identity);
+        self
+    }
+
+    fn settings(self) -> Result<Settings> {
+        let destination: Destination = self.destination.parse()?;
+        let user =
+            self.user.or(destination.user).or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()));
+        let user = user.ok_or_else(|| Error::config("as which user? Say user@host").with("host", &destination.host))?;
+        let port = self.port.or(destination.port).unwrap_or(DEFAULT_PORT);
+        if self.keepalive.interval.is_zero() || self.keepalive.max == 0 {
+            return Err(Error::config("the keepalive interval and its number are above 0"));
+        }
+        let files = if self.known_hosts.is_empty() { HostKeyPolicy::default_files() } else { self.known_hosts };
+        let policy = match (self.fingerprints.is_empty(), self.first_use) {
+            (true, false) => HostKeyPolicy::Known(files),
+            (true, true) => HostKeyPolicy::FirstUse(files),
+            (false, false) => HostKeyPolicy::Fingerprints(parse(&self.fingerprints)?),
+            (false, true) => return Err(Error::config("a fingerprint leaves nothing to trust on first use: take one")),
+        };
+        let name = self.host_key_alias.unwrap_or_else(|| destination.host.clone());
+        Ok(Settings {
+            user,
+            host_key: HostKeyCheck { host: name, port, policy },
+            host: destination.host,
+            port,
+            identities: if self.identities.is_empty() { auth::default_identities() } else { self.identities },
+            certificates: self.certificates,
+            jump: self.jump.map(|jump| jump.settings().map(Box::new)).transpose()?,
+            connect_timeout: self.connect_timeout,
+            keepalive: self.keepalive,
+            max_sessions: self.max_sessions,
+        })
+    }
+}
+
+fn parse(fingerprints: &[String]) -> Result<Vec<Fingerprint>> {
+    let parse = |text: &String| {
+        text.parse().map_err(|_| {
+            Error::config(format!("{text:?} is not a fingerprint"))
+                .advice("take what `ssh-keygen -lf` prints: SHA256: and 43 characters")
+        })
+    };
+    fingerprints.iter().map(parse).collect()
+}

@@ -1,0 +1,301 @@
+//! One authenticated connection, with the channels on it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bluegreen_core::{Error, ErrorKind};
+use russh::client::{self, DisconnectReason, Handle, Msg};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio_io_timeout::TimeoutStream;
+
+use crate::auth;
+use crate::failure::Failure;
+use crate::host_key::{self, HostKeyCheck};
+use crate::settings::Settings;
+
+/// An open connection. It closes when the last owner, channels included, is gone.
+pub(crate) struct Connection {
+    handle: Handle<Verifier>,
+    /// The connection that this one runs through.
+    _jump: Option<Box<Connection>>,
+    ending: Ending,
+    max_sessions: usize,
+    sessions: Arc<Semaphore>,
+    released: Arc<Notify>,
+    /// A session channel opened in advance, which saves the next command a round trip.
+    spare: Mutex<Option<Channel<Msg>>>,
+    /// The server did not allow a spare one: it is not asked again.
+    spare_refused: AtomicBool,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("ending", &self.ending).finish_non_exhaustive()
+    }
+}
+
+/// A session channel and its place among those that the server allows.
+pub(crate) struct SessionChannel {
+    pub(crate) channel: Channel<Msg>,
+    pub(crate) place: Place,
+}
+
+/// Frees a session's place when it is dropped; the channel must be closed by then.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    released: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.released.notify_one();
+    }
+}
+
+/// Closes a channel that is given up: one that is only dropped would hold one of the server's sessions for ever.
+pub(crate) struct CloseOnDrop(pub(crate) Arc<ChannelWriteHalf<Msg>>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let channel = Arc::clone(&self.0);
+            // One that is closed already stays so.
+            runtime.spawn(async move { channel.close().await });
+        }
+    }
+}
+
+impl Connection {
+    /// Connects, checks the host key, and authenticates; through the jump hosts first, where there are any.
+    ///
+    /// # Errors
+    /// Nothing has been done on the server then: the effect is `NotApplied`.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Error> {
+        let open = async {
+            match tokio::time::timeout(settings.connect_timeout, Self::handshake(settings)).await {
+                Ok(result) => result,
+                Err(_) => Err(Failure::ConnectTimeout(settings.connect_timeout)),
+            }
+        };
+        open.await.map_err(|failure| Error::from(failure).not_applied().trying("connect").with("host", settings))
+    }
+
+    async fn handshake(settings: &Settings) -> Result<Self, Failure> {
+        let jump = match &settings.jump {
+            // Boxed: one hop leads to the next.
+            Some(jump) => Some(Box::new(Box::pin(Self::open(jump)).await.map_err(Failure::Refused)?)),
+            None => None,
+        };
+        let stream: Box<dyn Stream> = match &jump {
+            Some(jump) => Box::new(jump.direct(&settings.host, settings.port).await?.into_stream()),
+            None => {
+                let address = (settings.host.as_str(), settings.port);
+                let stream = TcpStream::connect(address).await.map_err(russh::Error::IO)?;
+                // Without it a command takes ten times as long: its small packets wait for each other.
+                stream.set_nodelay(true).map_err(russh::Error::IO)?;
+                Box::new(stream)
+            }
+        };
+        let (keys, certificates) = settings.host_key.algorithms().map_err(Failure::Refused)?;
+        let config = client::Config {
+            preferred: host_key::preferred(keys, certificates),
+            keepalive_interval: Some(settings.keepalive.interval),
+            keepalive_max: settings.keepalive.max,
+            nodelay: true,
+            ..client::Config::default()
+        };
+        let (reason, ending) = watch::channel(None);
+        let verifier = Verifier { check: settings.host_key.clone(), reason };
+        let ending = Ending(ending);
+        // Keepalives are not sent while a write waits, so a peer that stops reading is noticed here.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(settings.keepalive.patience()));
+        let mut handle = client::connect_stream(Arc::new(config), Box::pin(stream), verifier).await?;
+        if let Err(failure) = auth::authenticate(&mut handle, settings).await {
+            return Err(match failure {
+                Failure::Refused(error) if handle.is_closed() => {
+                    Failure::Refused(error.with("the connection's end", ending.reason().await))
+                }
+                failure => ending.explain(failure).await,
+            });
+        }
+        tracing::debug!(host = %settings, "connected");
+        let max_sessions = settings.max_sessions.max(1);
+        Ok(Self {
+            handle,
+            _jump: jump,
+            ending,
+            max_sessions,
+            sessions: Arc::new(Semaphore::new(max_sessions)),
+            released: Arc::default(),
+            spare: Mutex::new(None),
+            spare_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it is of no use any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// The failure to report when the connection is gone, with the reason where one is known.
+    pub(crate) async fn lost(&self) -> Failure {
+        Failure::Lost(self.ending.reason().await)
+    }
+
+    /// A session channel for one command. Waits while as many as the server allows are in use.
+    pub(crate) async fn session(self: &Arc<Self>) -> Result<SessionChannel, Failure> {
+        let permit = match Arc::clone(&self.sessions).acquire_owned().await {
+            Ok(permit) => permit,
+            Err(_) => return Err(self.lost().await),
+        };
+        let place = Place { _permit: permit, released: Arc::clone(&self.released) };
+        let mut refusals = 0;
+        let channel = loop {
+            if let Some(channel) = self.lock_spare().take() {
+                break channel;
+            }
+            let alone = !self.others_in_use();
+            match self.open_channel().await {
+                Ok(channel) => break channel,
+                Err(Failure::Protocol(russh::Error::ChannelOpenFailure(reason))) => {
+                    // The server allows less than we do: one of ours must end first. Alone, it may be the one that is
+                    // being opened in advance that is in the way, so that counts only when it happens again.
+                    refusals = if alone { refusals + 1 } else { 0 };
+                    if refusals == MAX_REFUSALS {
+                        return Err(Failure::Refused(no_session(&reason)));
+                    }
+                    let _ = tokio::time::timeout(RETRY_SESSION, self.released.notified()).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        };
+        self.prepare_spare();
+        Ok(SessionChannel { channel, place })
+    }
+
+    /// A session channel beyond the limit, to end what runs in another one.
+    pub(crate) async fn extra_session(self: &Arc<Self>) -> Result<Channel<Msg>, Failure> {
+        let spare = self.lock_spare().take();
+        match spare {
+            Some(channel) => Ok(channel),
+            None => self.open_channel().await,
+        }
+    }
+
+    /// A channel to an address as seen from the server.
+    pub(crate) async fn direct(&self, host: &str, port: u16) -> Result<Channel<Msg>, Failure> {
+        match self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await {
+            Ok(channel) => Ok(channel),
+            Err(error) => Err(self.ending.explain(Failure::Protocol(error)).await),
+        }
+    }
+
+    fn others_in_use(&self) -> bool {
+        // One of the permits in use is the caller's own.
+        self.max_sessions - self.sessions.available_permits() > 1
+    }
+
+    /// In a task of its own: a channel that is opened for a caller who has gone must still be closed, or it would hold
+    /// one of the server's sessions for ever.
+    async fn open_channel(self: &Arc<Self>) -> Result<Channel<Msg>, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let connection = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(Ok(unwanted)) = sender.send(connection.handle.channel_open_session().await) {
+                let _ = unwanted.close().await;
+            }
+        });
+        match receiver.await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error)) => Err(self.ending.explain(Failure::Protocol(error)).await),
+            Err(_) => Err(self.lost().await),
+        }
+    }
+
+    fn prepare_spare(self: &Arc<Self>) {
+        let connection = Arc::clone(self);
+        tokio::spawn(async move {
+            if connection.spare_refused.load(Relaxed) || connection.lock_spare().is_some() {
+                return;
+            }
+            match connection.open_channel().await {
+                Ok(channel) => {
+                    let surplus = connection.lock_spare().replace(channel);
+                    if let Some(surplus) = surplus {
+                        let _ = surplus.close().await;
+                    }
+                }
+                Err(_) => connection.spare_refused.store(true, Relaxed),
+            }
+        });
+    }
+
+    fn lock_spare(&self) -> MutexGuard<'_, Option<Channel<Msg>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const RETRY_SESSION: Duration = Duration::from_millis(100);
+const MAX_REFUSALS: u32 = 3;
+
+fn no_session(reason: &ChannelOpenFailure) -> Error {
+    Error::new(ErrorKind::Unauthorized, format!("the server opened no session ({reason:?})"))
+        .not_applied()
+        .advice("is the account allowed to run commands, and MaxSessions in sshd_config above 0?")
+}
+
+/// Why a connection ended, as soon as it is known.
+#[derive(Debug)]
+struct Ending(watch::Receiver<Option<String>>);
+
+impl Ending {
+    async fn reason(&self) -> String {
+        // The reason comes a moment after the channels have noticed.
+        let mut ending = self.0.clone();
+        let known = tokio::time::timeout(Duration::from_millis(500), ending.wait_for(Option::is_some)).await;
+        match known {
+            Ok(Ok(reason)) => reason.clone().unwrap_or_default(),
+            _ => "no reason was given".to_owned(),
+        }
+    }
+
+    async fn explain(&self, failure: Failure) -> Failure {
+        if failure.is_lost() { Failure::Lost(self.reason().await) } else { failure }
+    }
+}
+
+/// Checks the host key, and hears why a connection ended.
+pub(crate) struct Verifier {
+    check: HostKeyCheck,
+    reason: watch::Sender<Option<String>>,
+}
+
+impl client::Handler for Verifier {
+    type Error = Failure;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Failure> {
+        self.check.verify(key).map_err(Failure::Refused)?;
+        Ok(true)
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Failure>) -> Result<(), Failure> {
+        let reason = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => format!("the server said: {}", info.message),
+            DisconnectReason::Error(error) => error.to_string(),
+        };
+        self.reason.send_replace(Some(reason));
+        Ok(())
+    }
+}
+
+/// What a connection can run over: a socket, or a channel of another connection.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
