@@ -66,7 +66,7 @@ impl SshHostBuilder {
         }
     }
 
-    /// The user to log in as. Unless said here or in the destination, it is that of the environment (`USER`).
+    /// The user to log in as. Unless said here or in the destination, it is that of the environment (`USER`, `LOGNAME`).
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -185,7 +185,7 @@ impl SshHostBuilder {
     fn settings(self) -> Result<Settings> {
         let destination: Destination = self.destination.parse()?;
         let user =
-            self.user.or(destination.user).or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()));
+            self.user.or(destination.user).or_else(crate::settings::local_user);
         let user = user.ok_or_else(|| Error::config("as which user? Say user@host").with("host", &destination.host))?;
         let port = self.port.or(destination.port).unwrap_or(DEFAULT_PORT);
         if self.keepalive.interval.is_zero() || self.keepalive.max == 0 {

@@ -48,13 +48,13 @@ impl SshHost {
         SshHostBuilder::new(destination.into())
     }
 
-    /// A server as `~/.ssh/config` describes it, under the name that one gives to `ssh`.
+    /// A server as `~/.ssh/config` describes it, under the name that one gives to `ssh`. Without such a file, it is the
+    /// server of that name.
     ///
     /// # Errors
     /// See [`from_ssh_config_file`](Self::from_ssh_config_file).
     pub fn from_ssh_config(name: &str) -> Result<SshHostBuilder> {
-        let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
-        ssh_config::read(&home.join(".ssh/config"), name)
+        ssh_config::read_own(name)
     }
 
     /// A server as an OpenSSH client configuration file describes it.
@@ -64,7 +64,7 @@ impl SshHost {
     /// and the tokens `%%`, `%h`, `%p`, `%r`, `%u`, `%d` in them.
     ///
     /// # Errors
-    /// `Config` when the file cannot be read as such a file, and when it says something for this host that would
+    /// `NotFound` when there is no such file. `Config` when it cannot be read as such a file, and when it says something for this host that would
     /// change where or as whom the connection is made, and is not understood: `Match`, `ProxyCommand`, and others
     /// that the error names. Settings without such an effect are ignored.
     pub fn from_ssh_config_file(file: impl AsRef<Path>, name: &str) -> Result<SshHostBuilder> {

@@ -45,3 +45,8 @@ impl fmt::Display for Settings {
         write!(f, "{}@{}", self.user, Address(&self.host, self.port))
     }
 }
+
+/// The user who runs this, as the environment says.
+pub(crate) fn local_user() -> Option<String> {
+    ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+}

@@ -10,6 +10,7 @@ use crate::auth::Identity;
 use crate::builder::SshHostBuilder;
 use crate::destination::Destination;
 use crate::host_key::HostKeyPolicy;
+use crate::settings::local_user;
 
 /// So many servers may stand one behind the other.
 const MAX_JUMPS: usize = 8;
@@ -41,15 +42,18 @@ const ONCE: &[&str] = &[
     "globalknownhostsfile",
 ];
 
+/// The description of the host that one gives to `ssh` as `name`, from the user's own file. Without one, it is the name.
+pub(crate) fn read_own(name: &str) -> Result<SshHostBuilder> {
+    let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
+    let file = home.join(".ssh/config");
+    if file.exists() { read(&file, name) } else { Ok(SshHostBuilder::new(name.to_owned())) }
+}
+
 /// The description of the host that one gives to `ssh` as `name`.
 pub(crate) fn read(file: &Path, name: &str) -> Result<SshHostBuilder> {
     let located =
         |error: Error| error.trying(format!("read the SSH configuration of {name}")).with("file", file.display());
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(located(Error::from(error).not_applied())),
-    };
+    let text = std::fs::read_to_string(file).map_err(|error| located(Error::from(error).not_applied()))?;
     let config = parse(&text).map_err(located)?;
     describe(&config, name, 0).map_err(located)
 }
@@ -254,7 +258,6 @@ impl Tokens {
                 expanded.push(c);
                 continue;
             }
-            let local_user = || std::env::var("USER").ok();
             let value = match chars.next() {
                 Some('%') => Some("%".to_owned()),
                 Some('h') => Some(self.host.clone()),

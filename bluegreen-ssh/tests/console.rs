@@ -1,0 +1,150 @@
+//! Consoles on a real terminal of ours and a real one of the server.
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bluegreen_core::{Command, ErrorKind, Secret};
+use common::{Sshd, eventually};
+use rustix::process::Signal;
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+
+/// A terminal: the side that a program uses, and the side that a person sits at.
+struct Terminal {
+    device: PathBuf,
+    person: File,
+    /// Kept open, so that the terminal's mode can be looked at.
+    program: File,
+    seen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let person: OwnedFd = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&person).unwrap();
+        rustix::pty::unlockpt(&person).unwrap();
+        let device = PathBuf::from(rustix::pty::ptsname(&person, Vec::new()).unwrap().into_string().unwrap());
+        let program = File::options().read(true).write(true).open(&device).unwrap();
+        let person = File::from(person);
+        let seen = Arc::new(Mutex::new(String::new()));
+        let (mut eyes, memory) = (person.try_clone().unwrap(), Arc::clone(&seen));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = eyes.read(&mut buffer) {
+                memory.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        let terminal = Self { device, person, program, seen };
+        terminal.resize(100, 30);
+        terminal
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        tcsetwinsize(&self.program, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    }
+
+    fn types(&self, text: &str) {
+        (&self.person).write_all(text.as_bytes()).unwrap();
+    }
+
+    async fn sees(&self, text: &str) {
+        let seen = Arc::clone(&self.seen);
+        let what = format!("{text:?} is seen");
+        eventually(&what, || {
+            let seen = seen.lock().unwrap();
+            seen.contains(text)
+        })
+        .await;
+    }
+
+    fn is_raw(&self) -> bool {
+        !tcgetattr(&self.program).unwrap().local_modes.contains(rustix::termios::LocalModes::ICANON)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_typed_and_printed_the_window_and_the_exit_status_pass_through() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let (host, terminal) = (sshd.host(), Terminal::open());
+    let script = "stty size; trap 'stty size' WINCH; echo token $TOKEN; while :; do read -r line || continue; echo got $line; \
+                  [ \"$line\" = bye ] && exit 3; done";
+    let command = Command::script(script).env("TOKEN", Secret::new("a'b c")).directory("/tmp");
+    let device = terminal.device.clone();
+    let console = tokio::spawn({
+        let host = host.clone();
+        async move { host.console_on(&device, &command).await }
+    });
+    terminal.sees("30 100").await;
+    terminal.sees("token a'b c").await;
+    assert!(terminal.is_raw());
+    terminal.types("hello\r");
+    terminal.sees("got hello").await;
+
+    terminal.resize(120, 50);
+    common::send(std::process::id().cast_signed(), Signal::WINCH);
+    terminal.sees("50 120").await;
+
+    // Ctrl-C is the business of the other side.
+    terminal.types("\u{3}bye\r");
+    let output = tokio::time::timeout(Duration::from_secs(15), console).await.unwrap().unwrap().unwrap();
+    assert!(output.status.is_some() || output.signal.is_some(), "{output:?}");
+    assert!(!terminal.is_raw(), "the terminal is left in raw mode");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_exit_status_of_a_console_is_that_of_its_command() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let (host, terminal) = (sshd.host(), Terminal::open());
+    let output = host.console_on(&terminal.device, &Command::script("echo done; exit 3")).await.unwrap();
+    assert_eq!(output.status, Some(3));
+    terminal.sees("done").await;
+    // The script is not left behind, and no other session is taken.
+    for _ in 0..12 {
+        assert!(host.console_on(&terminal.device, &Command::new("tty")).await.unwrap().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_that_is_cut_off_gives_the_terminal_back_and_ends_on_the_server() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let (host, terminal) = (sshd.host(), Terminal::open());
+    let command = Command::script("echo here; exec sleep 600");
+    tokio::select! {
+        ended = host.console_on(&terminal.device, &command) => panic!("{ended:?}"),
+        () = terminal.sees("here") => {}
+    }
+    assert!(!terminal.is_raw());
+    eventually("the command has ended", || sshd.commands().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_whose_connection_is_lost_is_an_error_and_gives_the_terminal_back() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let (host, terminal) = (sshd.host(), Terminal::open());
+    let device = terminal.device.clone();
+    let console = tokio::spawn(async move { host.console_on(&device, &Command::script("echo here; cat")).await });
+    terminal.sees("here").await;
+    sshd.signal_sessions(Signal::KILL);
+    let error = console.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert!(!terminal.is_raw());
+}
+
+#[tokio::test]
+async fn without_a_terminal_there_is_no_console() {
+    let host = bluegreen_ssh::SshHost::builder("x@127.0.0.1:1").build().unwrap();
+    for path in ["/dev/null", "/no/such/terminal"] {
+        let error = host.console_on(path.as_ref(), &Command::new("true")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    }
+}

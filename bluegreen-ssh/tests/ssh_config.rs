@@ -1,0 +1,133 @@
+//! `~/.ssh/config`, compared with what OpenSSH makes of it, and used against real servers.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command as Process;
+
+use bluegreen_core::{Command, ErrorKind, Host, Result};
+use bluegreen_ssh::SshHost;
+use common::{Sshd, run};
+
+const CONFIG: &str = "
+# A comment
+User everyone
+
+Host web1
+    HostName web1.example.com
+    Port 2201
+
+Host web2 web3 *.internal !db.internal
+  HostName=%h.example.com
+  Port = 2202
+
+Host web?
+\tIdentityFile ~/.ssh/web
+
+host \"quoted\"
+    HOSTNAME 10.0.0.1
+    port=2203
+
+Host six
+    HostName ::1
+
+Host *
+    User nobody
+    Port 2299
+    ServerAliveInterval 7
+    StrictHostKeyChecking no
+";
+
+fn read(text: &str, name: &str) -> Result<SshHost> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    fs::write(&file, text).unwrap();
+    SshHost::from_ssh_config_file(&file, name)?.build()
+}
+
+/// What `ssh -G` says: user, host, port.
+fn openssh(text: &str, name: &str) -> (String, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    fs::write(&file, text).unwrap();
+    let said = run(Process::new("ssh").arg("-G").arg("-F").arg(&file).arg(name));
+    let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(&format!("{key} "))).unwrap().to_owned();
+    (value("user"), value("hostname"), value("port"))
+}
+
+#[test]
+fn user_host_and_port_are_those_that_openssh_takes() {
+    for name in ["web1", "web2", "web3", "web9", "a.internal", "db.internal", "quoted", "six", "other", "me@web1"] {
+        let (user, host, port) = openssh(CONFIG, name);
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
+        assert_eq!(read(CONFIG, name).unwrap().to_string(), format!("{user}@{bracketed}:{port}"), "{name}");
+    }
+}
+
+#[test]
+fn what_would_change_the_connection_and_is_not_understood_is_refused() {
+    for (text, part) in [
+        ("Host web\n ProxyCommand nc %h %p", "proxycommand"),
+        ("Host x\nMatch host web\n User other", "Match"),
+        ("Host web\n KnownHostsCommand /bin/x", "knownhostscommand"),
+        ("Host web\n RevokedHostKeys /x", "revokedhostkeys"),
+        ("Host web\n CanonicalizeHostname yes", "canonicalizehostname"),
+        ("Host web\n BindAddress 10.0.0.1", "bindaddress"),
+        ("Host web\n PubkeyAuthentication no", "pubkeyauthentication"),
+        ("Host web\n User one\n User two", "twice"),
+        ("Host web\n HostName %C.example.com", "token"),
+        ("Host web\n IdentityFile ~other/key", "~/"),
+        ("Host web\n Port many", "not an SSH client configuration"),
+        ("Host web\n ProxyJump web", "circle"),
+    ] {
+        let error = read(text, "web").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{text}: {error}");
+        assert!(error.to_string().contains(part) && error.context("file").is_some(), "{text}: {error}");
+    }
+    // For another host, it does no harm.
+    read("Host other\n ProxyCommand nc %h %p\nHost web\n User me", "web").unwrap();
+    read("Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me", "web").unwrap();
+}
+
+#[tokio::test]
+async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
+    needs_sshd!();
+    let (outer, inner) = (Sshd::start(), Sshd::start());
+    let directory = tempfile::tempdir().unwrap();
+    let known_hosts = directory.path().join("known hosts");
+    fs::write(&known_hosts, format!("the-inner-one {}\n{} {}\n", inner.host_key(), outer.name(), outer.host_key())).unwrap();
+    let certificates = directory.path().join("more");
+    let config = format!(
+        "Include {}\n\nHost inner\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {}\n  ProxyJump {}@outer\n  HostKeyAlias the-inner-one\n",
+        certificates.display(),
+        inner.port(),
+        inner.key().display(),
+        common::user(),
+    );
+    let more = format!(
+        "Host outer\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {}\n  IdentitiesOnly yes\nHost *\n  User {}\n  UserKnownHostsFile \"{}\"\n",
+        outer.port(),
+        outer.key().display(),
+        common::user(),
+        known_hosts.display(),
+    );
+    fs::write(&certificates, more).unwrap();
+    let file = directory.path().join("config");
+    fs::write(&file, config).unwrap();
+    let host = SshHost::from_ssh_config_file(&file, "inner").unwrap().build().unwrap();
+    let command = Command::new("echo").arg("through");
+    assert_eq!(host.run(&command).await.unwrap().ok(&command, &host).unwrap().text(), "through");
+    assert!(outer.log().contains("Accepted publickey") && inner.log().contains("Accepted publickey"));
+    // OpenSSH gets there by the same file.
+    let mut ssh = Process::new("ssh");
+    ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-F"]).arg(&file).args(["inner", "echo", "through"]);
+    assert_eq!(run(&mut ssh).trim(), "through");
+}
+
+#[test]
+fn a_configuration_that_is_named_must_be_there() {
+    let error = SshHost::from_ssh_config_file(Path::new("/no/such/config"), "web1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("/no/such/config"), "{error}");
+}
