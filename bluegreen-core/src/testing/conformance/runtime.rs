@@ -228,6 +228,10 @@ impl<F: RuntimeFixture> Suite<'_, F> {
         let target = self.fixture.target(LIVE, 0);
         c.ok("start", self.runtime.start(&target).await);
         let before = self.alive("start", LIVE).await;
+        // Killed any earlier, it would have had no time to write anything.
+        if let Some(text) = self.fixture.logged() {
+            self.logs_say("logs gives what a release wrote", LIVE, text).await;
+        }
         if !self.fixture.kill(LIVE).await {
             return c.ok("stop", self.runtime.stop(LIVE, self.fixture.grace()).await);
         }
