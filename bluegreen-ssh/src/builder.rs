@@ -184,8 +184,7 @@ impl SshHostBuilder {
 
     fn settings(self) -> Result<Settings> {
         let destination: Destination = self.destination.parse()?;
-        let user =
-            self.user.or(destination.user).or_else(crate::settings::local_user);
+        let user = self.user.or(destination.user).or_else(crate::settings::local_user);
         let user = user.ok_or_else(|| Error::config("as which user? Say user@host").with("host", &destination.host))?;
         let port = self.port.or(destination.port).unwrap_or(DEFAULT_PORT);
         if self.keepalive.interval.is_zero() || self.keepalive.max == 0 {

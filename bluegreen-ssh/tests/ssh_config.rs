@@ -87,7 +87,8 @@ fn what_would_change_the_connection_and_is_not_understood_is_refused() {
     }
     // For another host, it does no harm.
     read("Host other\n ProxyCommand nc %h %p\nHost web\n User me", "web").unwrap();
-    read("Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me", "web").unwrap();
+    read("Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me", "web")
+        .unwrap();
 }
 
 #[tokio::test]
@@ -96,7 +97,8 @@ async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
     let (outer, inner) = (Sshd::start(), Sshd::start());
     let directory = tempfile::tempdir().unwrap();
     let known_hosts = directory.path().join("known hosts");
-    fs::write(&known_hosts, format!("the-inner-one {}\n{} {}\n", inner.host_key(), outer.name(), outer.host_key())).unwrap();
+    fs::write(&known_hosts, format!("the-inner-one {}\n{} {}\n", inner.host_key(), outer.name(), outer.host_key()))
+        .unwrap();
     let certificates = directory.path().join("more");
     let config = format!(
         "Include {}\n\nHost inner\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {}\n  ProxyJump {}@outer\n  HostKeyAlias the-inner-one\n",
@@ -121,7 +123,9 @@ async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
     assert!(outer.log().contains("Accepted publickey") && inner.log().contains("Accepted publickey"));
     // OpenSSH gets there by the same file.
     let mut ssh = Process::new("ssh");
-    ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-F"]).arg(&file).args(["inner", "echo", "through"]);
+    ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-F"])
+        .arg(&file)
+        .args(["inner", "echo", "through"]);
     assert_eq!(run(&mut ssh).trim(), "through");
 }
 

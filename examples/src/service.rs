@@ -43,7 +43,7 @@ struct Counters {
 pub async fn serve(settings: Settings, stop: CancellationToken) -> std::io::Result<()> {
     tokio::time::sleep(settings.start_delay).await;
     let listener = TcpListener::bind(settings.listen).await?;
-    println!("{} listens on {}", settings.version, listener.local_addr()?);
+    eprintln!("{} listens on {}", settings.version, listener.local_addr()?);
     let (settings, counters) = (Arc::new(settings), Arc::new(Counters::default()));
     let connections = TaskTracker::new();
     loop {
@@ -67,13 +67,13 @@ pub async fn serve(settings: Settings, stop: CancellationToken) -> std::io::Resu
                 }
             };
             if let Err(error) = ended {
-                println!("a connection ended: {error}");
+                eprintln!("a connection ended: {error}");
             }
         });
     }
     connections.close();
     connections.wait().await;
-    println!("{} has ended", settings.version);
+    eprintln!("{} has ended", settings.version);
     Ok(())
 }
 
@@ -103,7 +103,7 @@ fn front_page(settings: &Settings, counters: &Counters) -> Response<Full<Bytes>>
     let fails = number * settings.fail_percent % 100 < settings.fail_percent && settings.fail_percent > 0;
     let version = &settings.version;
     if fails {
-        println!("request {number}: cannot render the front page");
+        eprintln!("request {number}: cannot render the front page");
         counters.failed.fetch_add(1, Ordering::Relaxed);
         text(version, StatusCode::INTERNAL_SERVER_ERROR, "something is wrong\n".to_owned())
     } else {

@@ -95,5 +95,9 @@ fn print(way: &str, seen: &Counts, times: Vec<Duration>) {
     if let Some(failure) = &seen.first_failure {
         println!("  the first failure: {failure}");
     }
-    println!("  shift to confirmed: median {:?}, 99 % within {:?}", times[CUTOVERS / 2], times[CUTOVERS * 99 / 100]);
+    println!(
+        "  shift to confirmed: median {:.1?}, 99 % within {:.1?}",
+        times[CUTOVERS / 2],
+        times[CUTOVERS * 99 / 100]
+    );
 }

@@ -46,7 +46,7 @@ async fn one_service() -> Result<()> {
     times.sort();
     println!("{DEPLOYS} deploys of one service, {steps} journalled steps each, memory adapters, no waits:");
     println!(
-        "  median {:?}, 99 % within {:?}, longest {:?}",
+        "  median {:.1?}, 99 % within {:.1?}, longest {:.1?}",
         times[DEPLOYS / 2],
         times[DEPLOYS * 99 / 100],
         times[DEPLOYS - 1]
@@ -76,7 +76,7 @@ async fn many_services() -> Result<()> {
     }
     let took = began.elapsed();
     println!("{SERVICES} services deployed twice each, all at the same time, in one process:");
-    println!("  {took:?} in all, {failed} failed");
+    println!("  {took:.1?} in all, {failed} failed");
     match (before, peak_memory()) {
         (Some(before), Some(peak)) => {
             println!("  peak memory {} MiB, of which {} MiB before", peak / 1024, before / 1024)
