@@ -1,7 +1,6 @@
 //! One authenticated connection, with the channels on it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,10 +27,16 @@ pub(crate) struct Connection {
     max_sessions: usize,
     sessions: Arc<Semaphore>,
     released: Arc<Notify>,
-    /// A session channel opened in advance, which saves the next command a round trip.
-    spare: Mutex<Option<Channel<Msg>>>,
-    /// The server did not allow a spare one: it is not asked again.
-    spare_refused: AtomicBool,
+    spare: Mutex<Spare>,
+}
+
+/// A session channel opened in advance, which saves the next command a round trip.
+#[derive(Default)]
+struct Spare {
+    channel: Option<Channel<Msg>>,
+    preparing: bool,
+    /// How often in a row the server did not allow it. A server that never does is not asked for ever.
+    refusals: u32,
 }
 
 impl fmt::Debug for Connection {
@@ -134,8 +139,7 @@ impl Connection {
             max_sessions,
             sessions: Arc::new(Semaphore::new(max_sessions)),
             released: Arc::default(),
-            spare: Mutex::new(None),
-            spare_refused: AtomicBool::new(false),
+            spare: Mutex::default(),
         })
     }
 
@@ -158,7 +162,7 @@ impl Connection {
         let place = Place { _permit: permit, released: Arc::clone(&self.released) };
         let mut refusals = 0;
         let channel = loop {
-            if let Some(channel) = self.lock_spare().take() {
+            if let Some(channel) = self.lock_spare().channel.take() {
                 break channel;
             }
             let alone = !self.others_in_use();
@@ -182,7 +186,7 @@ impl Connection {
 
     /// A session channel beyond the limit, to end what runs in another one.
     pub(crate) async fn extra_session(self: &Arc<Self>) -> Result<Channel<Msg>, Failure> {
-        let spare = self.lock_spare().take();
+        let spare = self.lock_spare().channel.take();
         match spare {
             Some(channel) => Ok(channel),
             None => self.open_channel().await,
@@ -220,24 +224,26 @@ impl Connection {
     }
 
     fn prepare_spare(self: &Arc<Self>) {
-        let connection = Arc::clone(self);
-        tokio::spawn(async move {
-            if connection.spare_refused.load(Relaxed) || connection.lock_spare().is_some() {
+        {
+            let mut spare = self.lock_spare();
+            if spare.channel.is_some() || spare.preparing || spare.refusals == MAX_REFUSALS {
                 return;
             }
-            match connection.open_channel().await {
-                Ok(channel) => {
-                    let surplus = connection.lock_spare().replace(channel);
-                    if let Some(surplus) = surplus {
-                        let _ = surplus.close().await;
-                    }
-                }
-                Err(_) => connection.spare_refused.store(true, Relaxed),
+            spare.preparing = true;
+        }
+        let connection = Arc::clone(self);
+        tokio::spawn(async move {
+            let opened = connection.open_channel().await;
+            let mut spare = connection.lock_spare();
+            spare.preparing = false;
+            match opened {
+                Ok(channel) => *spare = Spare { channel: Some(channel), ..Spare::default() },
+                Err(_) => spare.refusals += 1,
             }
         });
     }
 
-    fn lock_spare(&self) -> MutexGuard<'_, Option<Channel<Msg>>> {
+    fn lock_spare(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,6 +10,9 @@ use crate::script::Script;
 /// The exit status of our scripts for a file that is not there.
 pub(crate) const NO_SUCH_FILE: i32 = 44;
 
+/// The exit status of our scripts when they had put something in place, and failed then.
+const IN_PLACE: i32 = 45;
+
 pub(crate) async fn read(link: &Link, path: &str) -> Result<Option<Vec<u8>>> {
     let path = RemotePath::new(path)?;
     let script = Script::inline(include_str!("scripts/read.sh"), &[path.whole()]);
@@ -66,7 +69,7 @@ impl RemotePath {
     }
 }
 
-/// What a script of ours says went wrong.
+/// What a script of ours says went wrong. Before they put something in place, they have changed nothing.
 pub(crate) fn failed(output: &Output) -> Error {
     let said = output.error_text();
     // The texts of the C library; our scripts ask for them in English.
@@ -77,7 +80,12 @@ pub(crate) fn failed(output: &Output) -> Error {
     } else {
         ErrorKind::Unexpected
     };
-    Error::new(kind, if said.is_empty() { output.ending() } else { format!("{}: {said}", output.ending()) })
+    let error =
+        Error::new(kind, if said.is_empty() { output.ending() } else { format!("{}: {said}", output.ending()) });
+    match output.status {
+        None | Some(IN_PLACE) => error,
+        Some(_) => error.not_applied(),
+    }
 }
 
 #[cfg(test)]

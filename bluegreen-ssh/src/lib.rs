@@ -1,4 +1,37 @@
-//! Servers over SSH, as a [`Host`](bluegreen_core::Host) of the pipeline.
+//! Servers over SSH: a [`Host`](bluegreen_core::Host) on one connection.
+//!
+//! [`SshHost`] runs commands, reads and writes files, uploads and downloads, and opens tunnels on a server, all through
+//! one SSH connection that is made when it is first needed and made anew when it is lost. There is no `ssh` program
+//! behind it; the protocol is [russh](https://docs.rs/russh).
+//!
+//! ```
+//! use bluegreen_ssh::SshHost;
+//!
+//! let jump = SshHost::builder("deploy@gate.example.com");
+//! let host = SshHost::builder("deploy@web1.internal:2222")
+//!     .key_file("/home/deploy/.ssh/id_ed25519")
+//!     .fingerprint("SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8")
+//!     .jump(jump)
+//!     .build()?;
+//! assert_eq!(host.to_string(), "deploy@web1.internal:2222");
+//! # Ok::<(), bluegreen_core::Error>(())
+//! ```
+//!
+//! # What it promises
+//!
+//! - **The server is the right one.** Its key must be recorded in `known_hosts`, or have a given fingerprint; a changed
+//!   key, a key of another type and a revoked key are refused with the file and the line. To record the key of a new
+//!   server unseen is a choice with a name. To accept any key is not possible.
+//! - **A lost connection is never success.** A command without an exit status is an error whose effect is unknown. What
+//!   may be repeated (files, links, transfers, tunnels) is repeated once, over a new connection.
+//! - **Nothing stays behind.** A command that takes too long, or that nobody waits for any more, is ended with all its
+//!   children. A file is under its name when it is whole, or not at all.
+//! - **Secrets stay out of sight.** Environment variables and standard input are in no process list of the server.
+//!
+//! # What it takes
+//!
+//! An account with a POSIX `sh` on a Linux server, with the usual tools of coreutils or busybox. Neither SFTP nor
+//! `AcceptEnv`, nor anything installed. The login shell may be another one, and its profile may print what it likes.
 
 mod auth;
 mod builder;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::files::{NO_SUCH_FILE, RemotePath, failed};
+use crate::files::{RemotePath, failed};
 use crate::host::Link;
 use crate::process::{Ended, Event, Input, Process};
 use crate::run::{Tail, cut_off};
@@ -25,6 +25,16 @@ const CHUNK: usize = 256 << 10;
 const PATIENCE: Duration = bluegreen_core::host::DEFAULT_TIMEOUT;
 
 pub(crate) async fn upload(link: &Link, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
+    match send(link, local, remote, progress).await {
+        Ok(Some(dialogue)) => dialogue.leave("commit\n").await,
+        Ok(None) => Ok(()),
+        // Nothing is in place before it is told to be.
+        Err(error) => Err(error.not_applied()),
+    }
+}
+
+/// Sends a file, and checks that it has arrived; `None` when it was there already.
+async fn send(link: &Link, local: &Path, remote: &str, progress: &Progress) -> Result<Option<Dialogue>> {
     let remote = RemotePath::new(remote)?;
     let what = local.display().to_string();
     let mut file = tokio::fs::File::open(local).await.map_err(|error| local_error(local, error))?;
@@ -37,7 +47,7 @@ pub(crate) async fn upload(link: &Link, local: &Path, remote: &str, progress: &P
     if let Some(theirs) = line.strip_prefix("have ") {
         if theirs == digest_of(local).await? {
             progress.bytes(&what, size, Some(size));
-            return dialogue.leave("keep\n").await;
+            return dialogue.leave("keep\n").await.map(|()| None);
         }
         dialogue.send("send\n").await?;
         line = dialogue.line().await?;
@@ -68,7 +78,7 @@ pub(crate) async fn upload(link: &Link, local: &Path, remote: &str, progress: &P
     let ours = hex(hash.finish().as_ref());
     let line = dialogue.line().await?;
     match line.strip_prefix("got ") {
-        Some(theirs) if theirs == ours => dialogue.leave("commit\n").await,
+        Some(theirs) if theirs == ours => Ok(Some(dialogue)),
         Some(theirs) => Err(corrupted(&ours, theirs)),
         None => Err(unexpected(&line)),
     }
@@ -228,10 +238,7 @@ impl Dialogue {
     fn ended_early(&mut self, ended: Ended) -> Error {
         let stderr = std::mem::replace(&mut self.stderr, Tail::new(0)).take();
         let output = Output { status: ended.status, signal: ended.signal, stdout: Vec::new(), stderr };
-        match failed(&output) {
-            error if output.status == Some(NO_SUCH_FILE) => error.not_applied(),
-            error => error,
-        }
+        failed(&output)
     }
 }
 

@@ -1,4 +1,5 @@
 //! Proving who we are to a real server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Commands on a real server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 

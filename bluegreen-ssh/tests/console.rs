@@ -1,4 +1,5 @@
 //! Consoles on a real terminal of ours and a real one of the server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 

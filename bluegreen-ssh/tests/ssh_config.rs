@@ -1,4 +1,5 @@
 //! `~/.ssh/config`, compared with what OpenSSH makes of it, and used against real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 

@@ -3,4 +3,4 @@ temporary=$(mktemp -d "$1/.link-XXXXXX") || exit 1
 trap 'rm -rf -- "$temporary"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 ln -s -- "$2" "$temporary/link" && mv -fT -- "$temporary/link" "$3" || exit 1
-sync "$1" 2> /dev/null || sync
+sync "$1" 2> /dev/null || sync || exit 45

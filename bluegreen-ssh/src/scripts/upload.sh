@@ -29,4 +29,4 @@ echo "got $sum"
 read -r answer
 [ "$answer" = commit ] || exit 1
 mv -fT -- "$temporary" "$2" || exit 1
-sync "$1" 2> /dev/null || sync
+sync "$1" 2> /dev/null || sync || exit 45

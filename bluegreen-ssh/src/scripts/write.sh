@@ -10,4 +10,4 @@ if [ "$size" -ne "$4" ]; then
     exit 1
 fi
 chmod "$3" "$temporary" && { sync "$temporary" 2> /dev/null || sync; } && mv -fT -- "$temporary" "$2" || exit 1
-sync "$1" 2> /dev/null || sync
+sync "$1" 2> /dev/null || sync || exit 45
