@@ -253,12 +253,17 @@ impl Session {
                 if let Some(seen) = &seen {
                     seen.reconcile(state);
                 }
-                // The operation that a recovery took over ends with it.
-                if let Some(dead) = state.operation.take().filter(|dead| dead.id != past.id) {
+                // The operation that a recovery took over ends with it. One that found nothing to take over is called
+                // before every deploy by careful tools, and would crowd the history.
+                let dead = state.operation.take().filter(|dead| dead.id != past.id);
+                let is_news = dead.is_some() || past.kind != OperationKind::Recover;
+                if let Some(dead) = dead {
                     state.remember(ended(dead, &past));
                 }
+                if is_news {
+                    state.remember(past.clone());
+                }
                 state.lease = None;
-                state.remember(past.clone());
             })
             .await;
         drop(self.heartbeat.take());

@@ -163,6 +163,7 @@ async fn with_nothing_unfinished_recover_changes_nothing() {
     assert!(report.notes.contains(&"nothing was unfinished".to_owned()), "{report}");
     let acts = ["runtime.prepare", "runtime.start", "runtime.stop", "router.shift", "router.attach"];
     assert_eq!(world.faults.log().calls_of(&acts), Vec::<String>::new());
+    assert_eq!(pipeline.history().await.unwrap().len(), 1, "it leaves no line in the history");
     world.assert_settled().await;
 }
 
