@@ -33,6 +33,7 @@ pub(super) struct Parts {
     pub(super) strategy: Strategy,
     pub(super) retention: Retention,
     pub(super) contract: Contract,
+    pub(super) require_way_back: bool,
     pub(super) settings: Settings,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) cancel: CancellationToken,
@@ -94,6 +95,7 @@ pub struct Builder {
     strategy: Strategy,
     retention: Retention,
     contract: Contract,
+    require_way_back: bool,
     settings: Settings,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
@@ -116,6 +118,7 @@ impl Builder {
             strategy: Strategy::blue_green(),
             retention: Retention::For(defaults::RETAIN),
             contract: Contract::default(),
+            require_way_back: true,
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
             cancel: CancellationToken::new(),
@@ -207,6 +210,14 @@ impl Builder {
         self
     }
 
+    /// Whether the live release must be healthy before traffic moves away from it; true unless set. With `false`, one that
+    /// runs and is sick can be replaced: traffic then moves at once, and a failure leaves it on the new release.
+    #[must_use]
+    pub fn require_way_back(mut self, required: bool) -> Self {
+        self.require_way_back = required;
+        self
+    }
+
     /// Who is deploying, as others will see it in the lease and in the history; user, host and process unless set.
     #[must_use]
     pub fn holder(mut self, holder: impl Into<String>) -> Self {
@@ -253,6 +264,7 @@ impl Builder {
             strategy: self.strategy,
             retention: self.retention,
             contract: self.contract,
+            require_way_back: self.require_way_back,
             settings: self.settings,
             clock: self.clock,
             cancel: self.cancel,
@@ -287,7 +299,7 @@ setters! {
     check_timeout: Duration, CHECK_TIMEOUT;
     /// How many healthy answers in a row make a slot healthy.
     healthy_streak: u32, HEALTHY_STREAK;
-    /// From the start of a release until it is healthy.
+    /// For the start of a release, and again from then until it is healthy.
     start_deadline: Duration, START_DEADLINE;
     /// How many answers in a row must come with the new version from the public address.
     verify_streak: u32, VERIFY_STREAK;

@@ -9,7 +9,7 @@ use super::defaults::OBSERVE_LIMIT;
 use super::session::{Halt, Session};
 use super::strategy::{Contract, Retention};
 use super::{drain, health, soak, verify};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::migrator::{Phase, When};
 use crate::state::{SlotRecord, SlotStatus, State, Step};
 use crate::types::{Release, Slot, Split};
@@ -71,10 +71,11 @@ pub(super) async fn promote(session: &mut Session, course: &Course) -> Result<()
     attach(session, slot).await?;
 
     let mut split = course.split;
+    let course = &way_back_or_none(session, course).await;
     for traffic in course.traffic_steps(&parts) {
         let next = Split::toward(slot, traffic.percent)?;
         if course.can_go_back {
-            health::way_back_step(session, course, traffic.percent).await?;
+            check_way_back(session, course, split, traffic.percent).await?;
         }
         shift(session, Step::Shift(traffic.percent), split, next).await?;
         split = Some(next);
@@ -84,6 +85,30 @@ pub(super) async fn promote(session: &mut Session, course: &Course) -> Result<()
         }
     }
     verify::step(session, course).await
+}
+
+/// With a live release that is sick, and a pipeline that may replace it all the same, there is no way back.
+async fn way_back_or_none(session: &mut Session, course: &Course) -> Course {
+    let mut course = course.clone();
+    if !course.can_go_back || session.parts.require_way_back {
+        return course;
+    }
+    if let Some(reason) = health::way_back_is_sick(&session.parts, &course).await {
+        session.narrator.note(format!("there is no way back: {reason}"));
+        course.can_go_back = false;
+        session.course = Some(course.clone());
+    }
+    course
+}
+
+/// Before any traffic has moved, a sick way back ends the deploy. Later it holds it: the new release is well, and traffic
+/// must not be sent back to one that is not.
+async fn check_way_back(session: &mut Session, course: &Course, split: Option<Split>, percent: u8) -> Result<(), Halt> {
+    let moved = split.is_some_and(|split| split.routes_to(course.target.slot));
+    match health::way_back_step(session, course, percent).await {
+        Err(Halt::Failed(error)) if moved && error.kind() == ErrorKind::Unhealthy => Err(Halt::Held(error.chain())),
+        result => result,
+    }
 }
 
 /// Makes it final: drains the old slot, watches the new one, and decides what becomes of the old one.
@@ -109,6 +134,8 @@ pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(),
         contract(session, course).await?;
     }
     let Some(old) = old.filter(|_| course.can_go_back) else { return Ok(()) };
+    // The deploy is done; what becomes of the old slot is no reason to undo it.
+    session.no_more_cancelling();
     match parts.retention {
         // After the contract phase the old release cannot run any more.
         _ if contracts => stop(session, Step::Retire, old).await,
@@ -193,6 +220,8 @@ pub(super) async fn retain(session: &mut Session, old: Slot, keep: Option<Durati
 }
 
 fn starting(state: &mut State, course: &Course, parts: &Parts) {
+    // From now on the way back is the release that is live, which has lived with the data as they are.
+    state.rollback_safe = true;
     let record = state.slot_mut(course.target.slot);
     *record = SlotRecord {
         version: Some(course.target.version().clone()),

@@ -8,6 +8,7 @@ use super::builder::{Parts, Settings};
 use super::course::{Course, is_known};
 use super::defaults::{LOG_LINES, OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
 use super::narrator::Narrator;
+use super::observe;
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::What;
@@ -52,22 +53,38 @@ pub(super) async fn way_back_step(session: &mut Session, course: &Course, percen
     let Settings { check_interval, check_timeout, .. } = parts.settings;
     let limit = (check_interval + check_timeout) * WAY_BACK_ATTEMPTS + OBSERVE_LIMIT;
     let work = async {
-        let mut attempt = 1;
-        loop {
-            let instance = parts.runtime.inspect(old.slot).await?;
-            let reason = match look(&*parts.health, check_timeout, &old, &instance).await {
-                Looked::Well => return Ok(()),
-                Looked::Ill(reason) => reason,
-            };
-            if attempt == WAY_BACK_ATTEMPTS || !instance.is_running() {
-                let what = format!("the way back is not safe: {} is {instance}: {reason}", old.slot);
-                return Err(Error::new(ErrorKind::Unhealthy, what).not_applied());
-            }
-            attempt += 1;
-            sleep(check_interval).await;
+        match sick(&parts, &old).await {
+            None => Ok(()),
+            Some(reason) => Err(Error::new(ErrorKind::Unhealthy, format!("the way back is not safe: {reason}"))
+                .not_applied()
+                .advice("to replace a live release that is sick, build the pipeline with `.require_way_back(false)`")),
         }
     };
     session.step(Step::CheckWayBack(percent), limit, work).await
+}
+
+/// Why the old slot is no way back, if it is none.
+pub(super) async fn way_back_is_sick(parts: &Parts, course: &Course) -> Option<String> {
+    sick(parts, course.old.as_ref()?).await
+}
+
+/// Looks a few times: one lost packet must not stop a deploy.
+async fn sick(parts: &Parts, old: &Target) -> Option<String> {
+    let mut attempt = 1;
+    loop {
+        let (running, reason) = match observe::inspect(parts, old.slot).await {
+            Err(error) => (true, error.chain()),
+            Ok(instance) => match look(&*parts.health, parts.settings.check_timeout, old, &instance).await {
+                Looked::Well => return None,
+                Looked::Ill(reason) => (instance.is_running(), format!("{} is {instance}: {reason}", old.slot)),
+            },
+        };
+        if attempt == WAY_BACK_ATTEMPTS || !running {
+            return Some(reason);
+        }
+        attempt += 1;
+        sleep(parts.settings.check_interval).await;
+    }
 }
 
 async fn await_healthy(parts: &Parts, narrator: &Narrator, target: &Target) -> Result<()> {

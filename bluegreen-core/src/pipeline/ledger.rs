@@ -134,13 +134,14 @@ impl Ledger {
             }
             attempt += 1;
             match self.in_time(self.store.load(&self.service)).await {
-                Ok(Some(found)) if found.value.lease.as_ref().is_some_and(|lease| lease.epoch == self.epoch) => {
-                    let arrived = found.value == next;
+                // The last write of all takes the lease away, so this is looked at before whose lease it is.
+                Ok(Some(found)) if found.value == next => {
                     *held = found;
-                    if arrived {
-                        self.confirm(asked);
-                        return Ok(());
-                    }
+                    self.confirm(asked);
+                    return Ok(());
+                }
+                Ok(Some(found)) if found.value.lease.as_ref().is_some_and(|lease| lease.epoch == self.epoch) => {
+                    *held = found;
                 }
                 Ok(found) => {
                     self.lost.cancel();
@@ -228,7 +229,7 @@ async fn arrived(parts: &Parts, id: &OperationId) -> Option<Revision> {
     revision.filter(|_| state.lease.is_some_and(|lease| lease.id == *id))
 }
 
-async fn in_time<T>(limit: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn in_time<T>(limit: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Err(Error::new(ErrorKind::Timeout, format!("the state store did not answer within {limit:?}")));
     timeout(limit, call).await.unwrap_or_else(late)
 }

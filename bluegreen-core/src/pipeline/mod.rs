@@ -207,10 +207,12 @@ impl Pipeline {
     /// stops before its next step; what it left unfinished waits for [`recover`](Self::recover).
     pub async fn unlock(&self) -> Result<Option<String>> {
         loop {
-            let loaded = self.parts.store.load(&self.parts.service).await?;
-            let Some(mut found) = loaded else { return Ok(None) };
+            let Parts { store, service, settings, .. } = &*self.parts;
+            let loaded = ledger::in_time(settings.lease_ttl, store.load(service)).await;
+            let Some(mut found) = loaded.map_err(|error| self.tried("unlock", error))? else { return Ok(None) };
             let Some(lease) = found.value.lease.take() else { return Ok(None) };
-            match self.parts.store.commit(&self.parts.service, Some(&found.revision), &found.value).await {
+            let commit = store.commit(service, Some(&found.revision), &found.value);
+            match ledger::in_time(settings.lease_ttl, commit).await {
                 Ok(_) => return Ok(Some(lease.holder)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(self.tried("unlock", error)),
@@ -223,7 +225,8 @@ impl Pipeline {
     }
 
     async fn load(&self) -> Result<State> {
-        let loaded = self.parts.store.load(&self.parts.service).await;
+        let limit = self.parts.settings.lease_ttl;
+        let loaded = ledger::in_time(limit, self.parts.store.load(&self.parts.service)).await;
         let loaded = loaded.map_err(|error| self.tried("read the state", error))?;
         Ok(loaded.map_or_else(|| State::new(self.parts.service.clone()), |found| found.value))
     }
@@ -244,25 +247,30 @@ async fn conclude(mut session: Session, result: Result<(), Halt>) -> Result<Repo
     let tried = format!("{} {}", session.kind, session.parts.service);
     match result {
         Ok(()) => session.finish(Outcome::Succeeded, None).await,
-        Err(Halt::Refused(error)) => Err(session.refuse(error).await.trying(tried)),
+        Err(Halt::Refused(error)) => Err(session.give_back(error.not_applied()).await.trying(tried)),
         Err(Halt::Lost(error)) => Err(session.abandon(error).await.trying(tried)),
         Err(Halt::Held(reason)) => {
             let outcome = Outcome::Held { reason };
-            let error = Error::new(ErrorKind::Timeout, outcome.to_string())
-                .trying(tried)
-                .retryable(false)
-                .advice("`promote` goes on, `rollback` goes back");
+            let error = Error::new(ErrorKind::Timeout, outcome.to_string()).trying(tried).retryable(false);
+            let error = match session.keep_way_back().await {
+                Err(lost) => return Err(session.abandon(lost).await),
+                Ok(true) => error.advice("it has all traffic: `rollback` goes back, to keep it nothing is to be done"),
+                Ok(false) => error.advice("`promote` goes on, `rollback` goes back"),
+            };
             session.finish(outcome, Some(error)).await
+        }
+        // The dead operation stays on record: nothing was undone, and the next recovery tries again.
+        Err(Halt::Failed(cause)) if session.kind == OperationKind::Recover && !session.can_undo().await => {
+            Err(session.give_back(cause).await.trying(tried))
         }
         Err(Halt::Failed(cause)) => match unwind::unwind(&mut session, &cause).await {
             Err(lost) => Err(session.abandon(lost).await.trying(tried)),
             Ok(outcome) if is_recovered(session.kind, &outcome) => session.finish(outcome, None).await,
             Ok(outcome) => {
                 let error = Error::new(cause.kind(), outcome.to_string()).trying(tried).retryable(cause.is_retryable());
-                let error = match &outcome {
-                    Outcome::Aborted { .. } | Outcome::RolledBack { .. } => error.not_applied(),
-                    _ => error.maybe_applied(),
-                };
+                let undone = matches!(outcome, Outcome::Aborted { .. } | Outcome::RolledBack { .. });
+                let error =
+                    if undone && session.left_no_trace().await { error.not_applied() } else { error.maybe_applied() };
                 session.finish(outcome, Some(error)).await
             }
         },

@@ -64,7 +64,7 @@ pub(super) async fn plan(parts: &Parts, state: &State, release: &Release) -> Res
         live: seen.live.and_then(|live| holds(&seen, state, live)),
         observed: seen.clone(),
         refusal: held,
-        pending_migrations: Some(Vec::new()),
+        pending_migrations: None,
         steps: Vec::new(),
     };
     let course = match Course::into_idle(parts, &operation, state, &seen, release.clone()) {
@@ -80,6 +80,7 @@ pub(super) async fn plan(parts: &Parts, state: &State, release: &Release) -> Res
     {
         plan.refusal.get_or_insert(error.to_string());
     }
+    plan.pending_migrations = Some(Vec::new());
     if let Some(migrator) = &parts.migrator {
         plan.pending_migrations = in_time(migrator.pending(&course.target)).await?;
     }

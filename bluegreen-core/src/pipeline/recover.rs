@@ -7,7 +7,7 @@ use super::session::{Halt, Session};
 use super::{health, migrate, retire, rollback};
 use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
-use crate::state::{Operation, OperationKind, State, Step};
+use crate::state::{Operation, OperationKind, Progressed, State, Step};
 use crate::types::Split;
 
 /// Brings what is unfinished to an end, forward or back. With nothing unfinished, only the record is brought into
@@ -30,7 +30,8 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
         OperationKind::Retire => {
             let begun = operation.started(Step::Retire);
             session.narrator.note(if begun { "the retirement is completed" } else { "nothing was begun" });
-            if begun { retire::retire(session, true).await } else { Ok(()) }
+            let result = if begun { retire::retire(session, true).await } else { Ok(()) };
+            unless_refused(session, result)
         }
         OperationKind::Migrate => {
             let phase = match (operation.started(Step::Contract), operation.started(Step::Migrate)) {
@@ -42,7 +43,8 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
                 }
             };
             session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
-            migrate::migrate(session, phase).await
+            let result = migrate::migrate(session, phase).await;
+            unless_refused(session, result)
         }
         OperationKind::Recover => Ok(()),
     }
@@ -67,7 +69,7 @@ async fn recover_deploy(
     if operation.started(Step::Contract) {
         session.narrator.note("the contract phase had begun, so there is only the way forward");
         settle(session, &course).await
-    } else if operation.done(Step::Verify) && share == 100 && up {
+    } else if operation.done(Step::Verify) && !had_failed(operation) && share == 100 && up {
         session.narrator.note("the new version was confirmed before: the deploy is completed");
         settle(session, &course).await
     } else if share > 0 && up && !course.can_go_back {
@@ -81,6 +83,24 @@ async fn recover_deploy(
             Error::new(ErrorKind::Unexpected, format!("the process of {} died in step {step}", operation.by))
                 .trying(format!("{} {}", operation.kind, operation.id)),
         ))
+    }
+}
+
+/// Whether the operation had failed already, and its process died while it was undone.
+fn had_failed(operation: &Operation) -> bool {
+    let undoing = [Step::ShiftBack, Step::CollectLogs, Step::DrainFailed, Step::StopFailed];
+    operation.journal.iter().any(|entry| entry.progress == Progressed::Failed || undoing.contains(&entry.step))
+}
+
+/// What cannot be repeated as things are now has nothing left to bring to an end: it is noted, and the way is free for
+/// the next operation.
+fn unless_refused(session: &Session, result: Result<(), Halt>) -> Result<(), Halt> {
+    match result {
+        Err(Halt::Refused(error)) if error.kind() != ErrorKind::Config => {
+            session.narrator.note(format!("it cannot be completed as things are now: {error}"));
+            Ok(())
+        }
+        other => other,
     }
 }
 
@@ -101,7 +121,8 @@ async fn recover_rollback(
         return rollback::settle_back(session, &course, state, seen).await;
     }
     session.narrator.note("traffic had not moved yet: the rollback is run again");
-    rollback::rollback(session).await
+    let result = rollback::rollback(session).await;
+    unless_refused(session, result)
 }
 
 /// One line on what the dead process left.

@@ -13,6 +13,7 @@ use super::ledger::{Heartbeat, IfHeld, Ledger};
 use super::narrator::{Narrator, millis};
 use super::observe::Observed;
 use super::report::{Outcome, Report};
+use super::strategy::Retention;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::What;
 use crate::state::{JournalEntry, Operation, OperationKind, Past, Progressed, State, Step};
@@ -220,6 +221,35 @@ impl Session {
             .map_err(Halt::Lost)
     }
 
+    /// Whether a recovery that failed may undo what it took over: a release on its way, whose course is known.
+    pub(super) async fn can_undo(&self) -> bool {
+        use OperationKind::{Deploy, Promote, Stage};
+        let taken_over = self.operation().await.map(|operation| operation.kind);
+        self.course.is_some() && matches!(taken_over, Some(Deploy | Stage | Promote))
+    }
+
+    /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
+    /// was stopped.
+    pub(super) async fn left_no_trace(&self) -> bool {
+        use Step::{Contract, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
+        let lasting = [Contract, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant];
+        self.operation().await.is_none_or(|operation| !lasting.iter().any(|step| operation.started(*step)))
+    }
+
+    /// Before a hold: if the new release has all traffic, the old one is retained as after a success. Says whether it has.
+    pub(super) async fn keep_way_back(&self) -> Result<bool> {
+        let Some(target) = self.course.as_ref().map(|course| course.target.slot) else { return Ok(false) };
+        let until = match self.parts.retention {
+            Retention::For(keep) => Some(self.parts.clock.now().plus(keep)),
+            Retention::UntilNextDeploy | Retention::Retire => None,
+        };
+        let has_all = self.ledger.state().await.split == Some(Split::all(target));
+        if has_all {
+            self.ledger.update(|state| state.slot_mut(target.other()).retain_until = until).await?;
+        }
+        Ok(has_all)
+    }
+
     /// Changes the record outside of a step.
     pub(super) async fn record(&self, change: impl Fn(&mut State) + Send + Sync) -> Result<(), Halt> {
         self.ledger.update(change).await.map_err(Halt::Lost)
@@ -278,9 +308,9 @@ impl Session {
         }
     }
 
-    /// Ends an operation that was refused: gives the lease back, and leaves no trace in the history. What a recovery
-    /// found unfinished stays unfinished.
-    pub(super) async fn refuse(mut self, error: Error) -> Error {
+    /// Gives the lease back, and leaves no trace in the history: for an operation that was refused, and for a recovery
+    /// that could not do its work. What it found unfinished stays unfinished.
+    pub(super) async fn give_back(mut self, error: Error) -> Error {
         let released = self
             .ledger
             .update(|state| {
@@ -290,7 +320,7 @@ impl Session {
             .await;
         drop(self.heartbeat.take());
         match released {
-            Ok(()) => error.not_applied(),
+            Ok(()) => error,
             Err(lost) => lost,
         }
     }

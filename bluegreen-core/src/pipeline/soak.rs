@@ -16,7 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{GateVerdict, What};
 use crate::gate::{Verdict, Window};
 use crate::state::{State, Step};
-use crate::types::Split;
+use crate::types::{Instance, Slot, Split};
+
+/// How many looks in a row may fail before the release does: one lost packet in a bake of minutes says nothing about it.
+const BLIND_LOOKS: u32 = 4;
 
 static WINDOWS: AtomicU64 = AtomicU64::new(0);
 
@@ -54,8 +57,18 @@ pub(super) async fn step(
     let work = async {
         let began = Instant::now();
         let id = WINDOWS.fetch_add(1, Ordering::Relaxed);
+        let mut blind = 0;
         loop {
-            let window = look(&parts, course, id, split, began.elapsed()).await?;
+            let window = match look(&parts, course, id, split, began.elapsed()).await {
+                Err(error) if error.kind() != ErrorKind::Unhealthy && blind < BLIND_LOOKS => {
+                    blind += 1;
+                    narrator.say(What::Note { text: format!("{step}: could not look: {}", error.chain()) });
+                    sleep(parts.settings.gate_interval).await;
+                    continue;
+                }
+                looked => looked?,
+            };
+            blind = 0;
             let verdicts = judge(&parts, &window).await;
             let left = soak.saturating_sub(began.elapsed());
             narrator.say(What::Soaking { remaining_millis: millis(left), verdicts: verdicts.clone() });
@@ -105,15 +118,21 @@ pub(super) async fn step(
 /// Looks at both slots. A new slot that died has failed, whatever the gates say.
 async fn look(parts: &Parts, course: &Course, id: u64, split: Split, elapsed: Duration) -> Result<Window> {
     let target = &course.target;
-    let instance = parts.runtime.inspect(target.slot).await?;
+    let instance = inspect(parts, target.slot).await?;
     if !instance.is_running() {
         return Err(Error::new(ErrorKind::Unhealthy, format!("{} died under traffic: {instance}", target.slot)));
     }
     let baseline = match &course.old {
-        Some(old) if split.routes_to(old.slot) => Some((old.clone(), parts.runtime.inspect(old.slot).await?)),
+        Some(old) if split.routes_to(old.slot) => Some((old.clone(), inspect(parts, old.slot).await?)),
         _ => None,
     };
     Ok(Window { id, target: target.clone(), instance, baseline, split, elapsed, gates: parts.gates.len() })
+}
+
+async fn inspect(parts: &Parts, slot: Slot) -> Result<Instance> {
+    let limit = parts.settings.check_timeout;
+    let late = |_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {limit:?}")));
+    timeout(limit, parts.runtime.inspect(slot)).await.unwrap_or_else(late)
 }
 
 /// Asks all gates at the same time. One that cannot be asked, or does not answer in time, has not decided.

@@ -26,15 +26,17 @@ pub(super) async fn unwind(session: &mut Session, cause: &Error) -> Result<Outco
         return Ok(Outcome::Frozen { cause });
     }
     let Some(course) = session.course.clone() else { return Ok(Outcome::Aborted { cause }) };
-    match undo(session, &course, &journal).await {
+    let undone = undo(session, &course, &journal).await;
+    let split = session.ledger.state().await.split;
+    match undone {
         Ok(Undone::Nothing) => Ok(Outcome::Aborted { cause }),
         Ok(Undone::Traffic) => Ok(Outcome::RolledBack { cause }),
         Ok(Undone::NowhereToGo) => Ok(Outcome::Kept { cause }),
         Err(Halt::Lost(error)) => Err(error),
         Err(Halt::Failed(error) | Halt::Refused(error)) => {
-            Ok(Outcome::Stuck { cause, undo: error.chain(), advice: advice(session, &course) })
+            Ok(Outcome::Stuck { cause, undo: error.chain(), advice: advice(session, &course, split) })
         }
-        Err(Halt::Held(undo)) => Ok(Outcome::Stuck { cause, undo, advice: advice(session, &course) }),
+        Err(Halt::Held(undo)) => Ok(Outcome::Stuck { cause, undo, advice: advice(session, &course, split) }),
     }
 }
 
@@ -47,8 +49,12 @@ enum Undone {
 async fn undo(session: &mut Session, course: &Course, journal: &Operation) -> Result<Undone, Halt> {
     let shifted = journal.journal.iter().any(|entry| matches!(entry.step, Step::Shift(_)));
     let moved = moved_split(session, course, journal.kind).await?;
+    // A slot that is being stopped, or was given up, is no way back any more.
+    if [Step::Retire, Step::Retain].iter().any(|step| journal.started(*step)) {
+        return Ok(Undone::NowhereToGo);
+    }
     if let Some(split) = moved {
-        if course.old.is_none() {
+        if !course.can_go_back {
             collect_logs(session, course).await.map_err(Halt::Lost)?;
             return Ok(Undone::NowhereToGo);
         }
@@ -140,9 +146,16 @@ async fn collect_logs(session: &mut Session, course: &Course) -> Result<(), Erro
     Ok(())
 }
 
-fn advice(session: &Session, course: &Course) -> String {
+fn advice(session: &Session, course: &Course, split: Option<Split>) -> String {
     let (new, router) = (&course.target, &session.parts.router);
     let old = new.slot.other();
+    if split == Some(Split::all(new.slot)) {
+        return format!(
+            "look where {router} sends traffic; if {} answers well, nothing more is to be done; otherwise bring {old} up, \
+             and call `promote` to give it the traffic",
+            new.slot
+        );
+    }
     format!(
         "look where {router} sends traffic and which of {old} and {} answers; bring {old} up, then call `rollback`; or, \
          if {} is well, call `promote`; `status` shows what there is",

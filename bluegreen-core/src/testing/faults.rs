@@ -16,6 +16,8 @@ pub enum Fault {
     Hang,
     /// It is done, and reported as failed.
     ApplyThenFail,
+    /// It is done, and the answer is lost: a timeout, which may be tried again.
+    LoseAnswer,
     /// The process dies before it is done.
     Die,
     /// The process dies after it is done.
@@ -24,7 +26,8 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 5] = [Fault::Fail, Fault::Hang, Fault::ApplyThenFail, Fault::Die, Fault::ApplyThenDie];
+    pub const ALL: [Fault; 6] =
+        [Fault::Fail, Fault::Hang, Fault::ApplyThenFail, Fault::LoseAnswer, Fault::Die, Fault::ApplyThenDie];
 }
 
 type Witness = dyn Fn(&str) + Send + Sync;
@@ -130,6 +133,11 @@ impl Faults {
                 work.await?;
                 saw("after");
                 Err(injected("done, and reported as failed"))
+            }
+            Some(Fault::LoseAnswer) => {
+                work.await?;
+                saw("after");
+                Err(Error::new(ErrorKind::Timeout, "injected fault: the answer is lost").with("call", &call))
             }
             Some(Fault::Die) => self.die().await,
             Some(Fault::ApplyThenDie) => {

@@ -213,13 +213,93 @@ async fn an_old_slot_that_dies_during_the_deploy_is_not_sent_traffic_again() {
     });
     let error = pipeline.deploy(release("2")).await.unwrap_err();
     let text = error.to_string();
-    assert_eq!(error.report().unwrap().outcome.word(), "STUCK", "{text}");
-    assert!(text.contains("the way back is not safe") && text.contains("cannot go back to blue"), "{text}");
+    assert_eq!(error.report().unwrap().outcome.word(), "held", "{text}");
+    assert!(text.contains("the way back is not safe: blue is stopped 1"), "{text}");
     assert!(text.contains("promote"), "says what to do: {text}");
     assert!(world.runtime.instance(Slot::Green).is_running(), "the slot that still answers is left alone");
 
     let report = world.pipeline().promote().await.unwrap();
     assert_eq!(report.split, Some(Split::all(Slot::Green)));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_turns_sick_in_a_canary_gets_no_more_traffic() {
+    let world = World::new();
+    let steps = [TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)];
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let pipeline = world.builder().strategy(Strategy::canary(steps)).build().unwrap();
+    let faults = world.faults.clone();
+    world.faults.witness(move |call| {
+        if call == "after router.shift to 90 % blue / 10 % green" {
+            for _ in 0..3 {
+                faults.on("health.check blue", Fault::Fail);
+            }
+        }
+    });
+    let error = pipeline.deploy(release("2")).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "held", "{error}");
+    assert_eq!(world.router.split().unwrap().share(Slot::Green), 10, "traffic stays where it is");
+    assert!(world.runtime.instance(Slot::Green).is_running());
+    pipeline.promote().await.unwrap();
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_release_that_is_sick_can_be_replaced_where_that_is_allowed() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let sick = |world: &World| {
+        for _ in 0..3 {
+            world.faults.on("health.check blue", Fault::Fail);
+        }
+    };
+    sick(&world);
+    let error = world.pipeline().deploy(release("2")).await.unwrap_err();
+    assert!(error.to_string().contains("require_way_back(false)"), "{error}");
+    assert_eq!(world.live(), Some(Slot::Blue));
+
+    sick(&world);
+    let report = world.builder().require_way_back(false).build().unwrap().deploy(release("3")).await.unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("there is no way back")), "{report}");
+    assert_eq!(world.live(), Some(Slot::Green));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_slot_that_does_not_stop_is_no_reason_to_undo_the_deploy() {
+    let world = World::new();
+    let pipeline = world.builder().retention(Retention::Retire).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    world.faults.on("runtime.stop blue", Fault::Fail);
+    let error = pipeline.deploy(release("2")).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "failed, kept", "{error}");
+    assert_eq!(world.live(), Some(Slot::Green), "traffic does not go back to a slot that was told to stop");
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_that_something_may_have_changed_when_a_warm_release_was_stopped() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    world.faults.on("runtime.start", Fault::Fail);
+    let error = pipeline.deploy(release("3")).await.unwrap_err();
+    assert_eq!(error.effect(), bluegreen_core::Effect::Unknown, "the way back is gone: {error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_to_the_last_write_does_not_turn_success_into_an_error() {
+    let world = World::new();
+    let calls = {
+        let world = World::new();
+        world.pipeline().deploy(release("1")).await.unwrap();
+        world.faults.log().calls().iter().rposition(|call| call == "store.commit").unwrap()
+    };
+    let faults = world.faults.clone();
+    faults.at(calls as u64, Fault::LoseAnswer);
+    world.pipeline().deploy(release("1")).await.unwrap();
     world.assert_settled().await;
 }
 

@@ -106,6 +106,21 @@ async fn a_gate_that_cannot_be_asked_or_hangs_never_passes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_few_looks_that_fail_in_a_soak_say_nothing_about_the_release() {
+    let world = World::new();
+    live(&world).await;
+    let faults = world.faults.clone();
+    world.faults.witness(move |call| {
+        if call == "after router.shift to 90 % blue / 10 % green" {
+            faults.on("runtime.inspect green", Fault::Fail);
+            faults.on("runtime.inspect green", Fault::Hang);
+        }
+    });
+    world.builder().strategy(canary()).build().unwrap().deploy(release("2")).await.unwrap();
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sick_environment_holds_the_traffic_where_it_is() {
     let world = World::new();
     live(&world).await;

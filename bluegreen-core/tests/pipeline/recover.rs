@@ -154,6 +154,47 @@ async fn a_migration_that_was_cut_off_is_run_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recovery_that_cannot_look_leaves_the_dead_operation_for_the_next_one() {
+    let world = World::new();
+    die_in(&world, "router.shift to 90 % blue", Fault::ApplyThenDie).await;
+    world.faults.on("router.current", Fault::Fail);
+    let error = world.pipeline().recover().await.unwrap_err();
+    assert!(error.to_string().contains("injected fault"), "{error}");
+    assert!(world.state().operation.is_some() && world.state().lease.is_none());
+    assert_eq!(world.recover().await.unwrap().outcome.word(), "rolled back");
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_that_had_failed_is_undone_and_not_completed() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    let gate = bluegreen_core::testing::ScriptedGate::new([bluegreen_core::Verdict::Fail { reason: "bad".into() }]);
+    let strategy = Strategy::blue_green().bake(seconds(60));
+    let pipeline = world.builder().strategy(strategy).gate(gate).build().unwrap();
+    world.faults.on("router.shift to 100 % blue", Fault::Die);
+    assert!(world.faults.run(pipeline.deploy(release("2"))).await.is_none());
+    assert_eq!(world.recover().await.unwrap().outcome.word(), "rolled back");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_cannot_be_completed_any_more_does_not_block_the_service() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    world.faults.on("router.shift to 100 % blue", Fault::Die);
+    assert!(world.faults.run(pipeline.rollback()).await.is_none());
+    world.runtime.crash(Slot::Blue, "killed by signal 9");
+    let report = world.recover().await.unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("cannot be completed")), "{report}");
+    world.assert_settled().await;
+    pipeline.deploy(release("3")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_nothing_unfinished_recover_changes_nothing() {
     let world = World::new();
     let pipeline = world.pipeline();
