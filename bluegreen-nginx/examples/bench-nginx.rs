@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{Endpoint, Instance, LocalHost, Router, Slot, Split};
-use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
+use bluegreen_nginx::{Location, NginxRouter, NginxSymlinkRouter};
 use support::{App, Load, TestNginx, free_address, get, nginx_is_missing};
 
 const SWITCHES: usize = 100;
@@ -23,8 +23,8 @@ const KEEPING: usize = 32;
 const OPENING: usize = 8;
 const SPLIT_REQUESTS: u64 = 20_000;
 /// Many short rounds, one kind after the other: what else the machine does then hits both.
-const PRICE_ROUNDS: usize = 60;
-const PRICE_REQUESTS: u64 = 2_000;
+const PRICE_ROUNDS: usize = 200;
+const PRICE_REQUESTS: u64 = 800;
 /// Asked over fresh connections right after a switch has returned.
 const ASKED_AFTER: u32 = 20;
 
@@ -44,34 +44,28 @@ async fn main() {
     price().await;
 }
 
-/// What a series of switches was like for its clients.
-struct Series {
-    times: Vec<Duration>,
-    old_answers: u32,
-}
-
 async fn series(nginx: &TestNginx, name: &str, mut switch: impl AsyncFnMut(Slot, Slot)) {
     let load = Load::start(&nginx.address(), "shop.test", KEEPING, OPENING);
-    let mut series = Series { times: Vec::new(), old_answers: 0 };
+    let (mut times, mut old_answers) = (Vec::new(), 0);
     let mut live = Slot::Blue;
     for _ in 0..SWITCHES {
         let start = Instant::now();
         switch(live, live.other()).await;
-        series.times.push(start.elapsed());
+        times.push(start.elapsed());
         live = live.other();
         for _ in 0..ASKED_AFTER {
             let answer = get(&nginx.address(), "shop.test", "/").await;
-            series.old_answers += u32::from(answer.is_ok_and(|answer| answer.body != live.as_str()));
+            old_answers += u32::from(answer.is_ok_and(|answer| answer.body != live.as_str()));
         }
         // The next switch begins when this one is over for every kind of router.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let tally = load.stop().await;
-    series.times.sort();
-    let millis = |index: usize| series.times[index].as_secs_f64() * 1000.0;
+    times.sort();
+    let millis = |index: usize| times[index].as_secs_f64() * 1000.0;
     let (median, late) = (millis(SWITCHES / 2), millis(SWITCHES * 99 / 100 - 1));
     let (requests, failed) = (tally.requests(), tally.failed());
-    println!("{name:24} {requests:8} {failed:7} {median:9.1} {late:9.1} {:11}", series.old_answers);
+    println!("{name:24} {requests:8} {failed:7} {median:9.1} {late:9.1} {old_answers:11}");
     for (failure, count) in tally.failures {
         println!("    {count} times: {failure}");
     }
@@ -130,22 +124,23 @@ async fn splits() {
     for percent in [1, 10, 50] {
         let to = Split::toward(Slot::Green, percent).unwrap();
         router.shift(router.current().await.unwrap(), to).await.unwrap();
-        let tally = Load::fixed(&nginx.address(), "shop.test", 16, SPLIT_REQUESTS).await;
+        let tally = Load::fixed(&nginx.address(), "shop.test", "/", 16, SPLIT_REQUESTS).await;
         let measured = tally.of("green") as f64 * 100.0 / SPLIT_REQUESTS as f64;
         println!("    asked for {percent:2} %: {measured:5.2} %, {} failed", tally.failed());
     }
 }
 
-/// The CPU time of nginx's workers per request, of the generated site and of the same site without its flag check, in
-/// front of an nginx that answers at once.
+/// The CPU time of nginx's workers per request, of the generated site and of the same site without its flag check: in
+/// front of an nginx that answers at once, and for a path that the site answers itself, where the check is most of the
+/// difference.
 async fn price() {
     let backend = free_address();
-    let empty = format!("server {{ listen {backend}; return 200 x; }}");
-    let back = TestNginx::start_with(&empty).unwrap();
+    let _back = TestNginx::start_with(&format!("server {{ listen {backend}; return 200 x; }}")).unwrap();
     let front = TestNginx::start().unwrap();
     let instance = Instance::Running { version: None, endpoints: vec![Endpoint::http(&backend)] };
     for service in ["checked", "unchecked"] {
-        let router = NginxRouter::new(LocalHost::new(), front.config(service)).unwrap();
+        let config = front.config(service).location(Location::respond("/itself", 200, "x"));
+        let router = NginxRouter::new(LocalHost::new(), config).unwrap();
         router.attach(Slot::Blue, &instance).await.unwrap();
         router.attach(Slot::Green, &instance).await.unwrap();
         router.shift(None, Split::all(Slot::Blue)).await.unwrap();
@@ -158,27 +153,33 @@ async fn price() {
     front.reload();
 
     let checked = NginxRouter::new(LocalHost::new(), front.config("checked")).unwrap();
-    println!("the price of the flag check: CPU time of nginx per request, in front of an empty backend");
+    println!("the price of the flag check: CPU time of nginx per request");
     for slot in Slot::BOTH {
         checked.shift(checked.current().await.unwrap(), Split::all(slot)).await.unwrap();
-        let mut costs = [Vec::new(), Vec::new()];
-        for round in 0..PRICE_ROUNDS {
-            for turn in 0..2 {
-                let kind = (round + turn) % 2;
-                let host = ["unchecked.test", "checked.test"][kind];
-                let before = front.cpu_time();
-                let tally = Load::fixed(&front.address(), host, 16, PRICE_REQUESTS).await;
-                assert_eq!(tally.failed(), 0);
-                costs[kind].push((front.cpu_time() - before).as_secs_f64() * 1e6 / PRICE_REQUESTS as f64);
-            }
-        }
-        // Rounds that shared their core with something else cost more; the quickest quarter did not.
-        let [without, with] = costs.map(|mut cost| {
-            cost.sort_by(f64::total_cmp);
-            cost[PRICE_ROUNDS / 4]
-        });
+        let [without, with] = costs(&front, "/").await;
         let percent = (with / without - 1.0) * 100.0;
-        println!("    all to {slot:5}: {without:.1} µs without, {with:.1} µs with it: {percent:+.1} %");
+        println!("    all to {slot}: empty backend   {without:5.1} µs without, {with:5.1} µs with it: {percent:+.1} %");
+        let [without, with] = costs(&front, "/itself").await;
+        println!("    all to {slot}: no backend      {without:5.1} µs without, {with:5.1} µs with it");
     }
-    drop(back);
+}
+
+/// Without the check, and with it.
+async fn costs(front: &TestNginx, path: &'static str) -> [f64; 2] {
+    let mut costs = [Vec::new(), Vec::new()];
+    for round in 0..PRICE_ROUNDS {
+        for turn in 0..2 {
+            let kind = (round + turn) % 2;
+            let host = ["unchecked.test", "checked.test"][kind];
+            let before = front.cpu_time();
+            let tally = Load::fixed(&front.address(), host, path, 16, PRICE_REQUESTS).await;
+            assert_eq!(tally.failed(), 0);
+            costs[kind].push((front.cpu_time() - before).as_secs_f64() * 1e6 / PRICE_REQUESTS as f64);
+        }
+    }
+    // Rounds that shared their core with something else cost more; the quickest fifth did not.
+    costs.map(|mut cost| {
+        cost.sort_by(f64::total_cmp);
+        cost[PRICE_ROUNDS / 5]
+    })
 }

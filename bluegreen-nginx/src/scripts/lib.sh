@@ -15,7 +15,7 @@ fail() {
 # Holds the service's lock until this process ends.
 lock() {
     command -v flock > /dev/null || fail "flock is missing on this host (package util-linux)"
-    mkdir -p "$1" && : >> "$1/lock" || fail "cannot write in $1"
+    [ -d "$1" ] || mkdir -p "$1" && : >> "$1/lock" || fail "cannot write in $1"
     exec 9>> "$1/lock"
     flock -w 10 9 || reply busy
 }

@@ -13,18 +13,18 @@ fi
 
 flags=$state/$wanted
 [ -d "$flags" ] || mkdir "$flags" || fail "cannot make $flags"
-number=0
+number=0 repaired=
 for tens in 0 1 2 3 4 5 6 7 8 9; do
     for ones in 0 1 2 3 4 5 6 7 8 9; do
         flag=$flags/$tens$ones
         if [ "$number" -lt "$count" ]; then
-            [ -f "$flag" ] || : > "$flag" || fail "cannot write $flag"
-        else
-            [ ! -e "$flag" ] || rm -f "$flag"
+            [ -f "$flag" ] || { : > "$flag" && repaired=yes; } || fail "cannot write $flag"
+        elif [ -e "$flag" ]; then
+            rm -f "$flag" && repaired=yes || fail "cannot remove $flag"
         fi
         number=$((number + 1))
     done
 done
-settle "$flags"
+[ -z "$repaired" ] || settle "$flags"
 [ "$now" = "$wanted" ] || point "$state/live" "$wanted"
 reply switched

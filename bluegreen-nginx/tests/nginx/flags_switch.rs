@@ -51,7 +51,7 @@ async fn the_measured_split_is_the_one_that_was_asked_for() {
     for (percent, tolerance) in [(1, 0.28), (10, 0.85), (50, 1.41)] {
         s.router.shift(Some(now), share(percent)).await.unwrap();
         now = share(percent);
-        let tally = Load::fixed(&s.nginx.address(), "shop.test", 16, 20_000).await;
+        let tally = Load::fixed(&s.nginx.address(), "shop.test", "/", 16, 20_000).await;
         assert_eq!((tally.requests(), tally.failed()), (20_000, 0));
         let measured = tally.of("green") as f64 / 200.0;
         assert!((measured - f64::from(percent)).abs() < tolerance, "{measured} % in place of {percent} %");

@@ -9,6 +9,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+/// Begins the error about a request of which nothing was written: the connection was closed before, and was seen to be.
+pub(crate) const UNSENT: &str = "nothing was sent: ";
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -32,19 +35,17 @@ impl Client {
         Ok(Self { sender, host: host.to_owned() })
     }
 
-    /// False once the server has closed the connection.
-    pub(crate) async fn is_open(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
-    }
-
     pub(crate) async fn get(&mut self, path: &str) -> Result<Response, String> {
         self.send(Request::get(path)).await
     }
 
     pub(crate) async fn send(&mut self, request: hyper::http::request::Builder) -> Result<Response, String> {
         let request = request.header(HOST, &self.host).body(Full::default()).unwrap();
-        self.sender.ready().await.map_err(chain)?;
-        let response = self.sender.send_request(request).await.map_err(chain)?;
+        self.sender.ready().await.map_err(|error| format!("{UNSENT}{}", chain(error)))?;
+        let response = self.sender.send_request(request).await.map_err(|error| match error.is_canceled() {
+            true => format!("{UNSENT}{}", chain(error)),
+            false => chain(error),
+        })?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(chain)?.to_bytes();
         let body = String::from_utf8_lossy(&body).into_owned();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hyper::StatusCode;
 use tokio::task::JoinSet;
 
-use super::client::{Client, Response};
+use super::client::{Client, Response, UNSENT};
 
 /// What clients got.
 #[derive(Debug, Default, Clone)]
@@ -63,7 +63,7 @@ impl Load {
             let (stop, address, host) = (stop.clone(), address.to_owned(), host.to_owned());
             clients.spawn(async move {
                 let stopped = || stop.load(Ordering::Relaxed);
-                ask(&address, &host, number < keeping, u64::MAX, stopped).await
+                ask(&address, &host, "/", number < keeping, u64::MAX, stopped).await
             });
         }
         Self { stop, clients }
@@ -78,12 +78,12 @@ impl Load {
         all
     }
 
-    /// A fixed number of requests over this many connections.
-    pub(crate) async fn fixed(address: &str, host: &str, connections: u64, requests: u64) -> Tally {
+    /// A fixed number of requests for a path over this many connections.
+    pub(crate) async fn fixed(address: &str, host: &str, path: &'static str, connections: u64, requests: u64) -> Tally {
         let mut clients = JoinSet::new();
         for _ in 0..connections {
             let (address, host) = (address.to_owned(), host.to_owned());
-            clients.spawn(async move { ask(&address, &host, true, requests / connections, || false).await });
+            clients.spawn(async move { ask(&address, &host, path, true, requests / connections, || false).await });
         }
         let mut all = Tally::default();
         while let Some(tally) = clients.join_next().await {
@@ -93,19 +93,12 @@ impl Load {
     }
 }
 
-async fn ask(address: &str, host: &str, keep: bool, requests: u64, stopped: impl Fn() -> bool) -> Tally {
+async fn ask(address: &str, host: &str, path: &str, keep: bool, requests: u64, stopped: impl Fn() -> bool) -> Tally {
     let mut tally = Tally::default();
-    let mut connection = None;
-    for _ in 0..requests {
-        if stopped() {
-            break;
-        }
-        // A connection that was closed before anything was written to it costs no request.
-        let kept = match connection.take() {
-            Some(mut client) => Client::is_open(&mut client).await.then_some(client),
-            None => None,
-        };
-        let mut client = match kept {
+    let mut connection: Option<Client> = None;
+    while tally.requests() < requests && !stopped() {
+        let kept = connection.is_some();
+        let mut client = match connection.take() {
             Some(client) => client,
             None => match Client::connect(address, host).await {
                 Ok(client) => client,
@@ -115,8 +108,11 @@ async fn ask(address: &str, host: &str, keep: bool, requests: u64, stopped: impl
                 }
             },
         };
-        let answer = client.get("/").await;
-        // A connection that the server announced to close is not used again; one that broke is a failure, counted below.
+        let answer = client.get(path).await;
+        // A client that sees its connection closed before it writes takes another one, and has lost nothing.
+        if kept && answer.as_ref().is_err_and(|error| error.starts_with(UNSENT)) {
+            continue;
+        }
         if keep && answer.as_ref().is_ok_and(|answer| !answer.closes()) {
             connection = Some(client);
         }
