@@ -29,10 +29,14 @@ pub(crate) async fn in_flight(server: &Server, addresses: &[String]) -> Result<O
     let reply = server.run(Script::look("count what is in flight", body, &[&server.config.pid_file, &pattern])).await?;
     let sockets: BTreeSet<_> = reply.all("socket").collect();
     let hidden = reply.all("sockets").any(|word| word == "unknown");
-    let inode = |row: &'_ str| row.split_whitespace().nth(9).map(str::to_owned);
-    let ours = |row: &&str| hidden || inode(row).is_some_and(|inode| sockets.contains(inode.as_str()));
-    Ok(Some(reply.all("tcp").filter(ours).count() as u64))
+    let rows = reply.all("tcp").filter_map(|row| row.split_whitespace().nth(INODE));
+    // The kernel writes the table while it changes, and may list a connection twice.
+    let connections: BTreeSet<_> = rows.filter(|inode| hidden || sockets.contains(inode)).collect();
+    Ok(Some(connections.len() as u64))
 }
+
+/// The word of a row of `/proc/net/tcp` that is the socket's inode.
+const INODE: usize = 9;
 
 fn parse(address: &str) -> Option<Vec<SocketAddr>> {
     match address.strip_prefix("localhost:") {

@@ -60,19 +60,24 @@ pub(crate) async fn install(
     }
 }
 
-/// Ends an installation that was cut off after nginx had taken it.
-pub(crate) async fn end_taken(server: &Server, path: &str) -> Result<()> {
-    end(server, path, "taken").await
+/// Whether every worker of nginx runs the text that the file at `path` holds, and it is this one. An installation that
+/// was cut off may be in the middle of its reload, when workers with the old text still take requests now and then: one
+/// that was not ended is made again.
+pub(crate) async fn is_in_force(server: &Server, path: &str, text: Option<&str>, site: &Site) -> Result<bool> {
+    if text != Some(&site.text) || is_open(server, path).await? {
+        return Ok(false);
+    }
+    let line = server.line().await?;
+    Ok(server.ask(&line, None).await.is_ok_and(|answer| is_loaded(server, site, &answer)))
 }
 
-/// Whether an installation was begun and not ended.
-pub(crate) async fn is_open(server: &Server, path: &str) -> Result<bool> {
+async fn is_open(server: &Server, path: &str) -> Result<bool> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     Ok(server.text(&format!("{directory}/.{name}.previous")).await?.is_some())
 }
 
 /// Whether nginx answers with this text loaded.
-pub(crate) fn is_loaded(server: &Server, site: &Site, answer: &crate::answer::Answer) -> bool {
+fn is_loaded(server: &Server, site: &Site, answer: &crate::answer::Answer) -> bool {
     answer.mark_of(&server.config.service).is_some_and(|mark| mark.site == site.id)
 }
 

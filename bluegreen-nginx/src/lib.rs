@@ -1,4 +1,51 @@
-//! nginx as a blue-green and canary router.
+//! nginx as a blue-green and canary router, on this machine or on any server that is a `bluegreen_core::Host`.
+//!
+//! | router | how it switches | what a switch costs |
+//! |---|---|---|
+//! | [`NginxRouter`] | a directory of flag files, replaced by rename; any percentage | no request, at once, no reload |
+//! | [`NginxSymlinkRouter`] | the classic link in `sites-enabled`, test and reload; all or nothing | a reload may drop requests on kept connections |
+//!
+//! Both take one [`NginxConfig`], which writes the site: what you would write by hand, upstreams, WebSocket and
+//! forwarded headers, TLS, and `/deployment_id`, which says who is live. Both ask nginx who is live, over fresh
+//! connections, compare it with the link, and report a difference as drift instead of guessing.
+//!
+//! ```
+//! use bluegreen_core::{LocalHost, Slot};
+//! use bluegreen_nginx::{NginxConfig, NginxRouter};
+//!
+//! let config = NginxConfig::new("shop")
+//!     .server_name("shop.example.com")
+//!     .slot(Slot::Blue, "127.0.0.1:4000")
+//!     .slot(Slot::Green, "127.0.0.1:5000");
+//! let site = config.render()?;
+//! assert!(site.contains("server_name shop.example.com;") && site.contains("server 127.0.0.1:5000"));
+//!
+//! // On this machine; `SshHost` of the crate bluegreen-ssh is a server.
+//! let router = NginxRouter::new(LocalHost::new(), config)?;
+//! assert_eq!(router.to_string(), "nginx site shop on this machine");
+//!
+//! // What is not a port, a name or an address is refused, and never written.
+//! let smuggled = NginxConfig::new("shop").server_name("a; return 200 owned");
+//! assert!(NginxRouter::new(LocalHost::new(), smuggled).is_err());
+//! # Ok::<(), bluegreen_core::Error>(())
+//! ```
+//!
+//! Give the router to a pipeline; nothing else is to be done on the server, but that its `nginx.conf` includes
+//! `conf.d/*.conf` (or `sites-enabled/*` for the classic layout), as Debian's and nginx's own packages do. The account
+//! needs the right to write there and to reload nginx; [`NginxConfig::sudo`] does both by `sudo -n`.
+//!
+//! # When nginx is reloaded
+//!
+//! [`NginxRouter`] reloads only in `attach`, when addresses, names or certificates have changed, and never to switch.
+//! With fixed ports per slot that is once in the life of a service. A pipeline attaches before it shifts, so that a
+//! reload and a switch never come together.
+//!
+//! A reload is what drops requests: workers of the old configuration close idle kept connections while a client may be
+//! writing to one. For [`NginxSymlinkRouter`] that comes with each switch.
+//!
+//! # Measured
+//!
+//! FIGURES
 
 mod answer;
 mod client;

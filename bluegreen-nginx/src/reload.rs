@@ -12,9 +12,9 @@ use crate::server::Server;
 /// Between two looks at the workers.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// For how long the answers must be new where nginx's workers cannot be seen. Old and new answers were seen to alternate
-/// for up to 0.13 s.
-const WITHOUT_WORKERS: Duration = Duration::from_secs(1);
+/// For how long the answers must be the same where nginx's workers cannot be seen, or it is not known which of them are
+/// old. Old and new answers were seen to alternate for up to 0.13 s.
+pub(crate) const WITHOUT_WORKERS: Duration = Duration::from_secs(1);
 
 /// How a reload ended.
 #[derive(Debug)]

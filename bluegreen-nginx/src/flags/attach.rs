@@ -5,7 +5,7 @@ use bluegreen_core::{Error, ErrorKind, Instance, Result, Slot};
 use super::observe::{self, Seen};
 use crate::install::{self, Installed};
 use crate::server::Server;
-use crate::site::{self, Site, SlotAddresses};
+use crate::site::{self, SlotAddresses};
 
 /// How often the site may change under our hands before that is an error.
 const ATTEMPTS: u32 = 5;
@@ -25,7 +25,7 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
         }
         *known.of_mut(slot) = addresses.clone();
         let site = site::flag_site(&server.config, &known, version)?;
-        if is_in_force(server, &path, text.as_deref(), &site).await? {
+        if install::is_in_force(server, &path, text.as_deref(), &site).await? {
             return Ok(());
         }
         if install::install(server, &path, text.as_deref(), &site, "").await? == Installed::Yes {
@@ -34,19 +34,6 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
     }
     let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"));
     Err(error.not_applied().retryable(true).with("site", path))
-}
-
-/// Whether nginx runs this text already. An installation that was cut off after that is ended.
-async fn is_in_force(server: &Server, path: &str, text: Option<&str>, site: &Site) -> Result<bool> {
-    if text != Some(&site.text) {
-        return Ok(false);
-    }
-    let line = server.line().await?;
-    let loaded = server.ask(&line, None).await.is_ok_and(|answer| install::is_loaded(server, site, &answer));
-    if loaded && install::is_open(server, path).await? {
-        install::end_taken(server, path).await?;
-    }
-    Ok(loaded)
 }
 
 /// A site that does not say where the slots listen, because it is gone or was damaged, must not cost the other slot its

@@ -1,7 +1,11 @@
-# Puts a link back that nginx has not followed, if it still points where it was put. STATE LINK WANTED BACK
-state=$1 link=$2 wanted=$3 back=$4
+# Ends a switch of a link that still points where it was put: it stays there, or nginx has not followed it, and it is put
+# back. STATE LINK WANTED BACK taken|refused
+state=$1 link=$2 wanted=$3 back=$4 how=$5
 lock "$state"
 now=$(target_of "$link")
 [ "$now" = "$wanted" ] || reply "changed $now"
-if [ -n "$back" ]; then point "$link" "$back"; else rm -f "$link"; fi
+if [ "$how" = refused ]; then
+    if [ -n "$back" ]; then point "$link" "$back"; else rm -f "$link"; fi
+fi
+rm -f "$state/switching"
 reply ended

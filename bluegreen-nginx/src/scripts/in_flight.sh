@@ -10,8 +10,11 @@ for table in "$net/tcp" "$net/tcp6"; do
 done
 [ -n "$master" ] && children=$(cat "/proc/$master/task/$master/children" 2> /dev/null) || reply 'sockets unknown'
 for pid in $children; do
-    [ -d "/proc/$pid" ] || continue
-    [ -r "/proc/$pid/fd" ] || reply 'sockets unknown'
+    if [ ! -r "/proc/$pid/fd" ]; then
+        # A worker that has just ended hides nothing.
+        [ -d "/proc/$pid" ] || continue
+        reply 'sockets unknown'
+    fi
     ls -l "/proc/$pid/fd" 2> /dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/socket \1/p'
 done
 exit 0

@@ -1,7 +1,10 @@
-# What a link says, and the files that it and the two slots really are. LINK BLUE GREEN
-link=$1 blue=$2 green=$3
+# What a link says, and the files that it and the two slots really are; `open` while a switch was begun and not seen to its
+# end. STATE LINK BLUE GREEN
+state=$1 link=$2 blue=$3 green=$4
 now=$(target_of "$link")
 [ "$now" != foreign ] || reply foreign
 [ -n "$now" ] || reply absent
 really=$(readlink -f "$link")
-reply "link $now" "file $really" "blue $(readlink -f "$blue")" "green $(readlink -f "$green")"
+set --
+[ ! -e "$state/switching" ] || set -- open
+reply "link $now" "file $really" "blue $(readlink -f "$blue")" "green $(readlink -f "$green")" "$@"

@@ -3,8 +3,12 @@
 # BACK is no link.
 state=$1 link=$2 expected=$3 wanted=$4 back=$5 pid_file=$6 error_log=$7
 
+# There while a switch was begun and not seen to its end.
+switching=$state/switching
+
 put_back() {
     if [ -n "$back" ]; then point "$link" "$back"; else rm -f "$link"; fi
+    [ -n "$open" ] || rm -f "$switching"
 }
 
 lock "$state"
@@ -12,5 +16,8 @@ now=$(target_of "$link")
 [ "$now" != foreign ] || reply foreign
 [ "$now" = "$expected" ] || reply "changed $now"
 [ -f "$wanted" ] || reply missing
+open=
+if [ -e "$switching" ]; then open=yes; else : > "$switching" || fail "cannot write $switching"; fi
+settle "$state"
 [ "$now" = "$wanted" ] || point "$link" "$wanted"
 test_and_reload "$pid_file" "$error_log"

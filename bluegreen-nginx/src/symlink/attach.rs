@@ -74,13 +74,5 @@ async fn is_in_force(server: &Server, slot: Slot, path: &str, text: Option<&str>
         return Ok(text == Some(&site.text));
     }
     seen.agreed(server)?;
-    if text != Some(&site.text) {
-        return Ok(false);
-    }
-    let line = server.line().await?;
-    let loaded = server.ask(&line, None).await.is_ok_and(|answer| install::is_loaded(server, site, &answer));
-    if loaded && install::is_open(server, path).await? {
-        install::end_taken(server, path).await?;
-    }
-    Ok(loaded)
+    install::is_in_force(server, path, text, site).await
 }

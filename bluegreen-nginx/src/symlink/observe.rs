@@ -5,6 +5,7 @@ use std::time::Duration;
 use bluegreen_core::{Error, ErrorKind, Result, Slot};
 use tokio::time::{Instant, sleep};
 
+use crate::reload::WITHOUT_WORKERS;
 use crate::script::Script;
 use crate::server::Server;
 
@@ -23,6 +24,8 @@ const SAME_ANSWERS: u32 = 3;
 pub(super) struct Seen {
     pub(super) link: Link,
     pub(super) nginx: Nginx,
+    /// A switch was begun and not seen to its end.
+    pub(super) open: bool,
 }
 
 /// What the link says.
@@ -87,18 +90,24 @@ fn drifted(server: &Server, link: &Link, nginx: &Nginx) -> Error {
         .advice("the next reload will follow the link: point it to the slot that shall be live, and reload nginx")
 }
 
-/// Looks until link and nginx agree, or have disagreed for [`AGREE_WITHIN`].
+/// Looks until link and nginx agree, or have disagreed for [`AGREE_WITHIN`]. After a switch that was cut off they must
+/// agree for a while: its reload may still be going on.
 pub(super) async fn settled(server: &Server) -> Result<Seen> {
-    let start = Instant::now();
+    let (start, mut agreed_since) = (Instant::now(), None);
     loop {
-        let seen = Seen { link: look_at_link(server).await?, nginx: ask(server).await? };
-        let settled = match (&seen.link, &seen.nginx) {
+        let (link, open) = look_at_link(server).await?;
+        let seen = Seen { link, open, nginx: ask(server).await? };
+        let agreed = match (&seen.link, &seen.nginx) {
             (Link::Absent, Nginx::Other(_)) | (_, Nginx::Silent(_)) => true,
             (Link::Slot(link, _), Nginx::Slot(nginx)) => link == nginx,
             _ => false,
         };
-        if settled || start.elapsed() > AGREE_WITHIN {
-            return Ok(seen);
+        let since = *agreed_since.get_or_insert_with(Instant::now);
+        match agreed {
+            true if !open || since.elapsed() >= WITHOUT_WORKERS => return Ok(seen),
+            true => {}
+            false if start.elapsed() > AGREE_WITHIN => return Ok(seen),
+            false => agreed_since = None,
         }
         sleep(LOOK_EVERY).await;
     }
@@ -128,22 +137,25 @@ async fn ask(server: &Server) -> Result<Nginx> {
     })
 }
 
-async fn look_at_link(server: &Server) -> Result<Link> {
+async fn look_at_link(server: &Server) -> Result<(Link, bool)> {
     let config = &server.config;
     let [blue, green] = Slot::BOTH.map(|slot| config.slot_file_path(slot));
-    let script = Script::look(PURPOSE, include_str!("../scripts/look_link.sh"), &[&config.link_path(), &blue, &green]);
+    let (state, link) = (config.state_directory_path(), config.link_path());
+    let arguments = [&state, &link, &blue, &green].map(String::as_str);
+    let script = Script::look(PURPOSE, include_str!("../scripts/look_link.sh"), &arguments);
     let reply = server.run(script).await?;
     if reply.is("absent") {
-        return Ok(Link::Absent);
+        return Ok((Link::Absent, false));
     }
     if reply.is("foreign") {
-        return Ok(Link::Elsewhere("a file or a directory of that name".to_owned()));
+        return Ok((Link::Elsewhere("a file or a directory of that name".to_owned()), false));
     }
     let Some(target) = reply.get("link") else { return Err(reply.unexpected(PURPOSE).not_applied()) };
     let file = reply.get("file").filter(|file| !file.is_empty());
     let slot = Slot::BOTH.into_iter().find(|slot| file.is_some() && reply.get(slot.as_str()) == file);
-    Ok(match slot {
+    let link = match slot {
         Some(slot) => Link::Slot(slot, target.to_owned()),
         None => Link::Elsewhere(target.to_owned()),
-    })
+    };
+    Ok((link, reply.get("open").is_some()))
 }

@@ -22,7 +22,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
         Link::Elsewhere(_) => return seen.agreed(server).map(drop),
     };
     let routed = seen.routed(server)?;
-    if routed == Some(slot) && matches!(&seen.link, Link::Slot(link, _) if *link == slot) {
+    if routed == Some(slot) && !seen.open && matches!(&seen.link, Link::Slot(link, _) if *link == slot) {
         return Ok(());
     }
     // A link that disagrees with nginx is from a switch that was cut off, or made by hand: what nginx does counts, and
@@ -51,14 +51,19 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
     }
     reloaded(&reply, PURPOSE)?;
     let is_new = |answer: &crate::answer::Answer| answer.slot == Some(slot);
+    let end = async |how: &str| {
+        let arguments = [&state, &link, &wanted, &back, how];
+        server.run(Script::change(PURPOSE, include_str!("../scripts/end_switch.sh"), &arguments).detached()).await
+    };
     match reload::wait(server, &reply, is_new).await.map_err(Error::maybe_applied)? {
-        Reload::Done => Ok(()),
+        Reload::Done => match end("taken").await? {
+            reply if reply.is("ended") => Ok(()),
+            _ => Err(Error::new(ErrorKind::Conflict, "the link was changed by someone else during the switch")),
+        },
         Reload::Late(missing) => Err(late(missing, server, PURPOSE)),
         Reload::Refused(reason) => {
-            let arguments = [&state, &link, &wanted, &back].map(String::as_str);
-            let undo = Script::change(PURPOSE, include_str!("../scripts/end_switch.sh"), &arguments).detached();
             let error = refused(reason, PURPOSE);
-            Err(match server.run(undo).await {
+            Err(match end("refused").await {
                 Ok(reply) if reply.is("ended") => error.not_applied(),
                 Ok(_) => error.advice("the link was changed by someone else meanwhile"),
                 Err(undo) => error.advice(format!("the link could not be put back: {undo}")),

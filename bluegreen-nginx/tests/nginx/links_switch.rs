@@ -191,8 +191,12 @@ async fn a_shift_that_is_cut_off_anywhere_can_be_repeated() {
         let seen = s.current().await.unwrap();
         assert!(seen == from || seen == Some(to), "{seen:?}");
         s.router.shift(from, to).await.unwrap();
-        assert_eq!(s.current().await.unwrap(), Some(to));
         live = live.other();
+        for _ in 0..30 {
+            assert_eq!(s.get().await.body, live.as_str(), "cut off after {step}0 ms: the repeated switch was not over");
+        }
+        assert_eq!(s.current().await.unwrap(), Some(to));
+        assert!(!s.nginx.path("state/shop/switching").exists());
     }
 }
 
