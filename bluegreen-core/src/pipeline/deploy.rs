@@ -51,9 +51,7 @@ pub(super) async fn stage(session: &mut Session, course: &Course) -> Result<(), 
         stop(session, Step::StopOccupant, slot).await?;
     }
     let starting = |state: &mut State| starting(state, course, &parts);
-    session
-        .recorded_step(Step::Start, limits.start_deadline, starting, parts.runtime.start(&target), |_, _| {})
-        .await?;
+    session.begun_step(Step::Start, limits.start_deadline, starting, parts.runtime.start(&target)).await?;
     health::step(session, &target).await?;
     expand(session, course, When::AfterStart, Step::ExpandAfterStart).await?;
     if !parts.smoke.is_empty() {
@@ -193,7 +191,7 @@ pub(super) async fn contract(session: &mut Session, course: &Course) -> Result<(
     let target = session.narrator.watch(course.target.clone());
     let work = migrator.migrate(Phase::Contract, &target);
     let no_way_back = |state: &mut State| state.rollback_safe = false;
-    session.recorded_step(Step::Contract, parts.settings.migrate_limit, no_way_back, work, |_, ()| {}).await
+    session.begun_step(Step::Contract, parts.settings.migrate_limit, no_way_back, work).await
 }
 
 async fn expand(session: &mut Session, course: &Course, when: When, step: Step) -> Result<(), Halt> {

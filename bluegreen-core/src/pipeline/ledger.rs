@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::builder::Parts;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::{Lease, Operation, State};
+use crate::state::{JournalEntry, Lease, Operation, State};
 use crate::store::{Revision, StateStore, Versioned};
 use crate::types::{OperationId, ServiceName};
 
@@ -22,9 +22,26 @@ pub(super) struct Ledger {
     service: ServiceName,
     epoch: u64,
     ttl: Duration,
-    held: Mutex<Versioned<State>>,
+    held: Mutex<Held>,
     confirmed: StdMutex<Instant>,
     lost: CancellationToken,
+}
+
+/// The document as last written by us, and what the next write adds to it.
+struct Held {
+    written: Versioned<State>,
+    deferred: Vec<JournalEntry>,
+}
+
+impl Held {
+    /// The document with what was deferred.
+    fn now(&self) -> State {
+        let mut state = self.written.value.clone();
+        if let Some(operation) = &mut state.operation {
+            operation.journal.extend(self.deferred.iter().cloned());
+        }
+        state
+    }
 }
 
 /// Keeps the lease alive until it is dropped.
@@ -89,7 +106,7 @@ impl Ledger {
                 service: service.clone(),
                 epoch: state.epoch,
                 ttl: settings.lease_ttl,
-                held: Mutex::new(Versioned { value: state, revision }),
+                held: Mutex::new(Held { written: Versioned { value: state, revision }, deferred: Vec::new() }),
                 confirmed: StdMutex::new(asked),
                 lost: CancellationToken::new(),
             });
@@ -98,9 +115,15 @@ impl Ledger {
         }
     }
 
-    /// The document as last written by us.
+    /// The document as last written by us, with what was deferred.
     pub(super) async fn state(&self) -> State {
-        self.held.lock().await.value.clone()
+        self.held.lock().await.now()
+    }
+
+    /// Adds an entry to the journal with the next write, which saves one: for a step that is done. Should there be no
+    /// next write, a recovery finds the step begun, and looks what became of it, as it does after a death within it.
+    pub(super) async fn defer(&self, entry: JournalEntry) {
+        self.held.lock().await.deferred.push(entry);
     }
 
     /// Changes the document. Fails when the lease is gone; then nothing may be done any more.
@@ -114,12 +137,12 @@ impl Ledger {
                 return Err(self.gone("its holder was silent for too long, or another took over"));
             }
             let asked = Instant::now();
-            let mut next = held.value.clone();
+            let mut next = held.now();
             change(&mut next);
-            let commit = self.store.commit(&self.service, Some(&held.revision), &next);
+            let commit = self.store.commit(&self.service, Some(&held.written.revision), &next);
             let error = match self.in_time(commit).await {
                 Ok(revision) => {
-                    *held = Versioned { value: next, revision };
+                    *held = Held { written: Versioned { value: next, revision }, deferred: Vec::new() };
                     self.confirm(asked);
                     return Ok(());
                 }
@@ -136,12 +159,12 @@ impl Ledger {
             match self.in_time(self.store.load(&self.service)).await {
                 // The last write of all takes the lease away, so this is looked at before whose lease it is.
                 Ok(Some(found)) if found.value == next => {
-                    *held = found;
+                    *held = Held { written: found, deferred: Vec::new() };
                     self.confirm(asked);
                     return Ok(());
                 }
                 Ok(Some(found)) if found.value.lease.as_ref().is_some_and(|lease| lease.epoch == self.epoch) => {
-                    *held = found;
+                    held.written = found;
                 }
                 Ok(found) => {
                     self.lost.cancel();

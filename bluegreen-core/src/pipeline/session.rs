@@ -128,19 +128,32 @@ impl Session {
         Ok(seen)
     }
 
-    /// Runs one step that changes nothing in the record.
+    /// Runs one step whose end changes nothing in the record but the journal.
     pub(super) async fn step<T: Send + Sync>(
         &mut self,
         step: Step,
         limit: Duration,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T, Halt> {
-        self.recorded_step(step, limit, |_| {}, work, |_, _| {}).await
+        self.begun_step(step, limit, |_| {}, work).await
+    }
+
+    /// As [`step`](Self::step); `before` changes the record as it starts. That it is done is written with what comes next.
+    pub(super) async fn begun_step<T: Send + Sync>(
+        &mut self,
+        step: Step,
+        limit: Duration,
+        before: impl Fn(&mut State) + Send + Sync,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T, Halt> {
+        let (value, took) = self.work(step, limit, before, work).await?;
+        let (progress, at) = (Progressed::Done, self.parts.clock.now());
+        self.ledger.defer(JournalEntry { step, progress, at }).await;
+        self.narrator.step_ended(took, None);
+        Ok(value)
     }
 
     /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
-    ///
-    /// The work is cut off when its time is over, when the lease is lost, and when the operation is cancelled.
     pub(super) async fn recorded_step<T: Send + Sync>(
         &mut self,
         step: Step,
@@ -149,6 +162,22 @@ impl Session {
         work: impl Future<Output = Result<T>> + Send,
         after: impl Fn(&mut State, &T) + Send + Sync,
     ) -> Result<T, Halt> {
+        let (value, took) = self.work(step, limit, before, work).await?;
+        self.write(step, Progressed::Done, |state| after(state, &value)).await?;
+        self.narrator.step_ended(took, None);
+        Ok(value)
+    }
+
+    /// Writes that a step starts, and does its work; if that fails, writes so.
+    ///
+    /// The work is cut off when its time is over, when the lease is lost, and when the operation is cancelled.
+    async fn work<T: Send + Sync>(
+        &mut self,
+        step: Step,
+        limit: Duration,
+        before: impl Fn(&mut State) + Send + Sync,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<(T, Duration), Halt> {
         let cancelled = || {
             Halt::Failed(
                 Error::new(ErrorKind::Cancelled, "cancelled on request").trying(step.to_string()).not_applied(),
@@ -184,11 +213,7 @@ impl Session {
             }),
         };
         match result {
-            Ok(value) => {
-                self.write(step, Progressed::Done, |state| after(state, &value)).await?;
-                self.narrator.step_ended(began.elapsed(), None);
-                Ok(value)
-            }
+            Ok(value) => Ok((value, began.elapsed())),
             Err(error) => {
                 let error = error.with("service", &self.parts.service);
                 let error = match slot {
