@@ -5,11 +5,12 @@ use super::deploy::contract;
 use super::session::{Halt, Session};
 use crate::error::Error;
 use crate::migrator::Phase;
-use crate::state::{SlotStatus, Step};
+use crate::state::{SlotStatus, State, Step};
 use crate::types::Slot;
 
-/// Expands for the staged release if there is one, or else the live one; contracts for the live one.
-pub(super) async fn migrate(session: &mut Session, phase: Phase) -> Result<(), Halt> {
+/// Expands for the release in the given slot; without one, for the staged release if there is one, or else the live one.
+/// Contracts for the live one.
+pub(super) async fn migrate(session: &mut Session, phase: Phase, slot: Option<Slot>) -> Result<(), Halt> {
     let parts = session.parts.clone();
     let Some(migrator) = parts.migrator.clone() else {
         return Err(Halt::Refused(Error::config("the pipeline has no migrator: call `.migrator(...)` on the builder")));
@@ -18,7 +19,7 @@ pub(super) async fn migrate(session: &mut Session, phase: Phase) -> Result<(), H
     let state = session.ledger.state().await;
     let staged = Slot::BOTH.into_iter().find(|slot| state.slot(*slot).status == SlotStatus::Staged);
     let slot = match phase {
-        Phase::Expand => staged.or(seen.live),
+        Phase::Expand => slot.or(staged).or(seen.live),
         Phase::Contract => {
             refuse_divided(&seen).map_err(Halt::Refused)?;
             seen.live
@@ -35,7 +36,13 @@ pub(super) async fn migrate(session: &mut Session, phase: Phase) -> Result<(), H
         Phase::Contract => contract(session, &course).await,
         Phase::Expand => {
             let target = session.narrator.watch(course.target);
-            session.step(Step::Migrate, parts.settings.migrate_limit, migrator.migrate(phase, &target)).await
+            let aim = |state: &mut State| {
+                if let Some(operation) = &mut state.operation {
+                    operation.target = slot;
+                }
+            };
+            let work = migrator.migrate(phase, &target);
+            session.begun_step(Step::Migrate, parts.settings.migrate_limit, aim, work).await
         }
     }
 }

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migrator::Phase;
 use crate::state::{OperationKind, Past, State};
-use crate::types::{Release, ServiceName};
+use crate::types::{Release, ServiceName, Slot};
 
 use builder::Parts;
 use session::{Halt, Session};
@@ -175,7 +175,17 @@ impl Pipeline {
     /// contract for the live one. From the moment a contract begins, `rollback` refuses.
     pub async fn migrate(&self, phase: Phase) -> Result<Report> {
         let mut session = self.begin(OperationKind::Migrate).await?;
-        let result = migrate::migrate(&mut session, phase).await;
+        let result = migrate::migrate(&mut session, phase, None).await;
+        conclude(session, result).await
+    }
+
+    /// Runs the expand phase for the release in one slot, whichever that is.
+    ///
+    /// # Errors
+    /// `NotFound` when no release is known to be in that slot.
+    pub async fn migrate_slot(&self, slot: Slot) -> Result<Report> {
+        let mut session = self.begin(OperationKind::Migrate).await?;
+        let result = migrate::migrate(&mut session, Phase::Expand, Some(slot)).await;
         conclude(session, result).await
     }
 

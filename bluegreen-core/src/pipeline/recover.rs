@@ -43,7 +43,7 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
                 }
             };
             session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
-            let result = migrate::migrate(session, phase).await;
+            let result = migrate::migrate(session, phase, Some(operation.target)).await;
             unless_refused(session, result)
         }
         OperationKind::Recover => Ok(()),

@@ -87,6 +87,10 @@ async fn a_phase_can_be_run_on_its_own() {
     pipeline.migrate(Phase::Expand).await.unwrap();
     pipeline.migrate(Phase::Contract).await.unwrap();
     assert_eq!(world.migrations.calls(), ["migrate expand 2", "migrate contract 1"]);
+    world.migrations.clear();
+    pipeline.migrate_slot(Slot::Blue).await.unwrap();
+    pipeline.migrate_slot(Slot::Green).await.unwrap();
+    assert_eq!(world.migrations.calls(), ["migrate expand 1", "migrate expand 2"]);
     let error = world.pipeline().migrate(Phase::Expand).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
 }

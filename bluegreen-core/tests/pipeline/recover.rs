@@ -151,6 +151,14 @@ async fn a_migration_that_was_cut_off_is_run_again() {
     pipeline.recover().await.unwrap();
     assert_eq!(world.migrations.calls(), ["migrate expand 1"]);
     world.assert_settled().await;
+
+    pipeline.stage(release("2")).await.unwrap();
+    world.faults.on("migrator.migrate expand", Fault::Die);
+    assert!(world.faults.run(pipeline.migrate_slot(Slot::Blue)).await.is_none());
+    world.migrations.clear();
+    pipeline.recover().await.unwrap();
+    assert_eq!(world.migrations.calls(), ["migrate expand 1"], "the slot that it was asked for");
+    world.assert_settled().await;
 }
 
 #[tokio::test(start_paused = true)]
