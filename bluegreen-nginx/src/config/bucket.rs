@@ -1,5 +1,8 @@
+use serde::Deserialize;
+
 /// What decides in which of the 100 buckets a request is; green has as many buckets as it has percent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum BucketBy {
     /// Each request for itself.

@@ -1,3 +1,5 @@
+use serde::Deserialize;
+
 /// A location beside the app's.
 ///
 /// ```
@@ -7,13 +9,15 @@
 /// let admin = Location::proxy("/admin/", "127.0.0.1:9000");
 /// let ping = Location::respond("/ping", 200, "pong");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Location {
     pub(crate) path: String,
+    #[serde(flatten)]
     pub(crate) content: Content,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Content {
     Files(String),
     Proxy(String),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bluegreen_core::{Result, Slot};
+use serde::Deserialize;
 
 use crate::site::{self, SlotAddresses};
 
@@ -44,7 +45,27 @@ pub const ANSWERS_IN_A_ROW: u32 = 5;
 /// assert!(site.contains("server_name shop.example.com;"));
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+///
+/// It can also be a part of a configuration file of your own. The keys are the names of the methods, in the plural where
+/// a method adds to a list; what is not there is as [`new`](Self::new) has it. The two timeouts have no key.
+///
+/// ```
+/// let config: bluegreen_nginx::NginxConfig = toml::from_str(r#"
+///     service = "shop"
+///     listen = ["80"]
+///     server_names = ["shop.example.com"]
+///     tls = { certificate = "/etc/ssl/shop.pem", key = "/etc/ssl/private/shop.key" }
+///     bucket_by = { cookie = "shop_bucket" }
+///     locations = [{ path = "/assets/", files = "/srv/shop/assets/" }, { path = "/ping", respond = [200, "pong"] }]
+///     slots = { blue = ["127.0.0.1:4000"], green = ["127.0.0.1:4001"] }
+///     probe = { url = "https://shop.example.com" }
+///     sudo = true
+/// "#).unwrap();
+/// assert!(config.render()?.contains("server_name shop.example.com;"));
+/// # Ok::<(), bluegreen_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct NginxConfig {
     pub(crate) service: String,
@@ -60,9 +81,11 @@ pub struct NginxConfig {
     pub(crate) response_headers: BTreeMap<String, String>,
     pub(crate) locations: Vec<Location>,
     pub(crate) includes: Vec<String>,
+    #[serde(skip)]
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) max_body_size: Option<u64>,
     pub(crate) stream_uploads: bool,
+    #[serde(rename = "deployment_id")]
     pub(crate) id_path: String,
     pub(crate) probe: Option<Probe>,
     pub(crate) state_directory: Option<String>,
@@ -70,30 +93,44 @@ pub struct NginxConfig {
     pub(crate) slot_files: BTreeMap<Slot, String>,
     pub(crate) link: Option<String>,
     pub(crate) own_files: bool,
+    #[serde(rename = "nginx_command")]
     pub(crate) nginx: Vec<String>,
+    #[serde(rename = "test_command")]
     pub(crate) test: Option<Vec<String>>,
+    #[serde(rename = "reload_command")]
     pub(crate) reload: Option<Vec<String>>,
     pub(crate) sudo: bool,
     pub(crate) pid_file: String,
     pub(crate) error_log: Option<String>,
+    #[serde(skip)]
     pub(crate) confirm_within: Duration,
     pub(crate) answers_in_a_row: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Tls {
     pub(crate) certificate: String,
     pub(crate) key: String,
+    #[serde(default)]
     pub(crate) listen: Vec<String>,
 }
 
 /// Where the routers ask nginx who is live.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Probe {
     /// An address as seen from the host, reached through [`bluegreen_core::Host::tunnel`].
     Host(String),
     /// A URL as seen from here.
     Url(String),
+}
+
+/// The site of no service yet: it is refused until it has one.
+impl Default for NginxConfig {
+    fn default() -> Self {
+        Self::new("")
+    }
 }
 
 impl NginxConfig {
@@ -132,6 +169,12 @@ impl NginxConfig {
             confirm_within: CONFIRM_WITHIN,
             answers_in_a_row: ANSWERS_IN_A_ROW,
         }
+    }
+
+    /// Sets the service, for a configuration that was read from a file without one.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = name.into();
+        self
     }
 
     /// Adds a plain HTTP listener: `80`, `127.0.0.1:8080`, `[::]:80`. Port 80 when none is added.

@@ -6,6 +6,7 @@ pub(super) const MARKER: &str = "# slots: ";
 
 /// Where each slot listens, as seen from nginx.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SlotAddresses {
     blue: Vec<String>,
     green: Vec<String>,

@@ -1,0 +1,3 @@
+//! What the end-to-end tests and benches of the workspace share. Nothing here is published.
+
+pub mod delay;
