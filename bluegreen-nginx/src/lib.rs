@@ -45,7 +45,18 @@
 //!
 //! # Measured
 //!
-//! FIGURES
+//! nginx 1.22 on a virtual machine with two cores, which the clients and the apps share with nginx; 100 switches under 32
+//! clients that keep their connection and 8 that do not (`cargo run --release -p bluegreen-nginx --example bench-nginx`):
+//!
+//! | | requests | failed | shift to confirmed: median, p99 | answers of the old slot after it |
+//! |---|---|---|---|---|
+//! | [`NginxRouter`] | 368,335 | 0 | 40 ms, 164 ms | 0 of 2,000 |
+//! | [`NginxSymlinkRouter`] | 612,461 | 518 | 508 ms, 1.3 s | 0 of 2,000 |
+//! | `ln -sf` and a reload | 263,791 | 510 | 36 ms, 171 ms (and not over) | 495 of 2,000 |
+//!
+//! All failed requests were on kept connections. The split of [`NginxRouter`] over 20,000 requests: 1.02 % for 1 %,
+//! 9.85 % for 10 %, 50.06 % for 50 %. The flag check costs 6 % of nginx's CPU time in front of an app that answers at
+//! once (75.3 µs per request instead of 70.8 µs), and less with any other.
 
 mod answer;
 mod client;
