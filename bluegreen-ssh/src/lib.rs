@@ -34,6 +34,7 @@
 //! `AcceptEnv`, nor anything installed. The login shell may be another one, and its profile may print what it likes.
 
 mod auth;
+mod beam;
 mod builder;
 mod connection;
 mod console;
@@ -51,6 +52,9 @@ mod ssh_config;
 mod transfer;
 mod tunnel;
 
+pub use beam::{
+    Artifact, BeamMigrator, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT, DEFAULT_KEEP_RELEASES, DEFAULT_PORTS,
+};
 pub use builder::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE_INTERVAL, DEFAULT_KEEPALIVE_MAX, DEFAULT_MAX_SESSIONS, SshHostBuilder,
 };

@@ -8,6 +8,10 @@
     reason = "tests"
 )]
 
+pub mod beam;
+#[path = "../../../tests/beam-app/releases.rs"]
+pub mod releases;
+
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

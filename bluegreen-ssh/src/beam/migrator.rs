@@ -1,0 +1,139 @@
+//! [`BeamMigrator`]: migrations by functions of the release itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::{Error, ErrorKind, Migrator, Output, Phase, Result, Target, When};
+
+use super::{BeamRuntime, script};
+
+/// Runs migrations by `bin/<app> eval`, in the release that is being deployed, before it is started.
+///
+/// The expression is evaluated in a system of its own that starts neither the application nor a node, with the
+/// environment of the service: it disturbs nothing that runs. It is repeated after a cut-off, as Ecto's migrations can be. It
+/// is in the server's list of processes while it runs: put no secret into it.
+///
+/// ```no_run
+/// use bluegreen_ssh::{BeamMigrator, BeamRuntime, SshHost};
+///
+/// # fn example() -> bluegreen_core::Result<()> {
+/// let host = SshHost::builder("deploy@web1.example.com").build()?;
+/// let runtime = BeamRuntime::builder(host, "shop").directory("/srv/shop").build()?;
+/// let migrator = BeamMigrator::new(&runtime, "Shop.Release.migrate()")
+///     .revert("Shop.Release.rollback(Shop.Repo, 20240101120000)");
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct BeamMigrator {
+    runtime: BeamRuntime,
+    expand: String,
+    contract: Option<String>,
+    revert: Option<String>,
+    pending: Option<String>,
+    timeout: Duration,
+}
+
+impl BeamMigrator {
+    /// A migrator for the releases of this runtime, whose expand phase is this expression: `Shop.Release.migrate()`.
+    pub fn new(runtime: &BeamRuntime, expand: impl Into<String>) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            expand: expand.into(),
+            contract: None,
+            revert: None,
+            pending: None,
+            timeout: bluegreen_core::host::DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// Sets the expression that removes what only the old version needs. Unless set, there is nothing to do then.
+    #[must_use]
+    pub fn contract(mut self, expression: impl Into<String>) -> Self {
+        self.contract = Some(expression.into());
+        self
+    }
+
+    /// Sets the expression that undoes the expand phase. Unless set, that is not supported.
+    #[must_use]
+    pub fn revert(mut self, expression: impl Into<String>) -> Self {
+        self.revert = Some(expression.into());
+        self
+    }
+
+    /// Sets an expression that prints the names of pending migrations, one on a line, and nothing else. Unless set, what is
+    /// pending is not known.
+    #[must_use]
+    pub fn pending(mut self, expression: impl Into<String>) -> Self {
+        self.pending = Some(expression.into());
+        self
+    }
+
+    /// Sets how long an expression may take before it is ended; 15 minutes unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    async fn eval(&self, target: &Target, expression: &str) -> Result<Output> {
+        let runtime = &self.runtime;
+        let (host, slot) = (&*runtime.host, target.slot);
+        let command = script::command(&runtime.settings, slot, script::EVAL, Duration::ZERO)
+            .args([target.version().to_string(), runtime.settings.port(slot).to_string(), runtime.node(slot)])
+            .arg(expression)
+            .timeout(self.timeout);
+        let output = host.run(&command).await?;
+        match output.status {
+            Some(0) => Ok(output),
+            Some(script::NO_RELEASE) => Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
+                .not_applied()
+                .with("host", host)
+                .advice("prepare it first")),
+            _ => Err(script::failed(host, &output).with("expression", expression)),
+        }
+    }
+}
+
+impl fmt::Display for BeamMigrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.expand, self.runtime.host)
+    }
+}
+
+#[async_trait]
+impl Migrator for BeamMigrator {
+    fn when(&self) -> When {
+        When::BeforeStart
+    }
+
+    async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>> {
+        let Some(expression) = &self.pending else { return Ok(None) };
+        let about = |error: Error| error.not_applied().trying(format!("list the pending migrations of {target}"));
+        let output = self.eval(target, expression).await.map_err(about)?;
+        let text = output.text();
+        Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+    }
+
+    async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
+        let expression = match phase {
+            Phase::Expand => &self.expand,
+            Phase::Contract => match &self.contract {
+                Some(expression) => expression,
+                None => return Ok(()),
+            },
+        };
+        let done = self.eval(target, expression).await;
+        done.map(drop).map_err(|error| error.trying(format!("migrate ({phase}) for {target}")))
+    }
+
+    async fn revert(&self, target: &Target) -> Result<()> {
+        let about = |error: Error| error.trying(format!("revert the migrations of {target}"));
+        match &self.revert {
+            Some(expression) => self.eval(target, expression).await.map(drop).map_err(about),
+            None => Err(about(
+                Error::new(ErrorKind::Unsupported, "no expression that reverts is set").advice("BeamMigrator::revert sets one"),
+            )),
+        }
+    }
+}

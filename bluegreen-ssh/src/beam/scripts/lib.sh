@@ -1,0 +1,141 @@
+# What all scripts share. Each says how it went in lines of standard output that begin with a word.
+export LC_ALL=C
+
+reply() {
+    printf '%s\n' "$@"
+    exit 0
+}
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# Finds the places of one slot: BASE SLOT.
+place() {
+    base=$(CDPATH= cd -- "$1" 2> /dev/null && pwd -P) || return 1
+    slot=$base/slots/$2
+}
+
+# Holds a lock until this process ends, or descriptor 9 is closed.
+lock() {
+    exec 9>> "$1" || fail "cannot write $1"
+    flock -w 60 9 || reply busy
+}
+
+# Makes what was written last. Where sync takes no file, it syncs everything.
+settle() {
+    sync "$1" 2> /dev/null || sync
+}
+
+# Replaces a file by standard input, for its owner alone from the first moment.
+put() {
+    (umask 077 && cat > "$1.new") && settle "$1.new" && mv -f "$1.new" "$1" || fail "cannot write $1"
+}
+
+# Reads the record of what was started last in the slot.
+recall() {
+    version= content= token= port= node= started=
+    [ -f "$slot/record" ] || return 1
+    while read -r key value; do
+        case $key in
+        version | content | token | port | node | started) eval "$key=\$value" ;;
+        esac
+    done < "$slot/record"
+    [ -n "$token" ]
+}
+
+# Finds what runs of a start: all in `members`, the node in `beam`, hearts in `hearts`.
+#
+# A start has a mark in its environment, which no other process has, and which nobody can take away from outside. So
+# a process id that is used again is not mistaken for ours. The port mapper serves everyone, whoever started it.
+look() {
+    members= beam= hearts= oldest=
+    for found in $(grep -lsF "BLUEGREEN_START=$1" /proc/[0-9]*/environ); do
+        pid=${found#/proc/}
+        pid=${pid%/environ}
+        read -r stat < "/proc/$pid/stat" || continue
+        comm=${stat#*\(}
+        comm=${comm%\)*}
+        # The name stands in parentheses and may hold anything; the 20th word after it is the start time.
+        set -- "$1" ${stat##*\) }
+        case $2 in Z | X) continue ;; esac
+        case $comm in
+        epmd) continue ;;
+        heart) hearts="$hearts $pid" ;;
+        beam*)
+            # A node may run others; it is older than they are.
+            if [ -z "$oldest" ] || [ "${21}" -lt "$oldest" ]; then
+                oldest=${21}
+                beam=$pid
+            fi
+            ;;
+        esac
+        members="$members $pid"
+    done
+} 2> /dev/null
+
+# Ends all that is left of a start by force. A heart would bring its node up again.
+end() {
+    tries=0
+    while look "$1" && [ -n "$members" ]; do
+        [ -z "$hearts" ] || kill -KILL $hearts 2> /dev/null
+        kill -KILL $members 2> /dev/null
+        tries=$((tries + 1))
+        [ "$tries" -le 100 ] || fail "still there after SIGKILL:$members"
+        [ "$tries" -eq 1 ] || sleep 0.1
+    done
+    return 0
+}
+
+# The time in hundredths of a second, in `now`.
+clock() {
+    read -r now rest < /proc/uptime
+    now=${now%.*}${now#*.}
+}
+
+# The last lines of the slot's log, oldest first: COUNT FILE. Without a file it is the log of run_erl, whose files
+# are numbered in a circle with one number left out, which is behind the newest.
+tail_log() {
+    if [ -n "$2" ]; then
+        [ ! -f "$2" ] || tail -n "$1" -- "$2"
+        return
+    fi
+    newer= older= last=
+    for number in $(ls "$slot/tmp/log" 2> /dev/null | sed -n 's/^erlang\.log\.\([0-9]*\)$/\1/p' | sort -n); do
+        if [ -n "$last" ] && [ "$number" -ne $((last + 1)) ]; then
+            newer=$older
+            older=
+        fi
+        older="$older $slot/tmp/log/erlang.log.$number"
+        last=$number
+    done
+    set -- "$1" $older $newer
+    [ $# -eq 1 ] && return
+    count=$1
+    shift
+    cat "$@" | tr -d '\r' | awk '/^run_erl \[[0-9]+\]/ { skip = 1; next } skip { skip = 0; if (/^(Args before exec|argv\[)/) next } { print }' | tail -n "$count"
+}
+
+# Runs a command of a release: VERSION ENVIRONMENT-FILE WORDS... Its environment is the same however we came here. The
+# secrets in it come from files, so no list of processes shows them: a cookie that is no word but a flag makes the node
+# read the one in its home. The service itself carries `mark`.
+release() {
+    program=$base/releases/$1/bin/$app
+    environment=$2
+    shift 2
+    [ -x "$program" ] || fail "$program is not there"
+    cd "$slot" || fail "cannot enter $slot"
+    env -i PATH="$PATH" USER="${USER:-$(id -un)}" LOGNAME="${LOGNAME:-$(id -un)}" SHELL=/bin/sh TERM="${TERM:-dumb}" \
+        LANG=C.UTF-8 HOME="$slot/home" PORT="$port" SLOT="${slot##*/}" VERSION="$version" \
+        RELEASE_NODE="$node" RELEASE_DISTRIBUTION="$distribution" RELEASE_TMP="$slot/tmp" \
+        RELEASE_COOKIE=-cookie_in_file ERL_EPMD_PORT="$mapper" $address ERL_CRASH_DUMP="$slot/tmp/erl_crash.dump" ERL_AFLAGS="$interface$hook" \
+        BLUEGREEN_START="$mark" BLUEGREEN_BOOTED="$slot/booted." \
+        sh -c '[ -z "$1" ] || . "$1" || exit 1; shift; exec "$@"' sh "$environment" "$program" "$@"
+}
+
+address= interface= hook= mark=
+if [ "$reach" = loopback ]; then
+    address=ERL_EPMD_ADDRESS=127.0.0.1
+    interface='-kernel inet_dist_use_interface {127,0,0,1}'
+fi

@@ -1,0 +1,85 @@
+//! Starting a release, and what can come of it.
+
+use bluegreen_core::{Error, ErrorKind, Instance, Result, Target};
+
+use super::script::{self, Reply};
+use super::{BeamRuntime, archive, prepare};
+
+/// How many lines of its log an error about a node that did not boot shows.
+const LOG_LINES: usize = 30;
+
+impl BeamRuntime {
+    pub(super) async fn start_release(&self, target: &Target) -> Result<Instance> {
+        let content = match target.release.artifact() {
+            // It may be gone from here since the release was prepared.
+            Some(artifact) if tokio::fs::try_exists(artifact).await.unwrap_or(false) => {
+                archive::digest(artifact).await?
+            }
+            _ => String::new(),
+        };
+        let settings = &self.settings;
+        let deadline = settings.boot_deadline;
+        let command = self.script(target.slot, script::START, deadline).args([
+            target.version().to_string(),
+            content.clone(),
+            settings.port(target.slot).to_string(),
+            settings.node(target.slot),
+            hundredths(deadline),
+            LOG_LINES.to_string(),
+            settings.log(target.slot).to_owned(),
+        ]);
+        let reply = script::run(&*self.host, &command).await?;
+        match reply.word() {
+            "running" => {
+                let port = reply.rest().split(' ').next().and_then(|port| port.parse().ok());
+                let port = port.ok_or_else(|| reply.unexpected(&*self.host))?;
+                Ok(self.running(target.version().clone(), port))
+            }
+            word => Err(self.refused(word, target, &content, &reply)),
+        }
+    }
+
+    fn refused(&self, word: &str, target: &Target, content: &str, reply: &Reply) -> Error {
+        let slot = target.slot;
+        let node = self.settings.node(slot);
+        let log = reply.log();
+        let error = match word {
+            "occupied" => Error::new(ErrorKind::Conflict, format!("another release runs in {slot}: version {}", reply.rest()))
+                .not_applied()
+                .advice("stop it first"),
+            "absent" => Error::new(ErrorKind::NotFound, "the release is not on the server").not_applied().advice("prepare it first"),
+            "other" => prepare::other_content(target, content, reply.rest()),
+            "taken" => Error::new(ErrorKind::Conflict, format!("another node on the server has the name {}", reply.rest()))
+                .not_applied()
+                .advice("`epmd -names` on the server shows it; stop it, or give this slot another name with node_name"),
+            "failed" if log.iter().any(|line| line.contains("seems to be in use by another Erlang node")) => {
+                Error::new(ErrorKind::Conflict, format!("another node has the name {node}"))
+                    .advice("`epmd -names` on the server shows it; nothing of this release runs")
+            }
+            "failed" => Error::new(ErrorKind::Unexpected, format!("it ended while it booted. Its last lines:{}", indent(&log)))
+                .advice("nothing of it runs any more; what it printed is in the slot's log"),
+            "late" => Error::new(
+                ErrorKind::Timeout,
+                format!("it had not booted within {:?}, and was ended. Its last lines:{}", self.settings.boot_deadline, indent(&log)),
+            )
+            .retryable(false)
+            .advice("if it needs longer, set boot_deadline; if env.sh of the release sets ERL_AFLAGS, add to it instead"),
+            "named" => Error::config(format!("it calls itself {} and not {node}, and was ended", reply.rest()))
+                .advice("do not set RELEASE_NODE or RELEASE_DISTRIBUTION in the release's env.sh: they differ from slot to slot"),
+            _ => reply.unexpected(&*self.host),
+        };
+        error.with("node", node).with("port", self.settings.port(slot)).with("host", &self.host)
+    }
+}
+
+pub(super) fn hundredths(duration: std::time::Duration) -> String {
+    (duration.as_millis() / 10).to_string()
+}
+
+fn indent(lines: &[&str]) -> String {
+    let lines: Vec<_> = lines.iter().filter(|line| !line.trim().is_empty()).collect();
+    match lines.is_empty() {
+        true => " none".to_owned(),
+        false => lines.iter().map(|line| format!("\n  {line}")).collect(),
+    }
+}
