@@ -37,8 +37,8 @@
 //! # When nginx is reloaded
 //!
 //! [`NginxRouter`] reloads only in `attach`, when addresses, names or certificates have changed, and never to switch.
-//! With fixed ports per slot that is once in the life of a service. A pipeline attaches before it shifts, so that a
-//! reload and a switch never come together.
+//! Where each slot has a port of its own, give both to [`NginxConfig::slot`] from the beginning: then that is once in the
+//! life of a service. A pipeline attaches before it shifts, so that a reload and a switch never come together.
 //!
 //! A reload is what drops requests: workers of the old configuration close idle kept connections while a client may be
 //! writing to one. For [`NginxSymlinkRouter`] that comes with each switch.

@@ -209,12 +209,41 @@ pub struct Past {
     pub outcome: Outcome,
 }
 
+/// One line: when, what, how it ended, how long it took, and who ran it.
+impl fmt::Display for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.started, self.kind)?;
+        if let Some(version) = &self.version {
+            write!(f, " {version}")?;
+        }
+        if let Some(slot) = self.slot {
+            write!(f, " ({slot})")?;
+        }
+        write!(f, ": {}, {}.{} s, by {}", self.outcome, self.millis / 1000, self.millis / 100 % 10, self.by)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn state() -> State {
         State::new(ServiceName::new("shop").unwrap())
+    }
+
+    #[test]
+    fn a_past_operation_is_one_line() {
+        let past = Past {
+            id: OperationId::new("deploy-1").unwrap(),
+            kind: OperationKind::Deploy,
+            by: "ann@web1 (pid 7)".to_owned(),
+            version: Some(Version::new("2.0").unwrap()),
+            slot: Some(Slot::Green),
+            started: serde_json::from_str("\"2026-01-02T03:04:05Z\"").unwrap(),
+            millis: 11_950,
+            outcome: Outcome::Succeeded,
+        };
+        assert_eq!(past.to_string(), "2026-01-02T03:04:05.000Z  deploy 2.0 (green): succeeded, 11.9 s, by ann@web1 (pid 7)");
     }
 
     #[test]

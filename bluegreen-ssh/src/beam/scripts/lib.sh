@@ -75,10 +75,20 @@ look() {
     done
 } 2> /dev/null
 
+# Whether nothing of a start is left. One look can miss a process that forks and ends at that moment, as those do that bring
+# a node up; several in a row cannot. What was found last is in `members` and the others.
+gone() {
+    for pause in '' 0.05 0.05; do
+        [ -z "$pause" ] || sleep "$pause"
+        look "$1"
+        [ -z "$members" ] || return 1
+    done
+}
+
 # Ends all that is left of a start by force. A heart would bring its node up again.
 end() {
     tries=0
-    while look "$1" && [ -n "$members" ]; do
+    while ! gone "$1"; do
         [ -z "$hearts" ] || kill -KILL $hearts 2> /dev/null
         kill -KILL $members 2> /dev/null
         tries=$((tries + 1))

@@ -61,9 +61,8 @@ clock
 until=$((now + deadline)) round=0 name=
 while ! booted; do
     if [ $((round % 8)) -eq 0 ]; then
-        look "$token"
+        ! gone "$token" || { outcome=failed && break; }
         clock
-        [ -n "$members" ] || { outcome=failed && break; }
         [ "$now" -lt "$until" ] || { outcome=late && break; }
     fi
     round=$((round + 1))

@@ -5,12 +5,11 @@
 place "$1" "$2" && recall || reply nothing
 lock "$slot/lock"
 recall || reply nothing
-look "$token"
-[ -n "$members" ] || reply nothing
+! gone "$token" || reply nothing
 echo "stopped on request" > "$slot/ended"
 clock
 until=$((now + $3)) asked= said=stopped round=0
-while [ -n "$members" ]; do
+while ! gone "$token"; do
     clock
     if [ "$now" -ge "$until" ]; then
         # Only the node has a grace; what is left when it is gone is nobody's.
@@ -31,6 +30,5 @@ while [ -n "$members" ]; do
     fi
     round=$((round + 1))
     sleep 0.05
-    look "$token"
 done
 reply "$said"

@@ -96,7 +96,7 @@ defmodule DemoApp.Connection do
         head = [
           "HTTP/1.1 #{status} #{reason(status)}\r\n",
           "content-type: text/plain\r\ncontent-length: #{byte_size(body)}\r\n",
-          "x-slot: #{DemoApp.slot()}\r\n",
+          "x-slot: #{DemoApp.slot()}\r\nx-version: #{DemoApp.version()}\r\n",
           if(ending == :close, do: "connection: close\r\n\r\n", else: "connection: keep-alive\r\n\r\n")
         ]
 

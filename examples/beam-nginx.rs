@@ -1,0 +1,223 @@
+//! A deploy tool for an Elixir release on one server behind nginx. Copy it, and change what is different with you.
+//!
+//! ```text
+//! beam-nginx build 1.4.0
+//! beam-nginx deploy 1.4.0          build it, start it beside the live one, migrate, switch; the old one stays warm
+//! beam-nginx deploy 1.4.0 --stage  the same without the switch, which is then: beam-nginx promote green
+//! beam-nginx rollback              back to the release before, at once
+//! beam-nginx migrate | console | status | logs | recover
+//! ```
+//!
+//! What it deploys, and where to, is in `deploy.toml`; `beam-nginx.toml` beside this file is one to begin with.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bluegreen_core::observer::ProgressDisplay;
+use bluegreen_core::pipeline::{Builder, Report};
+use bluegreen_core::state::SlotStatus;
+use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot};
+use bluegreen_http::{HttpCheck, all};
+use bluegreen_nginx::{NginxConfig, NginxRouter};
+use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, SshHost};
+use clap::{Parser, Subcommand};
+use serde::Deserialize;
+
+#[derive(Parser)]
+#[command(about = "Deploys an Elixir release to one server behind nginx")]
+struct Arguments {
+    /// What is deployed, and where to.
+    #[arg(long, global = true, default_value = "deploy.toml")]
+    settings: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build a release, and nothing more.
+    Build { version: String },
+    /// Build a release and bring it live; the one that was live stays warm.
+    Deploy {
+        version: String,
+        /// Stop before the switch, for a look at it; `promote` does the rest.
+        #[arg(long)]
+        stage: bool,
+    },
+    /// Give the traffic to a slot: to what is staged there, or back to what was kept warm there.
+    Promote { slot: Slot },
+    /// Give the traffic back to the release before.
+    Rollback,
+    /// Run the migrations of the release in a slot; of the one that is staged or live unless given.
+    Migrate { slot: Option<Slot> },
+    /// Open a console on the node in a slot; the live one unless given.
+    Console { slot: Option<Slot> },
+    /// Show what runs, who is live, and what was done last.
+    Status,
+    /// Show the last lines of a slot's log; the live one's unless given.
+    Logs {
+        slot: Option<Slot>,
+        #[arg(long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// Bring to an end what a deploy that was killed has left.
+    Recover,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    app: String,
+    /// As one would give it to ssh.
+    server: String,
+    ssh_config: Option<PathBuf>,
+    /// Where everyone reaches the app.
+    public: String,
+    /// On the server.
+    directory: String,
+    ports: [u16; 2],
+    epmd_port: Option<u16>,
+    /// `NAME=value` lines: the environment of the app.
+    env_file: Option<PathBuf>,
+    /// The command that builds the release; `{version}` stands for the version, here and in the next.
+    build: Vec<String>,
+    tarball: String,
+    migrate: Option<String>,
+    nginx: NginxConfig,
+}
+
+#[tokio::main]
+pub(crate) async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let settings = Settings::read(&arguments.settings)?;
+    let host = settings.host()?;
+    let runtime = settings.runtime(&host)?;
+    let pipeline = settings.pipeline(&host)?.observer(ProgressDisplay::stderr()).build()?;
+    let report = match arguments.verb {
+        Verb::Build { version } => {
+            let artifact = settings.build(&version).await?;
+            println!("{} ({} bytes, SHA-256 {})", artifact.file().display(), artifact.size(), artifact.sha256());
+            return Ok(());
+        }
+        Verb::Deploy { version, stage } => {
+            let release = settings.build(&version).await?.release(version)?;
+            if stage { pipeline.stage(release).await? } else { pipeline.deploy(release).await? }
+        }
+        Verb::Promote { slot } => promote(&pipeline, slot).await?,
+        Verb::Rollback => pipeline.rollback().await?,
+        Verb::Migrate { slot: Some(slot) } => pipeline.migrate_slot(slot).await?,
+        Verb::Migrate { slot: None } => pipeline.migrate(Phase::Expand).await?,
+        Verb::Recover => pipeline.recover().await?,
+        Verb::Console { slot } => {
+            let slot = given_or_live(&pipeline, slot).await?;
+            return host.console(&runtime.remote(slot)).await.map(drop);
+        }
+        Verb::Logs { slot, lines } => {
+            let slot = given_or_live(&pipeline, slot).await?;
+            runtime.logs(slot, lines).await?.iter().for_each(|line| println!("{line}"));
+            return Ok(());
+        }
+        Verb::Status => {
+            print!("{}", pipeline.status().await?);
+            for past in pipeline.history().await?.iter().rev().take(10) {
+                println!("{past}");
+            }
+            return Ok(());
+        }
+    };
+    println!("{report}");
+    Ok(())
+}
+
+/// A slot is given the traffic by going on with what is staged there, or by going back to what was kept there.
+async fn promote(pipeline: &Pipeline, slot: Slot) -> Result<Report> {
+    let status = pipeline.status().await?;
+    match status.state.slot(slot).status {
+        _ if status.observed.live == Some(slot) => {
+            Err(Error::new(ErrorKind::Conflict, format!("{slot} is live already")))
+        }
+        SlotStatus::Staged => pipeline.promote().await,
+        _ => pipeline.rollback().await,
+    }
+}
+
+async fn given_or_live(pipeline: &Pipeline, slot: Option<Slot>) -> Result<Slot> {
+    match slot {
+        Some(slot) => Ok(slot),
+        None => {
+            let live = pipeline.status().await?.observed.live;
+            live.ok_or_else(|| Error::new(ErrorKind::NotFound, "no slot is live: say blue or green"))
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let about = |error: Error| error.trying("read the settings").with("file", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| about(error.into()))?;
+        toml::from_str(&text).map_err(|error| about(Error::config(error.to_string())))
+    }
+
+    pub(crate) fn host(&self) -> Result<SshHost> {
+        match &self.ssh_config {
+            Some(file) => SshHost::from_ssh_config_file(file, &self.server)?.build(),
+            None => SshHost::from_ssh_config(&self.server)?.build(),
+        }
+    }
+
+    /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
+    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<Builder> {
+        let runtime = self.runtime(host)?;
+        // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
+        let health = all([
+            HttpCheck::get("/health").through(host.clone()).build()?,
+            HttpCheck::get("/version").version_from_body().through(host.clone()).build()?,
+        ]);
+        let public = HttpCheck::at(format!("{}/version", self.public)).version_from_body().build()?;
+        // nginx knows both ports from the first deploy on, so that no later one has to reload it.
+        let known = |nginx: NginxConfig, slot| nginx.slot(slot, format!("127.0.0.1:{}", self.ports[slot as usize]));
+        let nginx = Slot::BOTH.into_iter().fold(self.nginx.clone().service(&self.app), known);
+        let mut pipeline = Pipeline::builder(&self.app)
+            .router(NginxRouter::new(host.clone(), nginx)?)
+            .store(HostStateStore::new(host.clone(), format!("{}/state", self.directory)))
+            .health(health)
+            .verify(public);
+        if let Some(migrate) = &self.migrate {
+            pipeline = pipeline.migrator(BeamMigrator::new(&runtime, migrate));
+        }
+        Ok(pipeline.runtime(runtime))
+    }
+
+    fn runtime(&self, host: &SshHost) -> Result<BeamRuntime> {
+        let mut runtime = BeamRuntime::builder(host.clone(), &self.app).directory(&self.directory);
+        for slot in Slot::BOTH {
+            runtime = runtime.port(slot, self.ports[slot as usize]);
+        }
+        if let Some(port) = self.epmd_port {
+            runtime = runtime.epmd_port(port);
+        }
+        let refused = |error: dotenvy::Error| Error::config(error.to_string()).trying("read the environment file");
+        if let Some(file) = &self.env_file {
+            for variable in dotenvy::from_path_iter(file).map_err(refused)? {
+                let (name, value) = variable.map_err(refused)?;
+                runtime = runtime.env(name, Secret::new(value));
+            }
+        }
+        runtime.build()
+    }
+
+    pub(crate) async fn build(&self, version: &str) -> Result<Artifact> {
+        let mut words = self.build.iter().map(|word| word.replace("{version}", version));
+        let program = words.next().ok_or_else(|| Error::config("`build` is no command"))?;
+        Artifact::built_by(&Command::new(program).args(words), self.tarball.replace("{version}", version)).await
+    }
+}

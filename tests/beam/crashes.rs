@@ -1,0 +1,81 @@
+//! A deployer that is killed.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use crate::common::releases::{APP, release};
+use crate::setup::Server;
+
+/// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
+pub(crate) const STEPS: [(&str, &str); 13] = [
+    ("observe", "succeeded"),
+    ("prepare", "aborted"),
+    ("expand-before-start", "aborted"),
+    ("stop-occupant", "aborted"),
+    ("start", "aborted"),
+    ("health", "aborted"),
+    ("attach", "aborted"),
+    ("check-way-back-100", "aborted"),
+    ("shift-100", "rolled back"),
+    ("verify", "rolled back"),
+    ("drain", "succeeded"),
+    ("bake", "succeeded"),
+    ("retain", "succeeded"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost() {
+    let halves = STEPS.chunks(STEPS.len().div_ceil(2));
+    let halves: Vec<_> = halves.map(|steps| tokio::spawn(kill_in_each(steps))).collect();
+    for half in halves {
+        half.await.unwrap();
+    }
+}
+
+async fn kill_in_each(steps: &'static [(&str, &str)]) {
+    let Some(server) = Server::start() else { return };
+    server.deploy("0.1.0").await.unwrap();
+    server.deploy("0.2.0").await.unwrap();
+    let mut live = "0.2.0".to_owned();
+    let clients = server.clients();
+    for (number, (step, outcome)) in steps.iter().enumerate() {
+        let version = format!("1.{number}.0");
+        let killed = deployer(&server, &["--crash-at", step, "deploy", &version]).await;
+        assert_eq!(killed.status.signal(), Some(9), "{step}: {}", text(&killed));
+        let left = server.state();
+        assert!(left.lease.is_some(), "{step}: a process that was killed gives nothing back");
+        assert_eq!(left.operation.unwrap().last().unwrap().step.to_string(), *step);
+        assert_eq!(server.public_version().await, if in_force(step) { &version } else { &live }.as_str());
+
+        let recovered = deployer(&server, &["recover"]).await;
+        assert!(recovered.status.success(), "{step}: {}", text(&recovered));
+        assert!(text(&recovered).contains("note: found: deploy"), "{step}: {}", text(&recovered));
+        assert_eq!(server.state().history.last().unwrap().outcome.word(), *outcome, "{step}: {}", text(&recovered));
+        if *outcome == "succeeded" && *step != "observe" {
+            live = version;
+        }
+        server.is_settled_on(&live).await;
+    }
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+}
+
+/// Whether the new version has the traffic when the process dies at the beginning of this step.
+fn in_force(step: &str) -> bool {
+    ["verify", "drain", "bake", "retain"].contains(&step)
+}
+
+/// Runs the tool as a process.
+pub(crate) async fn deployer(server: &Server, arguments: &[&str]) -> Output {
+    if let [.., "deploy", version] = arguments {
+        let tarball = server.path(&format!("{APP}-{version}.tar.gz"));
+        std::fs::copy(release(version, ""), tarball).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_beam-deployer"));
+    command.arg("--settings").arg(server.path("deploy.toml")).args(arguments);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout))
+}

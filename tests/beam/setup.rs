@@ -1,0 +1,208 @@
+//! A server with sshd and nginx of its own, clients in front of it, and the deploy tool as people copy it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use bluegreen_core::pipeline::{Builder, Report};
+use bluegreen_core::state::State;
+use bluegreen_core::{Pipeline, Release, Result, Slot};
+use bluegreen_examples::traffic::{Clients, Running};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::common::releases::{self, APP};
+use crate::common::{Sshd, runs, send, sshd_is_here, user};
+use crate::support::TestNginx;
+use crate::tool::Settings;
+
+/// A server that nothing was deployed to yet. Everything that runs on it ends with this value.
+pub(crate) struct Server {
+    pub(crate) sshd: Sshd,
+    pub(crate) nginx: TestNginx,
+    directory: TempDir,
+    epmd_port: u16,
+}
+
+impl Server {
+    /// Starts one, or says what is missing.
+    pub(crate) fn start() -> Option<Self> {
+        if !sshd_is_here() || !releases::mix_is_here() {
+            return None;
+        }
+        let nginx = TestNginx::start()?;
+        let directory = tempfile::Builder::new().prefix("bluegreen-beam-").tempdir().unwrap();
+        let [blue, green, epmd_port] = free_ports();
+        let server = Self { sshd: Sshd::start(), nginx, directory, epmd_port };
+        std::fs::write(server.path("ssh_config"), server.ssh_config()).unwrap();
+        std::fs::write(server.path("env"), format!("DEMO_DATA={}\n", server.path("data").display())).unwrap();
+        std::fs::write(server.path("deploy.toml"), server.toml([blue, green])).unwrap();
+        Some(server)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What is deployed, and where to.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::read(&self.path("deploy.toml")).unwrap()
+    }
+
+    /// The tool's own pipeline, with shorter waits. It has a connection of its own, as each process has.
+    pub(crate) fn builder(&self) -> Builder {
+        let settings = self.settings();
+        quick(settings.pipeline(&settings.host().unwrap()).unwrap())
+    }
+
+    pub(crate) fn pipeline(&self) -> Pipeline {
+        self.builder().build().unwrap()
+    }
+
+    pub(crate) async fn deploy(&self, version: &str) -> Result<Report> {
+        self.pipeline().deploy(self.release(version, "")).await
+    }
+
+    /// A release that behaves: see the app's README.
+    pub(crate) fn release(&self, version: &str, behaviour: &str) -> Release {
+        Release::new(version).unwrap().with_artifact(releases::release(version, behaviour))
+    }
+
+    /// The record, as it is on the server.
+    pub(crate) fn state(&self) -> State {
+        let file = self.path("app/state").join(format!("{APP}.json"));
+        State::from_bytes(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    /// What a request to the public address gets: the version, by a fresh connection.
+    pub(crate) async fn public_version(&self) -> String {
+        let address = self.nginx.address();
+        let answer = crate::support::get(&address, &address, "/version").await.unwrap();
+        assert_eq!(answer.status, 200);
+        answer.body
+    }
+
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.nginx.address().parse().unwrap()
+    }
+
+    /// Clients that keep their connection, and others that do not.
+    pub(crate) fn clients(&self) -> Running {
+        Clients { address: self.public(), keeping: 6, fresh: 6, per_second: Some(200) }.start()
+    }
+
+    /// The pipeline, the router and the record agree, nobody holds the lease, and this version answers.
+    pub(crate) async fn is_settled_on(&self, version: &str) {
+        let status = self.pipeline().status().await.unwrap();
+        assert!(status.agrees() && status.lease().is_none() && status.operation().is_none(), "{status}");
+        let live = status.observed.live.unwrap_or_else(|| panic!("nothing is live: {status}"));
+        assert_eq!(status.observed.slot(live).version().map(|found| found.as_str()), Some(version), "{status}");
+        assert!(status.observed.slot(live).is_running(), "{status}");
+        assert_eq!(self.public_version().await, version);
+    }
+
+    /// Kills the node in a slot.
+    pub(crate) fn kill_node(&self, slot: Slot) {
+        let mark = format!("SLOT={slot}");
+        let pids: Vec<_> = self.processes().into_iter().filter(|pid| has(*pid, &mark)).collect();
+        assert!(!pids.is_empty(), "nothing runs in {slot}");
+        pids.into_iter().for_each(|pid| send(pid, Signal::KILL));
+    }
+
+    fn ssh_config(&self) -> String {
+        format!(
+            "Host server\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
+             UserKnownHostsFile {}\n",
+            self.sshd.port(),
+            user(),
+            self.sshd.key().display(),
+            self.sshd.known_hosts().display()
+        )
+    }
+
+    fn toml(&self, [blue, green]: [u16; 2]) -> String {
+        let (address, epmd_port) = (self.nginx.address(), self.epmd_port);
+        let (nginx, here) = (self.nginx.path("").display().to_string(), self.directory.path().display());
+        format!(
+            r#"
+            app = "{APP}"
+            server = "server"
+            ssh_config = "{here}/ssh_config"
+            public = "http://{address}"
+            directory = "{here}/app"
+            ports = [{blue}, {green}]
+            epmd_port = {epmd_port}
+            env_file = "{here}/env"
+            build = ["test", "-f", "{here}/{APP}-{{version}}.tar.gz"]
+            tarball = "{here}/{APP}-{{version}}.tar.gz"
+            migrate = "DemoApp.Release.migrate()"
+
+            [nginx]
+            listen = ["{address}"]
+            default_server = true
+            state_directory = "{nginx}state/{APP}"
+            site_file = "{nginx}conf.d/{APP}.conf"
+            pid_file = "{nginx}nginx.pid"
+            error_log = "{nginx}error.log"
+            nginx_command = ["nginx", "-p", "{nginx}", "-c", "{nginx}nginx.conf"]
+            "#
+        )
+    }
+
+    /// All processes of the app on this server, its port mapper included: nothing else knows that port.
+    fn processes(&self) -> Vec<i32> {
+        let mark = format!("ERL_EPMD_PORT={}", self.epmd_port);
+        let pids =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| runs(*pid) && has(*pid, &mark)).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The nodes outlive the tool, as they should, but not the test.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while let processes = self.processes()
+            && !processes.is_empty()
+            && Instant::now() < deadline
+        {
+            processes.into_iter().for_each(|pid| send(pid, Signal::KILL));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of nginx\n{}", self.nginx.log());
+        }
+    }
+}
+
+fn has(pid: i32, variable: &str) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+}
+
+/// Waits that fit an app that starts within a second, on a machine that runs other tests too.
+pub(crate) fn quick(builder: Builder) -> Builder {
+    builder
+        .check_interval(Duration::from_millis(100))
+        .start_deadline(Duration::from_secs(30))
+        .drain(Duration::from_secs(2))
+        .lease_ttl(LEASE_TTL)
+}
+
+/// A recovery waits that long.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(4);
+
+/// Ports that were free a moment ago, and that the kernel gives to no client meanwhile: below those it chooses from.
+fn free_ports() -> [u16; 3] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let end: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let mut free = std::iter::repeat_with(|| {
+        // Side by side with tests in other processes.
+        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(7).wrapping_add(std::process::id() as u16);
+        1024 + step % (end - 1024)
+    })
+    .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    [(); 3].map(|()| free.next().unwrap())
+}
