@@ -1,4 +1,13 @@
-//! Servers over SSH: a [`Host`](bluegreen_core::Host) on one connection.
+//! Servers over SSH: a [`Host`](bluegreen_core::Host) on one connection, and releases of Elixir on any host.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`SshHost`] | a server: commands, files, transfers, tunnels, consoles |
+//! | [`BeamRuntime`] | a [`Runtime`](bluegreen_core::Runtime): each slot is a node of a release that `mix release` made |
+//! | [`BeamMigrator`] | a [`Migrator`](bluegreen_core::Migrator): functions of the release, by `eval`, before it is started |
+//! | [`Artifact`] | the release's tarball here, read and checked, or built by a command |
+//!
+//! # A server
 //!
 //! [`SshHost`] runs commands, reads and writes files, uploads and downloads, and opens tunnels on a server, all through
 //! one SSH connection that is made when it is first needed and made anew when it is lost. There is no `ssh` program
@@ -17,7 +26,7 @@
 //! # Ok::<(), bluegreen_core::Error>(())
 //! ```
 //!
-//! # What it promises
+//! What it promises:
 //!
 //! - **The server is the right one.** Its key must be recorded in `known_hosts`, or have a given fingerprint; a changed
 //!   key, a key of another type and a revoked key are refused with the file and the line. To record the key of a new
@@ -28,10 +37,45 @@
 //!   children. A file is under its name when it is whole, or not at all.
 //! - **Secrets stay out of sight.** Environment variables and standard input are in no process list of the server.
 //!
-//! # What it takes
-//!
-//! An account with a POSIX `sh` on a Linux server, with the usual tools of coreutils or busybox. Neither SFTP nor
+//! It takes an account with a POSIX `sh` on a Linux server, with the usual tools of coreutils or busybox. Neither SFTP nor
 //! `AcceptEnv`, nor anything installed. The login shell may be another one, and its profile may print what it likes.
+//!
+//! # A release
+//!
+//! [`BeamRuntime`] and [`BeamMigrator`] need no more of the server than that, with `flock`, `tar` and `gzip`; they run on
+//! this machine too ([`LocalHost`](bluegreen_core::LocalHost)). This is a deploy, all but the traffic:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use bluegreen_core::{Command, Migrator, OperationId, Phase, Runtime, Secret, ServiceName, Slot, Target};
+//! use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, SshHost};
+//!
+//! # async fn example() -> bluegreen_core::Result<()> {
+//! let build = Command::new("mix").args(["release", "--overwrite"]).env("MIX_ENV", Secret::new("prod"));
+//! let artifact = Artifact::built_by(&build, "_build/prod/shop-1.4.0.tar.gz").await?;
+//!
+//! let host = SshHost::builder("deploy@web1.example.com").build()?;
+//! let runtime = BeamRuntime::builder(host.clone(), "shop")
+//!     .directory("/srv/shop")
+//!     .port(Slot::Blue, 4000)
+//!     .port(Slot::Green, 5000)
+//!     .env("DATABASE_URL", Secret::from_env("DATABASE_URL")?)
+//!     .build()?;
+//! let migrator = BeamMigrator::new(&runtime, "Shop.Release.migrate()");
+//!
+//! let (service, operation) = (ServiceName::new("shop")?, OperationId::new("op-1")?);
+//! let target = Target::new(service, Slot::Green, artifact.release("1.4.0")?, operation);
+//! runtime.prepare(&target).await?;
+//! migrator.migrate(Phase::Expand, &target).await?;
+//! runtime.stop(Slot::Green, Duration::from_secs(30)).await?;
+//! println!("{}", runtime.start(&target).await?);
+//!
+//! host.console(&runtime.remote(Slot::Green)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Pipeline`](bluegreen_core::Pipeline) does these steps with health checks, traffic, and a way back.
 
 mod auth;
 mod beam;
@@ -53,7 +97,8 @@ mod transfer;
 mod tunnel;
 
 pub use beam::{
-    Artifact, BeamMigrator, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT, DEFAULT_KEEP_RELEASES, DEFAULT_PORTS,
+    Artifact, BeamMigrator, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT,
+    DEFAULT_KEEP_RELEASES, DEFAULT_PORTS,
 };
 pub use builder::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE_INTERVAL, DEFAULT_KEEPALIVE_MAX, DEFAULT_MAX_SESSIONS, SshHostBuilder,

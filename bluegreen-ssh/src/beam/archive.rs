@@ -28,7 +28,8 @@ pub(crate) struct Contents {
 pub(crate) async fn read(path: &Path) -> Result<Contents> {
     let owned = path.to_owned();
     let read = tokio::task::spawn_blocking(move || read_now(&owned)).await;
-    let read = read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, "the reading was cut off").because(error)));
+    let read =
+        read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, "the reading was cut off").because(error)));
     read.map_err(|error| error.not_applied().trying("read the release's tarball").with("artifact", path.display()))
 }
 
@@ -44,13 +45,16 @@ pub(crate) async fn digest(path: &Path) -> Result<String> {
         Ok(source.finish().0)
     };
     let computed = tokio::task::spawn_blocking(compute).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    computed.map_err(|error| Error::from(error).not_applied().trying("read the artifact").with("artifact", path.display()))
+    computed
+        .map_err(|error| Error::from(error).not_applied().trying("read the artifact").with("artifact", path.display()))
 }
 
 fn read_now(path: &Path) -> Result<Contents> {
     let file = File::open(path).map_err(Error::from)?;
     if !file.metadata().map_err(Error::from)?.is_file() {
-        return Err(Error::config("it is not a file").advice("give the .tar.gz that `mix release` made with the step :tar"));
+        return Err(
+            Error::config("it is not a file").advice("give the .tar.gz that `mix release` made with the step :tar")
+        );
     }
     let mut source = Hashing { file, hash: Context::new(&SHA256), size: 0 };
     let mut members = Members::default();
@@ -58,7 +62,12 @@ fn read_now(path: &Path) -> Result<Contents> {
     for entry in archive.entries().map_err(not_whole)? {
         let entry = entry.map_err(not_whole)?;
         let header = entry.header();
-        members.add(&entry.path_bytes(), header.entry_type(), entry.link_name_bytes().as_deref(), header.mode().unwrap_or(0))?;
+        members.add(
+            &entry.path_bytes(),
+            header.entry_type(),
+            entry.link_name_bytes().as_deref(),
+            header.mode().unwrap_or(0),
+        )?;
     }
     // Only at the end of the stream is its checksum compared.
     let mut rest = archive.into_inner();
@@ -116,7 +125,9 @@ impl Members {
         let path = inside(name).ok_or_else(|| hostile(name, "would be unpacked elsewhere"))?;
         let kind = match kind {
             EntryType::Directory => Kind::Directory,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File { executable: mode & 0o100 != 0 },
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                Kind::File { executable: mode & 0o100 != 0 }
+            }
             EntryType::Symlink => {
                 let target = link.and_then(|link| std::str::from_utf8(link).ok()).unwrap_or_default();
                 if !stays(&path, Path::new(target)) {

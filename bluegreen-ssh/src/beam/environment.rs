@@ -8,8 +8,19 @@ use bluegreen_core::{Error, Result, Secret};
 /// What the runtime sets itself.
 const RESERVED: &[&str] =
     &["HOME", "PORT", "SLOT", "VERSION", "ERL_AFLAGS", "ERL_CRASH_DUMP", "ERL_EPMD_ADDRESS", "ERL_EPMD_PORT"];
-const RESERVED_RELEASE: &[&str] =
-    &["COMMAND", "COOKIE", "DISTRIBUTION", "NAME", "NODE", "PROG", "ROOT", "TMP", "VSN", "BOOT_SCRIPT", "BOOT_SCRIPT_CLEAN"];
+const RESERVED_RELEASE: &[&str] = &[
+    "COMMAND",
+    "COOKIE",
+    "DISTRIBUTION",
+    "NAME",
+    "NODE",
+    "PROG",
+    "ROOT",
+    "TMP",
+    "VSN",
+    "BOOT_SCRIPT",
+    "BOOT_SCRIPT_CLEAN",
+];
 
 /// Checks the variables.
 ///

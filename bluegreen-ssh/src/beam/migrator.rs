@@ -86,10 +86,12 @@ impl BeamMigrator {
         let output = host.run(&command).await?;
         match output.status {
             Some(0) => Ok(output),
-            Some(script::NO_RELEASE) => Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
-                .not_applied()
-                .with("host", host)
-                .advice("prepare it first")),
+            Some(script::NO_RELEASE) => {
+                Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
+                    .not_applied()
+                    .with("host", host)
+                    .advice("prepare it first"))
+            }
             _ => Err(script::failed(host, &output).with("expression", expression)),
         }
     }
@@ -132,7 +134,8 @@ impl Migrator for BeamMigrator {
         match &self.revert {
             Some(expression) => self.eval(target, expression).await.map(drop).map_err(about),
             None => Err(about(
-                Error::new(ErrorKind::Unsupported, "no expression that reverts is set").advice("BeamMigrator::revert sets one"),
+                Error::new(ErrorKind::Unsupported, "no expression that reverts is set")
+                    .advice("BeamMigrator::revert sets one"),
             )),
         }
     }

@@ -14,9 +14,11 @@ impl BeamRuntime {
         let Some(artifact) = target.release.artifact() else {
             return match self.begin(target).await? {
                 Present::Content(_) => Ok(()),
-                Present::Nothing(_) => Err(Error::new(ErrorKind::NotFound, "the release is not on the server, and has no artifact")
-                    .not_applied()
-                    .advice("give the release the path of its tarball: Release::with_artifact")),
+                Present::Nothing(_) => {
+                    Err(Error::new(ErrorKind::NotFound, "the release is not on the server, and has no artifact")
+                        .not_applied()
+                        .advice("give the release the path of its tarball: Release::with_artifact"))
+                }
             };
         };
         tokio::fs::metadata(artifact).await.map_err(|error| {
@@ -67,14 +69,18 @@ impl BeamRuntime {
                 None => Err(reply.unexpected(&*self.host)),
             },
             "present" => Ok(Present::Content(reply.rest().to_owned())),
-            "foreign" => Err(Error::new(ErrorKind::Conflict, "the version's directory is there, and not made by a deploy")
-                .not_applied()
-                .with("host", &self.host)
-                .with("directory", format!("{}/releases/{}", self.settings.directory, target.version()))
-                .advice("move it away, or give the release another version")),
-            "missing" => Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
-                .with("host", &self.host)
-                .advice("install it: flock comes with util-linux")),
+            "foreign" => {
+                Err(Error::new(ErrorKind::Conflict, "the version's directory is there, and not made by a deploy")
+                    .not_applied()
+                    .with("host", &self.host)
+                    .with("directory", format!("{}/releases/{}", self.settings.directory, target.version()))
+                    .advice("move it away, or give the release another version"))
+            }
+            "missing" => {
+                Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
+                    .with("host", &self.host)
+                    .advice("install it: flock comes with util-linux"))
+            }
             _ => Err(reply.unexpected(&*self.host)),
         }
     }
@@ -89,10 +95,12 @@ impl BeamRuntime {
         match reply.word() {
             "ready" => Ok(()),
             "present" => self.same_content(target, contents, reply.rest()),
-            "damaged" => Err(Error::new(ErrorKind::Unexpected, format!("the tarball cannot be unpacked: {}", reply.said))
-                .not_applied()
-                .with("host", &self.host)
-                .advice("is the disk full? `df` on the server tells")),
+            "damaged" => {
+                Err(Error::new(ErrorKind::Unexpected, format!("the tarball cannot be unpacked: {}", reply.said))
+                    .not_applied()
+                    .with("host", &self.host)
+                    .advice("is the disk full? `df` on the server tells"))
+            }
             _ => Err(reply.unexpected(&*self.host)),
         }
     }

@@ -11,6 +11,7 @@
 pub mod beam;
 #[path = "../../../tests/beam-app/releases.rs"]
 pub mod releases;
+pub mod terminal;
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};

@@ -49,7 +49,14 @@ recall() {
 #
 # A start has a mark in its environment, which no other process has, and which nobody can take away from outside. So
 # a process id that is used again is not mistaken for ours. The port mapper serves everyone, whoever started it.
+#
+# One that forks and ends just then is missed, and its child too: that nothing runs is only believed when seen twice.
 look() {
+    look_once "$1"
+    [ -n "$members" ] || { sleep 0.02 && look_once "$1"; }
+}
+
+look_once() {
     members= beam= hearts= oldest=
     for found in $(grep -lsF "BLUEGREEN_START=$1" /proc/[0-9]*/environ); do
         pid=${found#/proc/}

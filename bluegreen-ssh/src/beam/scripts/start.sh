@@ -41,7 +41,8 @@ if [ -z "$running" ]; then
     put "$slot/home/.erlang.cookie" < "$base/cookie"
     settle "$slot"
     mark=$token
-    hook=" -eval 'file:write_file(os:getenv(\"BLUEGREEN_BOOTED\")++os:getpid(),[atom_to_list(node()),10]),os:unsetenv(\"ERL_AFLAGS\")'"
+    # A boot goes on while an application that could not start takes the node down; then nobody answers the first call.
+    hook=" -eval 'application:which_applications(infinity),file:write_file(os:getenv(\"BLUEGREEN_BOOTED\")++os:getpid(),[atom_to_list(node()),10]),os:unsetenv(\"ERL_AFLAGS\")'"
     (release "$version" "$slot/env" daemon < /dev/null > "$slot/tmp/daemon.out" 2>&1 9>&-)
 fi
 # Whoever wants to stop it must not have to wait until it has booted.

@@ -1,0 +1,385 @@
+//! What a BEAM runtime guarantees beyond the contract, on real releases.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Runtime, Secret, Slot};
+use bluegreen_ssh::{BeamMigrator, BeamRuntime};
+use common::beam::{GRACE, Server, environment, target};
+use common::releases::{APP, release};
+use common::terminal::Terminal;
+use common::{Sshd, eventually, run, runs, send};
+use rustix::process::Signal;
+
+const LIVE: Slot = Slot::Blue;
+const IDLE: Slot = Slot::Green;
+
+async fn up(runtime: &BeamRuntime, target: &bluegreen_core::Target) -> Instance {
+    runtime.prepare(target).await.unwrap();
+    runtime.start(target).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_versions_run_side_by_side_as_two_nodes() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    let live = up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    up(&runtime, &server.target(IDLE, "1.1.0")).await;
+    assert_eq!(live.endpoints()[0].address, format!("127.0.0.1:{}", server.ports[0]));
+    assert_eq!(server.get(LIVE, "/"), "blue 1.0.0 demo_app-blue@localhost\n");
+    assert_eq!(server.get(IDLE, "/"), "green 1.1.0 demo_app-green@localhost\n");
+    assert_eq!(runtime.rpc(LIVE, "IO.puts(node())").await.unwrap(), "demo_app-blue@localhost");
+    assert_eq!(runtime.rpc(IDLE, "IO.puts(node())").await.unwrap(), "demo_app-green@localhost");
+
+    let before = server.alive(LIVE);
+    runtime.stop(IDLE, GRACE).await.unwrap();
+    assert_eq!((server.alive(LIVE), server.alive(IDLE)), (before, None));
+    let error = runtime.rpc(IDLE, "IO.puts(node())").await.unwrap_err();
+    assert!(error.to_string().contains("exit status 1") && error.to_string().contains("nodedown"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_crashes_at_boot_is_an_error_with_its_last_lines_and_leaves_nothing() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let before = server.alive(LIVE);
+    let crashing = server.behaving(IDLE, "1.1.0", "crash-at-boot");
+    runtime.prepare(&crashing).await.unwrap();
+    let error = runtime.start(&crashing).await.unwrap_err();
+    assert!(error.to_string().contains("this release crashes at boot"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
+    assert_eq!(server.processes_of(IDLE), [0; 0]);
+    assert_eq!(server.alive(LIVE), before);
+    let found = runtime.inspect(IDLE).await.unwrap();
+    assert_eq!(found.to_string(), "stopped 1.1.0 (it did not boot)");
+    let logs = runtime.logs(IDLE, 100).await.unwrap();
+    assert!(logs.iter().any(|line| line.contains("this release crashes at boot")), "{logs:?}");
+
+    let good = server.target(IDLE, "1.2.0");
+    up(&runtime, &good).await;
+    let logs = runtime.logs(IDLE, 100).await.unwrap();
+    assert!(!logs.iter().any(|line| line.contains("crashes")), "the log of the one before: {logs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_does_not_get_up_is_ended_at_its_deadline() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.builder(LocalHost::new()).boot_deadline(Duration::from_secs(2)).build().unwrap();
+    let never = server.behaving(IDLE, "1.0.0", "never-boots");
+    runtime.prepare(&never).await.unwrap();
+    let error = runtime.start(&never).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("demo_app 1.0.0 begins in green"), "{error}");
+    assert_eq!(server.processes_of(IDLE), [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_start_that_is_still_booting() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    let never = server.behaving(IDLE, "1.0.0", "never-boots");
+    runtime.prepare(&never).await.unwrap();
+    let start = tokio::spawn({
+        let (runtime, never) = (runtime.clone(), never.clone());
+        async move { runtime.start(&never).await }
+    });
+    eventually("the node is there", || server.alive(IDLE).is_some()).await;
+    runtime.stop(IDLE, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(server.processes_of(IDLE), [0; 0]);
+    assert!(start.await.unwrap().is_err());
+    assert_eq!(runtime.inspect(IDLE).await.unwrap().to_string(), "stopped 1.0.0 (stopped on request)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_node_with_our_name_is_a_conflict_and_is_left_alone() {
+    needs_mix!();
+    let (server, elsewhere) = (Server::new(), Server::new());
+    let foreign = elsewhere.builder(LocalHost::new()).epmd_port(server.epmd_port).build().unwrap();
+    up(&foreign, &elsewhere.target(LIVE, "1.0.0")).await;
+
+    let runtime = server.runtime(LocalHost::new());
+    let target = server.target(LIVE, "1.0.0");
+    runtime.prepare(&target).await.unwrap();
+    let error = runtime.start(&target).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("demo_app-blue"), "{error}");
+    runtime.stop(LIVE, GRACE).await.unwrap();
+    assert_eq!(runtime.inspect(LIVE).await.unwrap(), Instance::Absent);
+    assert_eq!(elsewhere.get(LIVE, "/version"), "1.0.0");
+    foreign.stop(LIVE, GRACE).await.unwrap();
+    up(&runtime, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_is_ended_by_force() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    send(server.pid(LIVE).unwrap(), Signal::STOP);
+    assert!(runtime.inspect(LIVE).await.unwrap().is_running());
+    runtime.stop(LIVE, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(server.processes_of(LIVE), [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_cookie_nobody_knows_is_stopped_in_order() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    for cookie in ["home/.erlang.cookie", "../../cookie"] {
+        fs::write(server.slot_file(LIVE, cookie), "another").unwrap();
+    }
+    assert!(runtime.rpc(LIVE, ":ok").await.is_err());
+    runtime.stop(LIVE, GRACE).await.unwrap();
+    let logs = runtime.logs(LIVE, 10).await.unwrap();
+    assert!(logs.iter().any(|line| line.contains("SIGTERM received - shutting down")), "{logs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heart_brings_its_node_up_again_and_does_not_outlive_a_stop() {
+    needs_mix!();
+    let server = Server::new();
+    let program = format!("{}/releases/1.0.0/bin/{APP}", server.base());
+    let runtime = server
+        .builder(LocalHost::new())
+        .env("ELIXIR_ERL_OPTIONS", Secret::new("-heart"))
+        .env("HEART_COMMAND", Secret::new(format!("{program} daemon")))
+        .build()
+        .unwrap();
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let before = server.alive(LIVE);
+    send(server.pid(LIVE).unwrap(), Signal::KILL);
+    eventually("the heart starts another node", || server.alive(LIVE).is_some_and(|now| Some(now) != before)).await;
+    assert!(runtime.inspect(LIVE).await.unwrap().is_running());
+    send(server.pid(LIVE).unwrap(), Signal::STOP);
+    runtime.stop(LIVE, Duration::from_millis(500)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(server.processes_of(LIVE), [0; 0]);
+}
+
+/// Everything that is ever seen in the machine's process list while this lives.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<BTreeSet<String>>>,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut seen = BTreeSet::new();
+            while !done.load(Relaxed) {
+                for entry in fs::read_dir("/proc").unwrap().flatten() {
+                    if let Ok(bytes) = fs::read(entry.path().join("cmdline")) {
+                        seen.insert(String::from_utf8_lossy(&bytes).replace('\0', " "));
+                    }
+                }
+            }
+            seen
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn end(mut self) -> BTreeSet<String> {
+        self.stop.store(true, Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_process_list_shows_a_secret_and_no_other_user_can_read_a_file_with_one() {
+    needs_mix!();
+    needs_sshd!();
+    let (server, sshd) = (Server::new(), Sshd::start());
+    let (cookie, password) = ("cookie-that-is-secret", "it's a 'password' $HOME");
+    let runtime =
+        server.builder(sshd.host()).cookie(Secret::new(cookie)).env("PASSWORD", Secret::new(password)).build().unwrap();
+    let watch = Watch::begin();
+    let target = server.target(LIVE, "1.0.0");
+    up(&runtime, &target).await;
+    let seen = runtime.rpc(LIVE, "IO.puts(System.get_env(\"PASSWORD\")); IO.puts(Node.get_cookie())").await.unwrap();
+    assert_eq!(seen, format!("{password}\n{cookie}"), "the node has them");
+
+    bluegreen_core::Migrator::migrate(
+        &BeamMigrator::new(&runtime, "DemoApp.Release.migrate()"),
+        bluegreen_core::Phase::Expand,
+        &target,
+    )
+    .await
+    .unwrap();
+    let lists = watch.end();
+    for found in ["-setcookie -cookie_in_file", "run_erl", " eval "] {
+        assert!(lists.iter().any(|line| line.contains(found)), "the watch did not see {found:?}");
+    }
+    for secret in [cookie, "a 'password'"] {
+        let shown: Vec<_> = lists.iter().filter(|line| line.contains(secret)).collect();
+        assert!(shown.is_empty(), "{shown:?}");
+    }
+
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (file, wanted) in
+        [("env", 0o600), ("record", 0o600), ("home/.erlang.cookie", 0o600), ("../../cookie", 0o600), ("..", 0o700)]
+    {
+        assert_eq!(mode(&server.slot_file(LIVE, file)), wanted, "{file}");
+    }
+    // The port mapper outlives the node, so it must not know them either.
+    let mapper =
+        server.processes().into_iter().find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "epmd\n");
+    let known = environment(mapper.unwrap());
+    assert!(!known.iter().any(|entry| entry.contains(cookie) || entry.contains("PASSWORD")), "{known:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_listens_beyond_the_loopback_interface() {
+    needs_mix!();
+    let server = Server::new();
+    up(&server.runtime(LocalHost::new()), &server.target(LIVE, "1.0.0")).await;
+    let mut listening = Vec::new();
+    for pid in server.processes() {
+        let sockets = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let sockets: Vec<_> =
+            sockets.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect();
+        for table in ["tcp", "tcp6"] {
+            for line in fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap().lines() {
+                let fields: Vec<_> = line.split_whitespace().collect();
+                if fields[3] == "0A" && sockets.contains(&format!("socket:[{}]", fields[9])) {
+                    listening.push(fields[1].to_owned());
+                }
+            }
+        }
+    }
+    // The service, the node, and the port mapper (which some versions let listen on IPv6 too).
+    assert!(listening.len() >= 3, "{listening:?}");
+    let loopback = ["0100007F:", "00000000000000000000000001000000:"];
+    assert!(listening.iter().all(|it| loopback.iter().any(|prefix| it.starts_with(prefix))), "{listening:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_servers_own_cookie_is_made_once_and_a_running_node_stays_controllable() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let cookie = fs::read_to_string(server.path("srv/shop/cookie")).unwrap();
+    assert!(cookie.len() == 64 && cookie.chars().all(|c| c.is_ascii_hexdigit()), "{} characters", cookie.len());
+    up(&runtime, &server.target(IDLE, "1.1.0")).await;
+    assert_eq!(fs::read_to_string(server.path("srv/shop/cookie")).unwrap(), cookie);
+    assert_eq!(runtime.rpc(LIVE, "IO.puts(Node.ping(:\"demo_app-green@localhost\"))").await.unwrap(), "pong");
+
+    let rotated = server.builder(LocalHost::new()).cookie(Secret::new("another")).build().unwrap();
+    rotated.prepare(&server.target(LIVE, "1.2.0")).await.unwrap();
+    assert_eq!(rotated.rpc(LIVE, "IO.puts(:still)").await.unwrap(), "still");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_names_its_node_itself_is_refused_and_ended() {
+    needs_mix!();
+    let server = Server::new();
+    let unpacked = server.path("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    run(Command::new("tar").arg("-xzf").arg(release("1.0.0", "")).arg("-C").arg(&unpacked));
+    let script = unpacked.join("releases/0.1.0/env.sh");
+    fs::write(&script, "export RELEASE_NODE=mine@localhost\n").unwrap();
+    let tarball = server.path("mine.tar.gz");
+    run(Command::new("tar").arg("-czf").arg(&tarball).arg("-C").arg(&unpacked).arg("."));
+    let runtime = server.runtime(LocalHost::new());
+    let target = target(LIVE, "1.0.0", Some(tarball));
+    runtime.prepare(&target).await.unwrap();
+    let error = runtime.start(&target).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("it calls itself mine@localhost and not demo_app-blue@localhost"), "{error}");
+    assert_eq!(server.processes_of(LIVE), [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_read_across_its_rotation_or_where_the_service_keeps_its_own() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    runtime.stop(LIVE, GRACE).await.unwrap();
+    let directory = server.slot_file(LIVE, "tmp/log");
+    fs::remove_dir_all(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    // The fourth is the one that will be written next, so the fifth is the oldest.
+    for number in [2, 1, 5, 3] {
+        fs::write(directory.join(format!("erlang.log.{number}")), format!("first of {number}\r\nlast of {number}\r\n"))
+            .unwrap();
+    }
+    let lines = runtime.logs(LIVE, 7).await.unwrap();
+    let wanted = ["last of 5", "first of 1", "last of 1", "first of 2", "last of 2", "first of 3", "last of 3"];
+    assert_eq!(lines, wanted);
+
+    let own = server.path("own.log");
+    fs::write(&own, "one\ntwo\nthree\n").unwrap();
+    let runtime = server.builder(LocalHost::new()).log_file(LIVE, own.display().to_string()).build().unwrap();
+    assert_eq!(runtime.logs(LIVE, 2).await.unwrap(), ["two", "three"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_run_is_told_with_its_reason() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let pid = server.pid(LIVE).unwrap();
+    send(pid, Signal::KILL);
+    eventually("it is gone", || !runs(pid)).await;
+    let look = async || runtime.inspect(LIVE).await.unwrap().to_string();
+    assert_eq!(look().await, "stopped 1.0.0 (it ended by itself, or was killed)");
+    let record = fs::read_to_string(server.slot_file(LIVE, "record")).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(server.slot_file(LIVE, "record"), record.replace(boot.trim(), "another")).unwrap();
+    assert_eq!(look().await, "stopped 1.0.0 (the machine was restarted since)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_under_way_are_finished_when_a_slot_is_stopped() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let port = server.ports[0];
+    let request = std::thread::spawn(move || common::beam::get(port, "/slow?ms=1500"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    runtime.stop(LIVE, GRACE).await.unwrap();
+    assert_eq!(request.join().unwrap().unwrap(), "blue 1.0.0\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_opens_on_the_running_node() {
+    needs_mix!();
+    needs_sshd!();
+    let (server, sshd, terminal) = (Server::new(), Sshd::start(), Terminal::open());
+    let host = sshd.host();
+    let runtime = server.runtime(host.clone());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let before = server.alive(LIVE);
+    let (command, device) = (runtime.remote(LIVE), terminal.device.clone());
+    let console = tokio::spawn(async move { host.console_on(&device, &command).await });
+    terminal.sees("iex(demo_app-blue@localhost)1>").await;
+    terminal.types("DemoApp.version() <> \"!\"\r");
+    terminal.sees("\"1.0.0!\"").await;
+    // Ctrl-C twice leaves a console, and not the node.
+    terminal.types("\u{3}");
+    terminal.sees("(a)bort").await;
+    terminal.types("a\r");
+    let _ = console.await.unwrap();
+    assert_eq!(server.alive(LIVE), before);
+}

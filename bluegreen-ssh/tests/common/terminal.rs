@@ -1,0 +1,66 @@
+//! A terminal with a person at it.
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, reason = "tests")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+
+use super::eventually;
+
+/// A terminal: the side that a program uses, and the side that a person sits at.
+pub struct Terminal {
+    pub device: PathBuf,
+    pub person: File,
+    /// Kept open, so that the terminal's mode can be looked at.
+    pub program: File,
+    pub seen: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    pub fn open() -> Self {
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let person: OwnedFd = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&person).unwrap();
+        rustix::pty::unlockpt(&person).unwrap();
+        let device = PathBuf::from(rustix::pty::ptsname(&person, Vec::new()).unwrap().into_string().unwrap());
+        let program = File::options().read(true).write(true).open(&device).unwrap();
+        let person = File::from(person);
+        let seen = Arc::new(Mutex::new(String::new()));
+        let (mut eyes, memory) = (person.try_clone().unwrap(), Arc::clone(&seen));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = eyes.read(&mut buffer) {
+                memory.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        let terminal = Self { device, person, program, seen };
+        terminal.resize(100, 30);
+        terminal
+    }
+
+    pub fn resize(&self, columns: u16, rows: u16) {
+        tcsetwinsize(&self.program, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    }
+
+    pub fn types(&self, text: &str) {
+        (&self.person).write_all(text.as_bytes()).unwrap();
+    }
+
+    pub async fn sees(&self, text: &str) {
+        let seen = Arc::clone(&self.seen);
+        let what = format!("{text:?} is seen");
+        eventually(&what, || {
+            let seen = seen.lock().unwrap();
+            seen.contains(text)
+        })
+        .await;
+    }
+
+    pub fn is_raw(&self) -> bool {
+        !tcgetattr(&self.program).unwrap().local_modes.contains(rustix::termios::LocalModes::ICANON)
+    }
+}
