@@ -3,11 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use crate::common::releases::{APP, release};
 use crate::setup::Server;
 
 /// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
-pub(crate) const STEPS: [(&str, &str); 13] = [
+pub(crate) const STEPS: [(&str, &str); 12] = [
     ("observe", "succeeded"),
     ("prepare", "aborted"),
     ("expand-before-start", "aborted"),
@@ -19,7 +18,6 @@ pub(crate) const STEPS: [(&str, &str); 13] = [
     ("shift-100", "rolled back"),
     ("verify", "rolled back"),
     ("drain", "succeeded"),
-    ("bake", "succeeded"),
     ("retain", "succeeded"),
 ];
 
@@ -62,14 +60,13 @@ async fn kill_in_each(steps: &'static [(&str, &str)]) {
 
 /// Whether the new version has the traffic when the process dies at the beginning of this step.
 fn in_force(step: &str) -> bool {
-    ["verify", "drain", "bake", "retain"].contains(&step)
+    ["verify", "drain", "retain"].contains(&step)
 }
 
 /// Runs the tool as a process.
 pub(crate) async fn deployer(server: &Server, arguments: &[&str]) -> Output {
     if let [.., "deploy", version] = arguments {
-        let tarball = server.path(&format!("{APP}-{version}.tar.gz"));
-        std::fs::copy(release(version, ""), tarball).unwrap();
+        server.release_here(version);
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_beam-deployer"));
     command.arg("--settings").arg(server.path("deploy.toml")).args(arguments);

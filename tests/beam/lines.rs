@@ -1,5 +1,6 @@
 //! A connection that is lost in the middle of a step.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,10 +21,12 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
     for (number, (step, _)) in STEPS.iter().enumerate() {
         let version = format!("1.{number}.0");
         let killer = {
-            let server = server.clone();
+            let (server, done) = (server.clone(), AtomicBool::new(false));
             observer::from_fn(move |event: &Event| {
                 let now = event.step.is_some_and(|now| now.to_string() == *step);
-                if now && matches!(event.what, What::StepStarted { .. }) {
+                let begins = now && matches!(event.what, What::StepStarted { .. });
+                // The recovery has the same steps.
+                if begins && !done.swap(true, Ordering::Relaxed) {
                     let server = server.clone();
                     std::thread::spawn(move || {
                         std::thread::sleep(Duration::from_millis(15));

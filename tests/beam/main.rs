@@ -1,6 +1,7 @@
 //! The deploy tool `examples/beam-nginx.rs` on a real sshd, a real nginx and real releases, with clients in front.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test that cannot go on fails")]
 
+mod commands;
 #[path = "../../bluegreen-ssh/tests/common/mod.rs"]
 mod common;
 mod crashes;
@@ -12,5 +13,5 @@ mod setup;
 #[path = "../../bluegreen-nginx/tests/support/mod.rs"]
 mod support;
 #[path = "../../examples/beam-nginx.rs"]
-#[allow(dead_code, reason = "its commands are tested in cli.rs")]
+#[allow(dead_code, reason = "its commands are tested in commands.rs")]
 mod tool;

@@ -69,6 +69,12 @@ impl Server {
         Release::new(version).unwrap().with_artifact(releases::release(version, behaviour))
     }
 
+    /// Puts a release where the tool's build is to leave it.
+    pub(crate) fn release_here(&self, version: &str) {
+        let tarball = self.path(&format!("{APP}-{version}.tar.gz"));
+        std::fs::copy(releases::release(version, ""), tarball).unwrap();
+    }
+
     /// The record, as it is on the server.
     pub(crate) fn state(&self) -> State {
         let file = self.path("app/state").join(format!("{APP}.json"));
