@@ -66,8 +66,9 @@ impl HostStateStore {
         self
     }
 
-    async fn run(&self, script: &str, args: &[&str], input: Vec<u8>) -> Result<(Command, Output)> {
+    async fn run(&self, does: &str, script: &str, args: &[&str], input: Vec<u8>) -> Result<(Command, Output)> {
         let command = Command::script(script)
+            .called(does)
             .args(args.iter().copied())
             .stdin(input)
             .sudo(self.sudo)
@@ -78,7 +79,7 @@ impl HostStateStore {
     }
 
     async fn read(&self, file: &StateFile) -> Result<Option<Versioned<State>>> {
-        let (command, output) = self.run(LOAD, &[&file.document, &file.backup], Vec::new()).await?;
+        let (command, output) = self.run("read the state", LOAD, &[&file.document, &file.backup], Vec::new()).await?;
         match Status::of(&output) {
             Some(Status::Nothing) => Ok(None),
             Some(Status::Lost) => Err(file.lost()),
@@ -94,7 +95,7 @@ impl HostStateStore {
 
     /// The backup, to tell in an error whether it is of use.
     async fn backup(&self, file: &StateFile) -> Option<Vec<u8>> {
-        let (_, output) = self.run(LOAD, &[&file.backup, &file.backup], Vec::new()).await.ok()?;
+        let (_, output) = self.run("read the state", LOAD, &[&file.backup, &file.backup], Vec::new()).await.ok()?;
         output.success().then_some(output.stdout)
     }
 
@@ -109,7 +110,7 @@ impl HostStateStore {
             expected.map_or("none", Revision::as_str),
             new.as_str(),
         ];
-        let (command, output) = self.run(COMMIT, &args, bytes).await?;
+        let (command, output) = self.run("write the state", COMMIT, &args, bytes).await?;
         match Status::of(&output) {
             Some(Status::Conflict) => Err(file.conflict(expected)),
             Some(Status::Lost) => Err(file.lost()),

@@ -61,7 +61,12 @@ impl Script {
             true => Command::script("setsid sh -c \"$@\"; exit $?").arg(text).arg("sh"),
             false => Command::script(text),
         };
-        command.args(self.arguments.iter().cloned()).stdin(self.input.clone()).sudo(config.sudo).timeout(LIMIT)
+        command
+            .called(self.purpose)
+            .args(self.arguments.iter().cloned())
+            .stdin(self.input.clone())
+            .sudo(config.sudo)
+            .timeout(LIMIT)
     }
 
     /// Runs it.

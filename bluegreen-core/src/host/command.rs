@@ -27,6 +27,7 @@ pub const DEFAULT_OUTPUT_LIMIT: usize = 1 << 20;
 pub struct Command {
     program: String,
     args: Vec<String>,
+    called: Option<String>,
     env: BTreeMap<String, Secret>,
     stdin: Vec<u8>,
     directory: Option<String>,
@@ -41,6 +42,7 @@ impl Command {
         Self {
             program: program.into(),
             args: Vec::new(),
+            called: None,
             env: BTreeMap::new(),
             stdin: Vec::new(),
             directory: None,
@@ -53,6 +55,13 @@ impl Command {
     /// A command that runs a script in `sh`, with the arguments as `$1`, `$2`, ... and the script free of any quoting.
     pub fn script(script: impl Into<String>) -> Self {
         Self::new("sh").arg("-c").arg(script).arg("sh")
+    }
+
+    /// Says in a few words what it does, for errors and logs: the text of a script tells nobody anything.
+    #[must_use]
+    pub fn called(mut self, name: impl Into<String>) -> Self {
+        self.called = Some(name.into());
+        self
     }
 
     /// Adds an argument.
@@ -178,11 +187,15 @@ impl fmt::Debug for Command {
     }
 }
 
-/// The command line without the environment and the input, quoted; long ones are shortened.
+/// What it is [`called`](Command::called), or else the command line without the environment and the input, quoted; long
+/// ones are shortened.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 200;
         let sudo = if self.sudo { "sudo -n -- " } else { "" };
+        if let Some(name) = &self.called {
+            return write!(f, "{sudo}script `{name}`");
+        }
         let line = quote_all(std::iter::once(&self.program).chain(&self.args)).replace('\n', " ");
         match line.char_indices().nth(SHOWN) {
             None => write!(f, "{sudo}{line}"),
@@ -265,6 +278,13 @@ mod tests {
         assert!(!command.to_string().contains("hunter2"));
         let debug = format!("{command:?}");
         assert!(debug.contains("TOKEN") && !debug.contains("hunter2") && !debug.contains("104, 117"), "{debug}");
+    }
+
+    #[test]
+    fn a_script_is_shown_by_what_it_does() {
+        let command = Command::script("set -e; a_long_story").called("switch the flags");
+        assert_eq!(command.to_string(), "script `switch the flags`");
+        assert_eq!(command.sudo(true).to_string(), "sudo -n -- script `switch the flags`");
     }
 
     #[test]

@@ -243,7 +243,10 @@ mod tests {
             millis: 11_950,
             outcome: Outcome::Succeeded,
         };
-        assert_eq!(past.to_string(), "2026-01-02T03:04:05.000Z  deploy 2.0 (green): succeeded, 11.9 s, by ann@web1 (pid 7)");
+        assert_eq!(
+            past.to_string(),
+            "2026-01-02T03:04:05.000Z  deploy 2.0 (green): succeeded, 11.9 s, by ann@web1 (pid 7)"
+        );
     }
 
     #[test]

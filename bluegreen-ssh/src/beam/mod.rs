@@ -139,7 +139,7 @@ impl BeamRuntime {
         self.script(slot, script::RPC, Duration::from_secs(15 * 60)).arg(word)
     }
 
-    fn script(&self, slot: Slot, body: &str, patience: Duration) -> Command {
+    fn script(&self, slot: Slot, body: script::Body, patience: Duration) -> Command {
         script::command(&self.settings, slot, body, patience)
     }
 

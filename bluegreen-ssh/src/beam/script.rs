@@ -9,14 +9,21 @@ use super::settings::Settings;
 
 const LIBRARY: &str = include_str!("scripts/lib.sh");
 
-pub(super) const BEGIN_PREPARE: &str = include_str!("scripts/begin_prepare.sh");
-pub(super) const FINISH_PREPARE: &str = include_str!("scripts/finish_prepare.sh");
-pub(super) const START: &str = include_str!("scripts/start.sh");
-pub(super) const INSPECT: &str = include_str!("scripts/inspect.sh");
-pub(super) const STOP: &str = include_str!("scripts/stop.sh");
-pub(super) const LOGS: &str = include_str!("scripts/logs.sh");
-pub(super) const RPC: &str = include_str!("scripts/rpc.sh");
-pub(super) const EVAL: &str = include_str!("scripts/eval.sh");
+/// A script of ours, and what it does in a few words.
+#[derive(Clone, Copy)]
+pub(super) struct Body {
+    does: &'static str,
+    text: &'static str,
+}
+
+pub(super) const BEGIN_PREPARE: Body = Body { does: "make room for a release", text: include_str!("scripts/begin_prepare.sh") };
+pub(super) const FINISH_PREPARE: Body = Body { does: "unpack a release", text: include_str!("scripts/finish_prepare.sh") };
+pub(super) const START: Body = Body { does: "start a node", text: include_str!("scripts/start.sh") };
+pub(super) const INSPECT: Body = Body { does: "look what runs", text: include_str!("scripts/inspect.sh") };
+pub(super) const STOP: Body = Body { does: "stop a node", text: include_str!("scripts/stop.sh") };
+pub(super) const LOGS: Body = Body { does: "read the log", text: include_str!("scripts/logs.sh") };
+pub(super) const RPC: Body = Body { does: "run on a node", text: include_str!("scripts/rpc.sh") };
+pub(super) const EVAL: Body = Body { does: "evaluate in a release", text: include_str!("scripts/eval.sh") };
 
 /// The exit status of scripts when there is no release to run.
 pub(super) const NO_RELEASE: i32 = 44;
@@ -25,7 +32,7 @@ pub(super) const NO_RELEASE: i32 = 44;
 const MARGIN: Duration = Duration::from_secs(120);
 
 /// A script as a command of the host, with the places of the slot as its first arguments.
-pub(super) fn command(settings: &Settings, slot: Slot, body: &str, patience: Duration) -> Command {
+pub(super) fn command(settings: &Settings, slot: Slot, body: Body, patience: Duration) -> Command {
     let words = [
         ("app", settings.app.as_str()),
         ("distribution", settings.distribution()),
@@ -33,7 +40,8 @@ pub(super) fn command(settings: &Settings, slot: Slot, body: &str, patience: Dur
         ("reach", if settings.is_loopback() { "loopback" } else { "network" }),
     ];
     let words: String = words.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
-    Command::script(format!("{words}{LIBRARY}\n{body}"))
+    Command::script(format!("{words}{LIBRARY}\n{}", body.text))
+        .called(body.does)
         .arg(&settings.directory)
         .arg(slot.as_str())
         .timeout(patience.saturating_add(MARGIN))
