@@ -1,5 +1,7 @@
 //! A server with sshd and nginx of its own, clients in front of it, and the deploy tool as people copy it.
 
+#![allow(dead_code, reason = "the tests use some of it, the bench the rest")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -22,6 +24,7 @@ pub(crate) struct Server {
     pub(crate) sshd: Sshd,
     pub(crate) nginx: TestNginx,
     directory: TempDir,
+    ports: [u16; 2],
     epmd_port: u16,
 }
 
@@ -34,10 +37,10 @@ impl Server {
         let nginx = TestNginx::start()?;
         let directory = tempfile::Builder::new().prefix("bluegreen-beam-").tempdir().unwrap();
         let [blue, green, epmd_port] = free_ports();
-        let server = Self { sshd: Sshd::start(), nginx, directory, epmd_port };
-        std::fs::write(server.path("ssh_config"), server.ssh_config()).unwrap();
+        let server = Self { sshd: Sshd::start(), nginx, directory, ports: [blue, green], epmd_port };
+        server.reach_at(server.sshd.port());
         std::fs::write(server.path("env"), format!("DEMO_DATA={}\n", server.path("data").display())).unwrap();
-        std::fs::write(server.path("deploy.toml"), server.toml([blue, green])).unwrap();
+        std::fs::write(server.path("deploy.toml"), server.toml()).unwrap();
         Some(server)
     }
 
@@ -116,18 +119,29 @@ impl Server {
         pids.into_iter().for_each(|pid| send(pid, Signal::KILL));
     }
 
-    fn ssh_config(&self) -> String {
-        format!(
-            "Host server\n  HostName 127.0.0.1\n  Port {}\n  User {}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
-             UserKnownHostsFile {}\n",
-            self.sshd.port(),
+    /// Lets the name `server` lead to this port.
+    pub(crate) fn reach_at(&self, port: u16) {
+        let config = format!(
+            "Host server\n  HostName 127.0.0.1\n  Port {port}\n  User {}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
+             UserKnownHostsFile {}\n  HostKeyAlias {}\n",
             user(),
             self.sshd.key().display(),
-            self.sshd.known_hosts().display()
-        )
+            self.sshd.known_hosts().display(),
+            self.sshd.name(),
+        );
+        std::fs::write(self.path("ssh_config"), config).unwrap();
     }
 
-    fn toml(&self, [blue, green]: [u16; 2]) -> String {
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ports
+    }
+
+    pub(crate) fn epmd_port(&self) -> u16 {
+        self.epmd_port
+    }
+
+    fn toml(&self) -> String {
+        let [blue, green] = self.ports;
         let (address, epmd_port) = (self.nginx.address(), self.epmd_port);
         let (nginx, here) = (self.nginx.path("").display().to_string(), self.directory.path().display());
         format!(
