@@ -88,9 +88,9 @@ impl<F: Fn() -> Arc<dyn Host> + Send + Sync> MigratorFixture for Migrations<F> {
 
     async fn open(&self) -> BeamMigrator {
         BeamMigrator::new(&self.server.runtime((self.host)()), "DemoApp.Release.migrate()")
-            .contract("DemoApp.Release.contract()")
-            .revert("DemoApp.Release.rollback()")
-            .pending("DemoApp.Release.pending()")
+            .contract_by("DemoApp.Release.contract()")
+            .revert_by("DemoApp.Release.rollback()")
+            .pending_by("DemoApp.Release.pending()")
     }
 
     fn target(&self) -> Target {

@@ -73,6 +73,19 @@ async fn a_release_that_crashes_at_boot_is_an_error_with_its_last_lines_and_leav
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_an_error_that_says_so() {
+    needs_mix!();
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", server.ports[0])).unwrap();
+    let target = server.target(LIVE, "1.0.0");
+    runtime.prepare(&target).await.unwrap();
+    let error = runtime.start(&target).await.unwrap_err();
+    assert!(error.to_string().contains("eaddrinuse"), "{error}");
+    assert_eq!(server.processes_of(LIVE), [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_that_does_not_get_up_is_ended_at_its_deadline() {
     needs_mix!();
     let server = Server::new();

@@ -21,7 +21,7 @@ use super::{BeamRuntime, script};
 /// let host = SshHost::builder("deploy@web1.example.com").build()?;
 /// let runtime = BeamRuntime::builder(host, "shop").directory("/srv/shop").build()?;
 /// let migrator = BeamMigrator::new(&runtime, "Shop.Release.migrate()")
-///     .revert("Shop.Release.rollback(Shop.Repo, 20240101120000)");
+///     .revert_by("Shop.Release.rollback(Shop.Repo, 20240101120000)");
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
@@ -49,14 +49,14 @@ impl BeamMigrator {
 
     /// Sets the expression that removes what only the old version needs. Unless set, there is nothing to do then.
     #[must_use]
-    pub fn contract(mut self, expression: impl Into<String>) -> Self {
+    pub fn contract_by(mut self, expression: impl Into<String>) -> Self {
         self.contract = Some(expression.into());
         self
     }
 
     /// Sets the expression that undoes the expand phase. Unless set, that is not supported.
     #[must_use]
-    pub fn revert(mut self, expression: impl Into<String>) -> Self {
+    pub fn revert_by(mut self, expression: impl Into<String>) -> Self {
         self.revert = Some(expression.into());
         self
     }
@@ -64,7 +64,7 @@ impl BeamMigrator {
     /// Sets an expression that prints the names of pending migrations, one on a line, and nothing else. Unless set, what is
     /// pending is not known.
     #[must_use]
-    pub fn pending(mut self, expression: impl Into<String>) -> Self {
+    pub fn pending_by(mut self, expression: impl Into<String>) -> Self {
         self.pending = Some(expression.into());
         self
     }
@@ -135,7 +135,7 @@ impl Migrator for BeamMigrator {
             Some(expression) => self.eval(target, expression).await.map(drop).map_err(about),
             None => Err(about(
                 Error::new(ErrorKind::Unsupported, "no expression that reverts is set")
-                    .advice("BeamMigrator::revert sets one"),
+                    .advice("BeamMigrator::revert_by sets one"),
             )),
         }
     }

@@ -15,7 +15,7 @@ lock "$base/lock"
 
 # What prepares that were cut off have left.
 rm -rf "$base/releases"/.unpack-* "$base/releases"/.gone-*
-for file in "$base/incoming"/* "$base/incoming"/.upload-*; do
+for file in "$base/incoming"/* "$base/incoming"/.[!.]*; do
     case $file in
     "$base/incoming/$3.tar.gz") ;;
     *) rm -f "$file" ;;
