@@ -253,6 +253,23 @@ async fn a_prepare_that_is_cut_off_anywhere_leaves_only_what_the_next_one_remove
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deployer_that_was_killed_has_left_is_removed_by_the_next_prepare() {
+    let server = Server::new();
+    let runtime = server.runtime(LocalHost::new());
+    runtime.prepare(&simple(&server, "1.0.0")).await.unwrap();
+    for left in ["releases/.unpack-1.1.0/bin", "releases/.gone-0.9.0/bin"] {
+        fs::create_dir_all(server.path("srv/shop").join(left)).unwrap();
+    }
+    for left in ["incoming/1.1.0.tar.gz", "incoming/1.2.0.tar.gz", "incoming/.upload-x", "slots/blue/env.new"] {
+        fs::write(server.path("srv/shop").join(left), "half").unwrap();
+    }
+    runtime.prepare(&simple(&server, "1.1.0")).await.unwrap();
+    assert_eq!(releases(&server), ["1.0.0", "1.1.0"]);
+    assert_eq!(entries(server.path("srv/shop/incoming")), [""; 0]);
+    assert_eq!(entries(server.slot_file(Slot::Blue, "")), ["env", "home", "tmp"]);
+}
+
 /// Ends with the test.
 struct Running(Child);
 

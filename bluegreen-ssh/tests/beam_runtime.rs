@@ -48,6 +48,17 @@ async fn two_versions_run_side_by_side_as_two_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_with_a_dot_makes_long_names() {
+    needs_mix!();
+    let server = Server::new();
+    let builder = server.builder(LocalHost::new()).node_host("127.0.0.1").node_name(LIVE, "shop_one");
+    let runtime = builder.build().unwrap();
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    assert_eq!(runtime.rpc(LIVE, "IO.puts(node())").await.unwrap(), "shop_one@127.0.0.1");
+    assert_eq!(runtime.node(LIVE), "shop_one@127.0.0.1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_that_crashes_at_boot_is_an_error_with_its_last_lines_and_leaves_nothing() {
     needs_mix!();
     let server = Server::new();
