@@ -407,3 +407,42 @@ async fn a_console_opens_on_the_running_node() {
     let _ = console.await.unwrap();
     assert_eq!(server.alive(LIVE), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_busybox_alone_will_do() {
+    needs_mix!();
+    needs_sshd!();
+    let applets =
+        Command::new("busybox").arg("--list").output().map(|output| String::from_utf8(output.stdout).unwrap());
+    let Ok(applets) = applets else {
+        assert!(std::env::var("BLUEGREEN_REQUIRE_ALL").as_deref() != Ok("1"), "busybox is missing");
+        return eprintln!("skipped: busybox is missing (install busybox)");
+    };
+    let server = Server::new();
+    let programs = server.path("programs");
+    fs::create_dir(&programs).unwrap();
+    let busybox = run(Command::new("sh").args(["-c", "command -v busybox"]));
+    for applet in applets.lines() {
+        std::os::unix::fs::symlink(busybox.trim(), programs.join(applet)).unwrap();
+    }
+    // Debian leaves it out of busybox.
+    if !programs.join("flock").exists() {
+        std::os::unix::fs::symlink("/usr/bin/flock", programs.join("flock")).unwrap();
+    }
+    let sshd = Sshd::with(&format!("SetEnv PATH={} SHLVL=1", programs.display()));
+    let host = sshd.host();
+    let path = bluegreen_core::Command::script("echo $PATH");
+    let path = bluegreen_core::Host::run(&host, &path).await.unwrap().text();
+    assert_eq!(path, programs.display().to_string());
+
+    let runtime = server.runtime(host);
+    let target = server.target(LIVE, "1.0.0");
+    up(&runtime, &target).await;
+    assert_eq!(runtime.rpc(LIVE, "IO.puts(node())").await.unwrap(), "demo_app-blue@localhost");
+    let logs = runtime.logs(LIVE, 1).await.unwrap();
+    assert!(logs[0].contains("listens on port"), "{logs:?}");
+    send(server.pid(LIVE).unwrap(), Signal::STOP);
+    runtime.stop(LIVE, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(server.processes_of(LIVE), [0; 0]);
+    assert_eq!(runtime.inspect(LIVE).await.unwrap().to_string(), "stopped 1.0.0 (stopped on request)");
+}

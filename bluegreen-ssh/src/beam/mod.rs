@@ -83,7 +83,7 @@ use settings::Settings;
 ///
 /// # Needs
 ///
-/// Linux with a POSIX `sh`, `flock` (util-linux), `tar`, `gzip` and `/proc`. Tested with Elixir 1.14 on Erlang/OTP 25. The release's `env.sh` may set what it likes but
+/// Linux with a POSIX `sh`, `flock`, `tar`, `gzip` and `/proc`; busybox will do. Tested with Elixir 1.14 on Erlang/OTP 25. The release's `env.sh` may set what it likes but
 /// `RELEASE_NODE`, `RELEASE_DISTRIBUTION` and `ERL_AFLAGS`.
 #[derive(Debug, Clone)]
 pub struct BeamRuntime {

@@ -79,7 +79,7 @@ impl BeamRuntime {
             "missing" => {
                 Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
                     .with("host", &self.host)
-                    .advice("install it: flock comes with util-linux"))
+                    .advice("install it: flock comes with util-linux, or with busybox"))
             }
             _ => Err(reply.unexpected(&*self.host)),
         }

@@ -20,7 +20,12 @@ place() {
 # Holds a lock until this process ends, or descriptor 9 is closed.
 lock() {
     exec 9>> "$1" || fail "cannot write $1"
-    flock -w 60 9 || reply busy
+    tries=600
+    until flock -n 9; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || reply busy
+        sleep 0.1
+    done
 }
 
 # Makes what was written last. Where sync takes no file, it syncs everything.
@@ -58,7 +63,7 @@ look() {
 
 look_once() {
     members= beam= hearts= oldest=
-    for found in $(grep -lsF "BLUEGREEN_START=$1" /proc/[0-9]*/environ); do
+    for found in $(grep -lszxF "BLUEGREEN_START=$1" /proc/[0-9]*/environ); do
         pid=${found#/proc/}
         pid=${pid%/environ}
         read -r stat < "/proc/$pid/stat" || continue
