@@ -1,8 +1,8 @@
 //! Releases of the service for tests, for every test that says
 //! `#[path = "../../tests/beam-app/releases.rs"] mod releases;`.
 //!
-//! `mix` builds once; further versions are the same files packed with another `demo-version` and `demo-behaviour`. All is
-//! kept in cargo's target directory, by the content of the sources, and shared by all tests.
+//! `mix` builds once; further versions are the same files packed with another `demo-version` and `demo-behaviour`. All
+//! is kept in cargo's target directory, by the content of the sources, and shared by all tests.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::hash_map::DefaultHasher;
@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 /// The name of the app.
 pub const APP: &str = "demo_app";
 
-/// Whether there is `mix` here. Without it, tests fail where `BLUEGREEN_REQUIRE_ALL=1`, and else say that they are skipped.
+/// Whether there is `mix` here. Without it, tests fail where `BLUEGREEN_REQUIRE_ALL=1`, and else say that they are
+/// skipped.
 pub fn mix_is_here() -> bool {
     let here = Command::new("mix").arg("--version").stdin(Stdio::null()).output();
     let here = here.is_ok_and(|output| output.status.success());

@@ -43,8 +43,8 @@ impl Artifact {
     /// Runs a command on this machine, and takes the tarball that it leaves in `file`.
     ///
     /// # Errors
-    /// Those of running it; `Unexpected` with the exit status and the last lines it wrote when it fails; `NotFound` when
-    /// it succeeds and there is no such file; and as [`path`](Self::path).
+    /// Those of running it; `Unexpected` with the exit status and the last lines it wrote when it fails; `NotFound`
+    /// when it succeeds and there is no such file; and as [`path`](Self::path).
     pub async fn built_by(command: &Command, file: impl AsRef<Path>) -> Result<Self> {
         let about = |error: Error| error.trying("build the release");
         let host = LocalHost::new();

@@ -76,7 +76,8 @@ impl BeamRuntimeBuilder {
         self
     }
 
-    /// Sets the cookie by which nodes know each other. Unless set, one is made at the first deploy and stays on the server.
+    /// Sets the cookie by which nodes know each other. Unless set, one is made at the first deploy and stays on the
+    /// server.
     ///
     /// A node keeps the cookie it was started with; it is still found and stopped after a change.
     #[must_use]

@@ -11,8 +11,8 @@ use super::{BeamRuntime, script};
 /// Runs migrations by `bin/<app> eval`, in the release that is being deployed, before it is started.
 ///
 /// The expression is evaluated in a system of its own that starts neither the application nor a node, with the
-/// environment of the service: it disturbs nothing that runs. It is repeated after a cut-off, as Ecto's migrations can be. It
-/// is in the server's list of processes while it runs: put no secret into it.
+/// environment of the service: it disturbs nothing that runs. It is repeated after a cut-off, as Ecto's migrations can
+/// be. It is in the server's list of processes while it runs: put no secret into it.
 ///
 /// ```no_run
 /// use bluegreen_ssh::{BeamMigrator, BeamRuntime, SshHost};
@@ -61,8 +61,8 @@ impl BeamMigrator {
         self
     }
 
-    /// Sets an expression that prints the names of pending migrations, one on a line, and nothing else. Unless set, what is
-    /// pending is not known.
+    /// Sets an expression that prints the names of pending migrations, one on a line, and nothing else. Unless set,
+    /// what is pending is not known.
     #[must_use]
     pub fn pending_by(mut self, expression: impl Into<String>) -> Self {
         self.pending = Some(expression.into());

@@ -24,9 +24,9 @@ use settings::Settings;
 
 /// Runs each slot as a node of a release that `mix release` made, on any [`Host`].
 ///
-/// The release's artifact is its `.tar.gz` (`steps: [:assemble, :tar]`). Each slot has a port of its own, which the service is
-/// told in `PORT`, and a node of its own; `SLOT` and `VERSION` say which. No Erlang is needed on the server where the
-/// release has its own.
+/// The release's artifact is its `.tar.gz` (`steps: [:assemble, :tar]`). Each slot has a port of its own, which the
+/// service is told in `PORT`, and a node of its own; `SLOT` and `VERSION` say which. No Erlang is needed on the server
+/// where the release has its own.
 ///
 /// ```no_run
 /// use bluegreen_core::{LocalHost, OperationId, Release, Runtime, Secret, ServiceName, Slot, Target};
@@ -52,39 +52,40 @@ use settings::Settings;
 ///
 /// # Guarantees
 ///
-/// - **Prepare** reads the whole tarball here while the server takes it. One that is cut off, has no `bin/<app>`, or has members that
-///   would land or point outside of it is refused. It is unpacked aside, and renamed into place with its
-///   SHA-256: the same version with other content is a `Conflict`. What a cut-off left is removed by the next prepare.
-/// - **Start** runs `bin/<app> daemon`, and returns when the node has booted with all its applications. The node says so
-///   itself, so that no second one is started to ask it. One that does not boot is an error with the last lines of its
-///   log, and nothing of it stays. What is started in a slot is on record, durably, before.
-/// - **A node is known by a mark** in the environment of its process, which is different for each start: neither a process
-///   id that is used again, nor another node of the same name is mistaken for it. A name that another node has already
-///   is a `Conflict`, before anything is started.
-/// - **Stop** sends the node SIGTERM, which it takes as it takes `bin/<app> stop`, but needs neither a cookie nor a second
-///   node; so it also works on a node whose cookie nobody knows. After the grace it ends by force, with its heart, its
-///   ports and run_erl.
-/// - **Secrets** are in no list of processes. The environment comes from a file (mode 0600), and so does the
-///   cookie: `RELEASE_COOKIE` is set to a flag without a value, by which the node reads the cookie from the file in its home. Two
-///   things follow: the service's `HOME` is a directory of its slot, so files such as `~/.pgpass` are looked for there;
-///   and `RELEASE_COOKIE` in its environment is not the cookie. What processes of the same user can see in `/proc` stays visible to
-///   them, as always.
-/// - **Nothing listens beyond loopback** unless [`node_host`](BeamRuntimeBuilder::node_host) says so. A port mapper (`epmd`) that runs
-///   already keeps its address. It stays behind when all nodes are gone, since it may serve others; when we start it, it
-///   gets none of the service's environment.
+/// - **Prepare** reads the whole tarball here while the server takes it. One that is cut off, has no `bin/<app>`, or
+///   has members that would land or point outside of it is refused. It is unpacked aside, and renamed into place with
+///   its SHA-256: the same version with other content is a `Conflict`. What a cut-off left is removed by the next
+///   prepare.
+/// - **Start** runs `bin/<app> daemon`, and returns when the node has booted with all its applications. The node says
+///   so itself, so that no second one is started to ask it. One that does not boot is an error with the last lines of
+///   its log, and nothing of it stays. What is started in a slot is on record, durably, before.
+/// - **A node is known by a mark** in the environment of its process, which is different for each start: neither a
+///   process id that is used again, nor another node of the same name is mistaken for it. A name that another node has
+///   already is a `Conflict`, before anything is started.
+/// - **Stop** sends the node SIGTERM, which it takes as it takes `bin/<app> stop`, but needs neither a cookie nor a
+///   second node; so it also works on a node whose cookie nobody knows. After the grace it ends by force, with its
+///   heart, its ports and run_erl.
+/// - **Secrets** are in no list of processes. The environment comes from a file (mode 0600), and so does the cookie:
+///   `RELEASE_COOKIE` is set to a flag without a value, by which the node reads the cookie from the file in its home.
+///   Two things follow: the service's `HOME` is a directory of its slot, so files such as `~/.pgpass` are looked for
+///   there; and `RELEASE_COOKIE` in its environment is not the cookie. What processes of the same user can see in
+///   `/proc` stays visible to them, as always.
+/// - **Nothing listens beyond loopback** unless [`node_host`](BeamRuntimeBuilder::node_host) says so. A port mapper
+///   (`epmd`) that runs already keeps its address. It stays behind when all nodes are gone, since it may serve others;
+///   when we start it, it gets none of the service's environment.
 /// - Releases beyond [`keep_releases`](BeamRuntimeBuilder::keep_releases) are removed at the end of each prepare that
 ///   brought a new one, never those on record for a slot or with a process that runs.
 ///
 /// # Files
 ///
-/// In the service's directory on the server: `releases/<version>/`, `cookie`, `incoming/`, and for each slot, readable by the
-/// owner alone, `slots/<slot>/` with `env`, `record`, `home/`, `log.old/` (the log of the occupant before) and `tmp/`
-/// (`RELEASE_TMP`, with `tmp/log/erlang.log.*`, which rotates by itself: five files of 100 kB).
+/// In the service's directory on the server: `releases/<version>/`, `cookie`, `incoming/`, and for each slot, readable
+/// by the owner alone, `slots/<slot>/` with `env`, `record`, `home/`, `log.old/` (the log of the occupant before) and
+/// `tmp/` (`RELEASE_TMP`, with `tmp/log/erlang.log.*`, which rotates by itself: five files of 100 kB).
 ///
 /// # Needs
 ///
-/// Linux with a POSIX `sh`, `flock`, `tar`, `gzip` and `/proc`; busybox will do. Tested with Elixir 1.14 on Erlang/OTP 25. The release's `env.sh` may set what it likes but
-/// `RELEASE_NODE`, `RELEASE_DISTRIBUTION` and `ERL_AFLAGS`.
+/// Linux with a POSIX `sh`, `flock`, `tar`, `gzip` and `/proc`; busybox will do. Tested with Elixir 1.14 on Erlang/OTP
+/// 25. The release's `env.sh` may set what it likes but `RELEASE_NODE`, `RELEASE_DISTRIBUTION` and `ERL_AFLAGS`.
 #[derive(Debug, Clone)]
 pub struct BeamRuntime {
     host: Arc<dyn Host>,
@@ -115,8 +116,8 @@ impl BeamRuntime {
     /// The expression is in the server's list of processes while it runs: put no secret into it.
     ///
     /// # Errors
-    /// `NotFound` when nothing was ever started in the slot; `Unexpected` with the exit status and the last lines of the
-    /// output when the expression raises, or the node does not answer.
+    /// `NotFound` when nothing was ever started in the slot; `Unexpected` with the exit status and the last lines of
+    /// the output when the expression raises, or the node does not answer.
     pub async fn rpc(&self, slot: Slot, expression: &str) -> Result<String> {
         let about = |error: Error| error.trying(format!("run an expression on the node of {slot}"));
         let command = self.on_node(slot, "rpc").arg(expression);
@@ -129,8 +130,8 @@ impl BeamRuntime {
     }
 
     /// The command that opens a console on the running node of a slot (`bin/<app> remote`), for
-    /// [`SshHost::console`](crate::SshHost::console): it needs a terminal. Without one it would run what it is given on a
-    /// node that is thrown away, and say that all is well; use [`rpc`](Self::rpc) there.
+    /// [`SshHost::console`](crate::SshHost::console): it needs a terminal. Without one it would run what it is given
+    /// on a node that is thrown away, and say that all is well; use [`rpc`](Self::rpc) there.
     pub fn remote(&self, slot: Slot) -> Command {
         self.on_node(slot, "remote")
     }

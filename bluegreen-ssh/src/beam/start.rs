@@ -43,33 +43,45 @@ impl BeamRuntime {
         let slot = target.slot;
         let node = self.settings.node(slot);
         let log = reply.log();
+        let name_is_taken = log.iter().any(|line| line.contains("seems to be in use by another Erlang node"));
         let error = match word {
-            "occupied" => Error::new(ErrorKind::Conflict, format!("another release runs in {slot}: version {}", reply.rest()))
+            "occupied" => conflict(format!("another release runs in {slot}: version {}", reply.rest()))
                 .not_applied()
                 .advice("stop it first"),
-            "absent" => Error::new(ErrorKind::NotFound, "the release is not on the server").not_applied().advice("prepare it first"),
-            "other" => prepare::other_content(target, content, reply.rest()),
-            "taken" => Error::new(ErrorKind::Conflict, format!("another node on the server has the name {}", reply.rest()))
+            "absent" => Error::new(ErrorKind::NotFound, "the release is not on the server")
                 .not_applied()
-                .advice("`epmd -names` on the server shows it; stop it, or give this slot another name with node_name"),
-            "failed" if log.iter().any(|line| line.contains("seems to be in use by another Erlang node")) => {
-                Error::new(ErrorKind::Conflict, format!("another node has the name {node}"))
-                    .advice("`epmd -names` on the server shows it; nothing of this release runs")
+                .advice("prepare it first"),
+            "other" => prepare::other_content(target, content, reply.rest()),
+            "taken" => conflict(format!("another node on the server has the name {}", reply.rest()))
+                .not_applied()
+                .advice("`epmd -names` there shows it; stop it, or give this slot another name with node_name"),
+            "failed" if name_is_taken => conflict(format!("another node on the server has the name {node}"))
+                .advice("`epmd -names` there shows it; nothing of this release runs"),
+            "failed" => {
+                let message = format!("it ended while it booted. Its last lines:{}", indent(&log));
+                Error::new(ErrorKind::Unexpected, message).advice("nothing of it runs any more")
             }
-            "failed" => Error::new(ErrorKind::Unexpected, format!("it ended while it booted. Its last lines:{}", indent(&log)))
-                .advice("nothing of it runs any more; what it printed is in the slot's log"),
-            "late" => Error::new(
-                ErrorKind::Timeout,
-                format!("it had not booted within {:?}, and was ended. Its last lines:{}", self.settings.boot_deadline, indent(&log)),
-            )
-            .retryable(false)
-            .advice("if it needs longer, set boot_deadline; if env.sh of the release sets ERL_AFLAGS, add to it instead"),
+            "late" => {
+                let deadline = self.settings.boot_deadline;
+                let message =
+                    format!("it had not booted within {deadline:?}, and was ended. Its last lines:{}", indent(&log));
+                Error::new(ErrorKind::Timeout, message)
+                    .retryable(false)
+                    .advice("if it needs longer, set boot_deadline; its env.sh must not replace ERL_AFLAGS")
+            }
             "named" => Error::config(format!("it calls itself {} and not {node}, and was ended", reply.rest()))
-                .advice("do not set RELEASE_NODE or RELEASE_DISTRIBUTION in the release's env.sh: they differ from slot to slot"),
+                .maybe_applied()
+                .advice(
+                    "its env.sh must set neither RELEASE_NODE nor RELEASE_DISTRIBUTION: they differ from slot to slot",
+                ),
             _ => reply.unexpected(&*self.host),
         };
         error.with("node", node).with("port", self.settings.port(slot)).with("host", &self.host)
     }
+}
+
+fn conflict(message: String) -> Error {
+    Error::new(ErrorKind::Conflict, message)
 }
 
 pub(super) fn hundredths(duration: std::time::Duration) -> String {

@@ -9,7 +9,8 @@ for tool in flock tar gzip; do
 done
 umask 022
 mkdir -p "$1" && place "$1" "$2" || fail "cannot make $1"
-mkdir -p "$base/releases" && (umask 077 && mkdir -p "$base/incoming" "$slot/tmp" "$slot/home") || fail "cannot write in $base"
+mkdir -p "$base/releases" || fail "cannot write in $base"
+(umask 077 && mkdir -p "$base/incoming" "$slot/tmp" "$slot/home") || fail "cannot write in $base"
 chmod 700 "$base/slots" "$base/incoming"
 lock "$base/lock"
 
@@ -24,7 +25,10 @@ done
 
 IFS= read -r cookie || fail "the input is not whole"
 (umask 077 && cat > "$slot/env.new") || fail "cannot write $slot/env.new"
-[ "$(wc -c < "$slot/env.new")" -eq "$size" ] || { rm -f "$slot/env.new" && fail "the environment did not arrive whole"; }
+if [ "$(wc -c < "$slot/env.new")" -ne "$size" ]; then
+    rm -f "$slot/env.new"
+    fail "the environment did not arrive whole"
+fi
 if [ -f "$slot/env" ] && cmp -s "$slot/env.new" "$slot/env"; then
     rm -f "$slot/env.new"
 else

@@ -123,20 +123,24 @@ tail_log() {
         [ ! -f "$2" ] || tail -n "$1" -- "$2"
         return
     fi
+    cd "$slot/tmp/log" 2> /dev/null || return 0
     newer= older= last=
-    for number in $(ls "$slot/tmp/log" 2> /dev/null | sed -n 's/^erlang\.log\.\([0-9]*\)$/\1/p' | sort -n); do
+    for number in $(ls | sed -n 's/^erlang\.log\.\([0-9]*\)$/\1/p' | sort -n); do
         if [ -n "$last" ] && [ "$number" -ne $((last + 1)) ]; then
             newer=$older
             older=
         fi
-        older="$older $slot/tmp/log/erlang.log.$number"
+        older="$older erlang.log.$number"
         last=$number
     done
-    set -- "$1" $older $newer
-    [ $# -eq 1 ] && return
-    count=$1
-    shift
-    cat "$@" | tr -d '\r' | awk '/^run_erl \[[0-9]+\]/ { skip = 1; next } skip { skip = 0; if (/^(Args before exec|argv\[)/) next } { print }' | tail -n "$count"
+    [ -z "$last" ] || cat $older $newer | tr -d '\r' | without_run_erl | tail -n "$1"
+}
+
+# Leaves out what run_erl notes of itself, in two lines each: who notes it, and what.
+without_run_erl() {
+    awk '/^run_erl \[[0-9]+\]/ { skip = 1; next }
+        skip { skip = 0; if (/^(Args before exec|argv\[)/) next }
+        { print }'
 }
 
 # Runs a command of a release: VERSION ENVIRONMENT-FILE WORDS... Its environment is the same however we came here. The
@@ -151,7 +155,8 @@ release() {
     env -i PATH="$PATH" USER="${USER:-$(id -un)}" LOGNAME="${LOGNAME:-$(id -un)}" SHELL=/bin/sh TERM="${TERM:-dumb}" \
         LANG=C.UTF-8 HOME="$slot/home" PORT="$port" SLOT="${slot##*/}" VERSION="$version" \
         RELEASE_NODE="$node" RELEASE_DISTRIBUTION="$distribution" RELEASE_TMP="$slot/tmp" \
-        RELEASE_COOKIE=-cookie_in_file ERL_EPMD_PORT="$mapper" $address ERL_CRASH_DUMP="$slot/tmp/erl_crash.dump" ERL_AFLAGS="$interface$hook" \
+        RELEASE_COOKIE=-cookie_in_file ERL_EPMD_PORT="$mapper" $address ERL_AFLAGS="$interface$hook" \
+        ERL_CRASH_DUMP="$slot/tmp/erl_crash.dump" \
         BLUEGREEN_START="$mark" BLUEGREEN_BOOTED="$slot/booted." \
         sh -c '[ -z "$1" ] || . "$1" || exit 1; shift; exec "$@"' sh "$environment" "$program" "$@"
 }
