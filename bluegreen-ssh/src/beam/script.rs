@@ -16,8 +16,10 @@ pub(super) struct Body {
     text: &'static str,
 }
 
-pub(super) const BEGIN_PREPARE: Body = Body { does: "make room for a release", text: include_str!("scripts/begin_prepare.sh") };
-pub(super) const FINISH_PREPARE: Body = Body { does: "unpack a release", text: include_str!("scripts/finish_prepare.sh") };
+pub(super) const BEGIN_PREPARE: Body =
+    Body { does: "make room for a release", text: include_str!("scripts/begin_prepare.sh") };
+pub(super) const FINISH_PREPARE: Body =
+    Body { does: "unpack a release", text: include_str!("scripts/finish_prepare.sh") };
 pub(super) const START: Body = Body { does: "start a node", text: include_str!("scripts/start.sh") };
 pub(super) const INSPECT: Body = Body { does: "look what runs", text: include_str!("scripts/inspect.sh") };
 pub(super) const STOP: Body = Body { does: "stop a node", text: include_str!("scripts/stop.sh") };
