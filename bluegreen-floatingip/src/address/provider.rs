@@ -1,0 +1,172 @@
+//! [`AddressProvider`]: one way of moving an address between two servers.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bluegreen_core::{Result, Slot};
+
+/// What a cloud, or any other mover of addresses, must be able to do for a
+/// [`FloatingIpRouter`](crate::FloatingIpRouter). The provider knows which server each slot is; the router does the
+/// rest: comparing, waiting, polling, and confirming.
+///
+/// # Contract
+///
+/// - Every method asks the provider itself, and can be repeated and cut off at any await.
+/// - None of them takes the address away before it is given to the other server.
+/// - Errors say by their effect whether anything may have been asked for, and by
+///   [`is_retryable`](bluegreen_core::Error::is_retryable) whether the router may ask again.
+/// - `Display` names address and provider: `203.0.113.7 at DigitalOcean`.
+#[async_trait]
+pub trait AddressProvider: Debug + Display + Send + Sync + 'static {
+    /// Who holds the address now, and whether that is about to change.
+    ///
+    /// # Errors
+    /// `Unauthorized` when the provider does not tell who holds it: that is never [`Holder::Nobody`].
+    async fn observe(&self) -> Result<Observed>;
+
+    /// Looks whether the address could be moved to this slot's server: that it is there, active, and in the same region.
+    ///
+    /// # Errors
+    /// With the reason; nothing is changed. A retryable one is worth another look in a few seconds.
+    async fn preflight(&self, to: Slot) -> Result<()>;
+
+    /// Asks for the address to be moved to this slot's server, or for a move that was cut off to be completed.
+    ///
+    /// # Errors
+    /// With [`Effect::NotApplied`](bluegreen_core::Effect::NotApplied) only when the provider certainly does nothing.
+    async fn assign(&self, to: Slot) -> Result<Assigned>;
+
+    /// How far a move has come.
+    ///
+    /// # Errors
+    /// When the provider does not tell. The router then looks at the address instead.
+    async fn poll(&self, action: &ActionId) -> Result<ActionState>;
+}
+
+/// What [`AddressProvider::observe`] saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Who holds the address.
+    pub holder: Holder,
+    /// Whether that is about to change.
+    pub motion: Motion,
+}
+
+/// Who holds an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holder {
+    /// The server of this slot.
+    Slot(Slot),
+    /// No server.
+    Nobody,
+    /// A server that is neither blue nor green, as the provider names it.
+    Stranger(String),
+    /// Both servers, which only happens to addresses that servers set up themselves.
+    Both,
+}
+
+/// Whether the holder of an address is about to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Motion {
+    /// No.
+    Settled,
+    /// The provider is working on it, for this reason. Waiting helps.
+    Pending(String),
+    /// A move to the holder was cut off, and waiting does not help: [`AddressProvider::assign`] completes it.
+    Unfinished(String),
+}
+
+impl Observed {
+    /// A holder that stays what it is.
+    pub fn settled(holder: Holder) -> Self {
+        Self { holder, motion: Motion::Settled }
+    }
+
+    pub(crate) fn is_settled_at(&self, slot: Slot) -> bool {
+        self.holder == Holder::Slot(slot) && self.motion == Motion::Settled
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(slot) => write!(f, "{slot}"),
+            Self::Nobody => f.write_str("nobody"),
+            Self::Stranger(server) => write!(f, "{server}, which is neither blue nor green"),
+            Self::Both => f.write_str("blue and green at once"),
+        }
+    }
+}
+
+/// What the provider said to [`AddressProvider::assign`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Assigned {
+    /// The address has moved.
+    Done,
+    /// It is being moved.
+    Started(ActionId),
+    /// Not now, for this reason: something else is still going on. Nothing was asked for.
+    Busy(String),
+}
+
+/// The provider's name for a move that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionId(String);
+
+impl ActionId {
+    /// As the provider names it.
+    pub fn new(id: impl Display) -> Self {
+        Self(id.to_string())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How far a move has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ActionState {
+    /// It goes on.
+    Running,
+    /// The provider says that it is done.
+    Done,
+    /// The provider says that it failed, and why.
+    Failed(String),
+}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: AddressProvider + ?Sized> AddressProvider for $pointer<T> {
+            async fn observe(&self) -> Result<Observed> {
+                (**self).observe().await
+            }
+            async fn preflight(&self, to: Slot) -> Result<()> {
+                (**self).preflight(to).await
+            }
+            async fn assign(&self, to: Slot) -> Result<Assigned> {
+                (**self).assign(to).await
+            }
+            async fn poll(&self, action: &ActionId) -> Result<ActionState> {
+                (**self).poll(action).await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

@@ -1,0 +1,196 @@
+//! One move of the address, from the first look to the confirmation.
+
+use bluegreen_core::{Effect, Error, ErrorKind, Result, Slot, Split};
+use tokio::time::{Instant, timeout_at};
+
+use super::provider::{ActionId, ActionState, AddressProvider, Assigned, Motion, Observed};
+use super::router::split_of;
+use crate::patience::Patience;
+
+pub(super) struct Relocation<'a> {
+    provider: &'a dyn AddressProvider,
+    patience: &'a Patience,
+    to: Slot,
+    deadline: Instant,
+}
+
+/// How asking for the move ended.
+enum Begun {
+    /// The address is there.
+    Arrived,
+    /// The provider says so, and has yet to show it.
+    Done,
+    /// The provider works on it.
+    Started(ActionId),
+}
+
+impl<'a> Relocation<'a> {
+    pub(super) fn new(provider: &'a dyn AddressProvider, patience: &'a Patience, to: Slot) -> Self {
+        Self { provider, patience, to, deadline: Instant::now() + patience.deadline }
+    }
+
+    /// Returns when the provider shows the address at the target.
+    pub(super) async fn run(&self, from: Option<Split>) -> Result<()> {
+        match self.begin(from).await? {
+            Begun::Arrived => Ok(()),
+            Begun::Done => self.arrive(None).await,
+            Begun::Started(action) => {
+                tracing::info!(provider = %self.provider, %action, to = %self.to, "the address is being moved");
+                self.follow(&action).await?;
+                self.arrive(Some(&action)).await
+            }
+        }
+    }
+
+    /// Looks before each attempt, and asks until the provider takes it.
+    async fn begin(&self, from: Option<Split>) -> Result<Begun> {
+        let mut lost = None;
+        loop {
+            let attempt = self.attempt(from).await;
+            let wait_for = match attempt {
+                Ok(Attempt::Begun(begun)) => return Ok(begun),
+                Ok(Attempt::Wait(why)) => why,
+                Err(error) if error.effect() == Effect::Unknown => {
+                    if lost.is_some() {
+                        return Err(error);
+                    }
+                    if self.showed_up().await {
+                        return Ok(Begun::Arrived);
+                    }
+                    lost = Some(error);
+                    continue;
+                }
+                Err(error) if error.is_retryable() => error.to_string(),
+                Err(error) => return Err(with_lost(error, lost)),
+            };
+            tracing::debug!(provider = %self.provider, wait_for, "waiting to move the address");
+            if !self.patience.pause(self.deadline).await {
+                let message = format!("could not be asked for within {:?}: {wait_for}", self.patience.deadline);
+                return Err(with_lost(Error::new(ErrorKind::Timeout, message).not_applied(), lost));
+            }
+        }
+    }
+
+    async fn attempt(&self, from: Option<Split>) -> Result<Attempt> {
+        let seen = self.in_time(self.provider.observe()).await.map_err(Error::not_applied)?;
+        if let Motion::Pending(why) = seen.motion {
+            return Ok(Attempt::Wait(why));
+        }
+        if seen.is_settled_at(self.to) {
+            return Ok(Attempt::Begun(Begun::Arrived));
+        }
+        let (now, to) = (split_of(&seen.holder)?, Some(Split::all(self.to)));
+        if now != to && now != from {
+            return Err(conflict(from, now));
+        }
+        self.in_time(self.provider.preflight(self.to)).await.map_err(Error::not_applied)?;
+        Ok(match self.in_time(self.provider.assign(self.to)).await? {
+            Assigned::Done => Attempt::Begun(Begun::Done),
+            Assigned::Started(action) => Attempt::Begun(Begun::Started(action)),
+            Assigned::Busy(why) => Attempt::Wait(why),
+        })
+    }
+
+    /// After an answer that was lost: whether the move shows up all the same. While the provider is busy with the address,
+    /// it still may.
+    async fn showed_up(&self) -> bool {
+        let mut until = Instant::now() + self.patience.lost_reply;
+        while self.patience.pause(until.min(self.deadline)).await {
+            match self.in_time(self.provider.observe()).await {
+                Ok(seen) if seen.is_settled_at(self.to) => return true,
+                Ok(Observed { motion: Motion::Settled, .. }) => {}
+                // Busy, half done, or not telling: the time in which nothing happens begins anew.
+                _ => until = Instant::now() + self.patience.lost_reply,
+            }
+        }
+        false
+    }
+
+    /// Polls until the provider says how it ended. Where it does not say, the address itself is asked.
+    async fn follow(&self, action: &ActionId) -> Result<()> {
+        let mut last = "still running".to_owned();
+        while self.patience.pause(self.deadline).await {
+            match self.in_time(self.provider.poll(action)).await {
+                Ok(ActionState::Done) => return Ok(()),
+                Ok(ActionState::Running) => {}
+                Ok(ActionState::Failed(why)) => return self.failed(action, why).await,
+                Err(error) => {
+                    tracing::debug!(provider = %self.provider, %action, %error, "the action does not tell; the address does");
+                    last = error.to_string();
+                    if self.in_time(self.provider.observe()).await.is_ok_and(|seen| seen.is_settled_at(self.to)) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Err(self.unconfirmed(Some(action), last))
+    }
+
+    /// An action that failed leaves the address where it was; that is looked at, not believed.
+    async fn failed(&self, action: &ActionId, why: String) -> Result<()> {
+        let error =
+            Error::new(ErrorKind::Unexpected, format!("the provider gave up the move: {why}")).with("action", action);
+        match self.in_time(self.provider.observe()).await {
+            Ok(seen) if seen.is_settled_at(self.to) => Ok(()),
+            Ok(seen) if seen.motion == Motion::Settled => Err(error.with("holder", &seen.holder).not_applied()),
+            Ok(seen) => Err(error.with("holder", &seen.holder)),
+            Err(look) => Err(error.because(look)),
+        }
+    }
+
+    /// The last word is the holder's, read anew: the provider may show a move later than it says it is done.
+    async fn arrive(&self, action: Option<&ActionId>) -> Result<()> {
+        loop {
+            let last = match self.in_time(self.provider.observe()).await {
+                Ok(seen) if seen.is_settled_at(self.to) => return Ok(()),
+                Ok(seen) => match split_of(&seen.holder) {
+                    Ok(_) => format!("it is with {}", seen.holder),
+                    Err(error) => return Err(error.maybe_applied()),
+                },
+                Err(error) => error.to_string(),
+            };
+            if !self.patience.pause(self.deadline).await {
+                return Err(self.unconfirmed(action, last));
+            }
+        }
+    }
+
+    /// No call outlives the deadline.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| {
+            let message = format!("the provider did not answer before the deadline of {:?}", self.patience.deadline);
+            Err(Error::new(ErrorKind::Timeout, message))
+        };
+        timeout_at(self.deadline, call).await.unwrap_or_else(late)
+    }
+
+    fn unconfirmed(&self, action: Option<&ActionId>, last: String) -> Error {
+        let message = format!("was asked for, and is not confirmed after {:?}: {last}", self.patience.deadline);
+        let error = Error::new(ErrorKind::Timeout, message)
+            .maybe_applied()
+            .advice("the outcome is unknown; `recover` looks where the address is, and goes on from there");
+        match action {
+            Some(action) => error.with("action", action),
+            None => error,
+        }
+    }
+}
+
+enum Attempt {
+    Begun(Begun),
+    /// Not now, for this reason.
+    Wait(String),
+}
+
+fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
+    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
+    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found))).not_applied()
+}
+
+/// Once an answer was lost, no later error can say that nothing happened.
+fn with_lost(error: Error, lost: Option<Error>) -> Error {
+    match lost {
+        Some(lost) => error.maybe_applied().because(lost),
+        None => error,
+    }
+}

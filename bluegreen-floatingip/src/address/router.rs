@@ -1,0 +1,135 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::{Error, ErrorKind, Granularity, Instance, Result, Router, Slot, Split};
+use tokio::time::{Instant, timeout_at};
+
+use super::provider::{AddressProvider, Holder, Motion};
+use super::relocation::Relocation;
+use crate::patience::{LOOK_LIMIT, Patience};
+use crate::probe::{Confirmation, PublicProbe};
+
+/// Moves one address between the servers of blue and green, by any [`AddressProvider`].
+///
+/// - [`current`](Router::current) asks the provider. While the provider is still moving the address, it waits for the
+///   outcome: an answer that is about to change must not decide what is stopped. An address on a server that is neither
+///   blue nor green is a `Conflict`, never "nothing routed".
+/// - [`shift`](Router::shift) looks, checks the target, asks for the move, polls it, and reads the holder again. If a
+///   [probe](Self::confirm_by) is set, fresh connections to the public address must be answered by the new slot as well.
+///   A lost answer is never followed by a second request before the address was read again.
+/// - An address belongs to one server: there is no gradual shift.
+/// - What is in flight on the old server when the address leaves it is reset, or hangs (a download): see the
+///   [crate's page](crate).
+#[derive(Debug, Clone)]
+pub struct FloatingIpRouter {
+    provider: Arc<dyn AddressProvider>,
+    patience: Patience,
+    confirmation: Confirmation,
+}
+
+impl FloatingIpRouter {
+    /// The router of one address. Nothing is asked yet.
+    pub fn new(provider: impl AddressProvider) -> Self {
+        Self { provider: Arc::new(provider), patience: Patience::default(), confirmation: Confirmation::default() }
+    }
+
+    /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep it
+    /// below the pipeline's limit for a shift.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.patience.deadline = deadline;
+        self
+    }
+
+    /// How long to wait between two polls, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
+    #[must_use]
+    pub fn poll_every(mut self, least: Duration, most: Duration) -> Self {
+        self.patience.poll_every = (least, most);
+        self
+    }
+
+    /// How long a move whose answer was lost is given to show up, before it is asked for again;
+    /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
+    #[must_use]
+    pub fn lost_reply(mut self, wait: Duration) -> Self {
+        self.patience.lost_reply = wait;
+        self
+    }
+
+    /// Has a shift return only when so many fresh connections in a row were answered by the new slot.
+    ///
+    /// Without it the provider's word counts. A pipeline verifies the version at the public address after the shift in
+    /// any case; this is for providers that say "done" before their network is.
+    #[must_use]
+    pub fn confirm_by(mut self, probe: impl PublicProbe, answers_in_a_row: u32) -> Self {
+        self.confirmation = Confirmation::by(probe, answers_in_a_row);
+        self
+    }
+
+    /// Waits while the provider is busy with the address: what it is now would be no answer.
+    async fn settled(&self) -> Result<Holder> {
+        let deadline = Instant::now() + LOOK_LIMIT.min(self.patience.deadline);
+        loop {
+            let late = |_| Err(Error::new(ErrorKind::Timeout, "the provider did not answer").not_applied());
+            let seen = timeout_at(deadline, self.provider.observe()).await.unwrap_or_else(late)?;
+            let Motion::Pending(why) = seen.motion else { return Ok(seen.holder) };
+            if !self.patience.pause(deadline).await {
+                let message = format!("the address is with {} and may be about to move: {why}", seen.holder);
+                return Err(Error::new(ErrorKind::Timeout, message).not_applied());
+            }
+        }
+    }
+}
+
+/// The split that a holder stands for.
+pub(super) fn split_of(holder: &Holder) -> Result<Option<Split>> {
+    match holder {
+        Holder::Slot(slot) => Ok(Some(Split::all(*slot))),
+        Holder::Nobody => Ok(None),
+        Holder::Stranger(_) => Err(Error::new(ErrorKind::Conflict, format!("the address is with {holder}"))
+            .not_applied()
+            .advice("somebody else moved it: find out why, and assign it to blue or green by hand")),
+        Holder::Both => Err(Error::new(ErrorKind::Conflict, format!("the address is with {holder}"))
+            .not_applied()
+            .advice("take it from the one that should not have it: ip address del ADDRESS dev INTERFACE")),
+    }
+}
+
+impl fmt::Display for FloatingIpRouter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "floating IP {}", self.provider)
+    }
+}
+
+#[async_trait]
+impl Router for FloatingIpRouter {
+    fn granularity(&self) -> Granularity {
+        Granularity::AllOrNothing
+    }
+
+    async fn current(&self) -> Result<Option<Split>> {
+        let current = self.settled().await.and_then(|holder| split_of(&holder));
+        current.map_err(|error| error.trying("ask who holds the address").with("router", self))
+    }
+
+    /// Servers are fixed: nothing to do.
+    async fn attach(&self, _slot: Slot, _instance: &Instance) -> Result<()> {
+        Ok(())
+    }
+
+    async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
+        let about = |error: Error| error.trying(format!("move the address to {to}")).with("router", self);
+        let Some(slot) = to.sole() else {
+            return Err(about(Error::new(ErrorKind::Unsupported, "an address belongs to one server at a time")));
+        };
+        Relocation::new(&*self.provider, &self.patience, slot).run(from).await.map_err(about)?;
+        self.confirmation.of(slot, &self.patience).await.map_err(about)
+    }
+
+    /// Connections end at the servers: this router sees none of them.
+    async fn in_flight(&self, _slot: Slot) -> Result<Option<u64>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,119 @@
+//! Everything that can be wrong with a call, and what it means for whoever made it.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bluegreen_core::{Error, ErrorKind};
+use reqwest::StatusCode;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// The call could not be made up.
+    #[error("{0}")]
+    Config(Error),
+    /// No connection: it never left.
+    #[error("no connection: {0}")]
+    Unconnected(String),
+    /// It left, and no whole answer came back.
+    #[error("the answer was lost: {0}")]
+    Lost(String),
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
+    /// The API said no, in its own words.
+    #[error("{status}, {code}: {message}{}", request.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default())]
+    Refused { status: StatusCode, code: String, message: String, request: Option<String> },
+    /// Somebody in between said no.
+    #[error("{what}")]
+    TurnedAway { status: StatusCode, what: String },
+    #[error("over the rate limit for another {} s: {said}", wait.as_secs())]
+    Limited { wait: Duration, said: String },
+    #[error("{status} to {host}; a redirect is never followed with a token")]
+    Redirected { status: StatusCode, host: String },
+    /// Neither JSON nor a refusal.
+    #[error("{0}")]
+    Nonsense(String),
+}
+
+impl Trouble {
+    /// The API's own word for the error, if this is its status.
+    pub(crate) fn refused_with(&self, wanted: u16) -> Option<(&str, &str)> {
+        match self {
+            Self::Refused { status, code, message, .. } if *status == wanted => Some((code, message)),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer says nothing about what was asked: a look is repeated then.
+    pub(crate) fn says_nothing(&self) -> bool {
+        match self {
+            Self::Unconnected(_) | Self::Lost(_) | Self::Late(_) | Self::Nonsense(_) => true,
+            Self::Refused { status, .. } => status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED,
+            Self::Config(_) | Self::TurnedAway { .. } | Self::Limited { .. } | Self::Redirected { .. } => false,
+        }
+    }
+
+    /// Whether a change that was asked for may have been made all the same.
+    pub(crate) fn may_be_applied(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Late(_) | Self::Nonsense(_) => true,
+            Self::Refused { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
+            Self::Config(_)
+            | Self::Unconnected(_)
+            | Self::TurnedAway { .. }
+            | Self::Limited { .. }
+            | Self::Redirected { .. } => false,
+        }
+    }
+
+    /// The error of a call that only looked.
+    pub(crate) fn looking(self, what: impl Into<String>, advice: &'static str) -> Error {
+        self.error(what, advice).not_applied()
+    }
+
+    /// The error of a call that asked for a change.
+    pub(crate) fn asking(self, what: impl Into<String>, advice: &'static str) -> Error {
+        let unknown = self.may_be_applied();
+        let error = self.error(what, advice);
+        if unknown { error.maybe_applied() } else { error.not_applied() }
+    }
+
+    fn error(self, what: impl Into<String>, on_denial: &'static str) -> Error {
+        let (kind, advice) = match &self {
+            Self::Config(_) => (ErrorKind::Config, None),
+            Self::Unconnected(_) | Self::Lost(_) => (ErrorKind::Unreachable, None),
+            Self::Late(_) | Self::Limited { .. } => (ErrorKind::Timeout, None),
+            Self::Refused { status, .. } | Self::TurnedAway { status, .. } => match status.as_u16() {
+                401 => (ErrorKind::Unauthorized, Some("is the token right, and not expired?")),
+                403 => (ErrorKind::Unauthorized, Some(on_denial)),
+                404 | 410 => (ErrorKind::NotFound, None),
+                409 | 412 | 423 => (ErrorKind::Conflict, None),
+                500.. => (ErrorKind::Unreachable, None),
+                _ => (ErrorKind::Unexpected, None),
+            },
+            Self::Redirected { .. } => (ErrorKind::Unexpected, Some("is the API's address right?")),
+            Self::Nonsense(_) => (ErrorKind::Unexpected, None),
+        };
+        let again = self.says_nothing() || matches!(self, Self::Limited { .. });
+        let error = Error::new(kind, self.to_string()).trying(what.into()).retryable(again);
+        match advice {
+            Some(advice) => error.advice(advice),
+            None => error,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Trouble {
+    fn from(error: reqwest::Error) -> Self {
+        let reason = deepest(&error);
+        if error.is_connect() || error.is_builder() { Self::Unconnected(reason) } else { Self::Lost(reason) }
+    }
+}
+
+/// The innermost reason: "Connection refused (os error 111)". The outer ones repeat the URL.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut reason: &dyn StdError = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason.to_string()
+}

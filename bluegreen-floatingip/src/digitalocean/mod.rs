@@ -1,0 +1,11 @@
+//! DigitalOcean.
+
+mod reserved_ip;
+
+pub use reserved_ip::DigitalOceanIp;
+
+/// Where the API is.
+const API: &str = "https://api.digitalocean.com";
+
+/// What a 403 most often means here.
+const SCOPES: &str = "does the token have the scopes reserved_ip:read, reserved_ip:update and droplet:read?";

@@ -1,0 +1,14 @@
+//! Floating IPs and cloud load balancers as blue-green routers.
+
+mod address;
+mod api;
+mod digitalocean;
+mod patience;
+mod probe;
+mod servers;
+
+pub use address::{ActionId, ActionState, AddressProvider, Assigned, FloatingIpRouter, Holder, Motion, Observed};
+pub use digitalocean::DigitalOceanIp;
+pub use patience::{DEADLINE, LOST_REPLY, POLL_EVERY};
+pub use probe::{HttpProbe, PublicProbe};
+pub use servers::Servers;

@@ -1,0 +1,236 @@
+//! A fake DigitalOcean: reserved IPs, droplets, actions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::server::{Call, Cloud, Reply, no, takes};
+use super::{Hook, Move};
+
+/// The state of the fake.
+#[derive(Default)]
+pub(crate) struct DigitalOcean {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ips: BTreeMap<String, Ip>,
+    droplets: BTreeMap<u64, Droplet>,
+    actions: BTreeMap<u64, Action>,
+    action_time: Duration,
+    next_endings: Vec<Ending>,
+    hides_droplets: bool,
+    hook: Option<Hook>,
+}
+
+struct Ip {
+    droplet: Option<u64>,
+    region: &'static str,
+    locked: bool,
+}
+
+struct Droplet {
+    region: &'static str,
+    status: &'static str,
+    locked: bool,
+}
+
+struct Action {
+    address: String,
+    status: &'static str,
+    visible: bool,
+}
+
+/// How the next action ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As documented.
+    Completed,
+    /// With the word that is not documented.
+    Done,
+    /// It fails, and nothing has moved.
+    Errored,
+    /// It moves the address, and is never found.
+    Invisible,
+    /// It never ends.
+    Never,
+}
+
+impl DigitalOcean {
+    /// With droplets 11 (blue) and 22 (green) and the stranger 33 in fra1, droplet 44 in nyc3.
+    pub(crate) fn new() -> Arc<Self> {
+        let fake = Self::default();
+        {
+            let mut state = fake.state.lock().unwrap();
+            for (id, region) in [(11, "fra1"), (22, "fra1"), (33, "fra1"), (44, "nyc3")] {
+                state.droplets.insert(id, Droplet { region, status: "active", locked: false });
+            }
+        }
+        Arc::new(fake)
+    }
+
+    /// Adds a reserved IP in fra1.
+    pub(crate) fn reserve(&self, address: &str) {
+        self.state.lock().unwrap().ips.insert(address.to_owned(), Ip { droplet: None, region: "fra1", locked: false });
+    }
+
+    /// How long an action takes.
+    pub(crate) fn actions_take(&self, time: Duration) {
+        self.state.lock().unwrap().action_time = time;
+    }
+
+    /// How the next action ends.
+    pub(crate) fn next_action(&self, ending: Ending) {
+        self.state.lock().unwrap().next_endings.push(ending);
+    }
+
+    /// Called when an address has moved, before the API says so.
+    pub(crate) fn on_assign(&self, hook: impl Fn(Move) + Send + Sync + 'static) {
+        self.state.lock().unwrap().hook = Some(Arc::new(hook));
+    }
+
+    /// As with a token without the scope `droplet:read`.
+    pub(crate) fn hide_droplets(&self) {
+        self.state.lock().unwrap().hides_droplets = true;
+    }
+
+    pub(crate) fn set_droplet(&self, id: u64, status: &'static str, locked: bool) {
+        let mut state = self.state.lock().unwrap();
+        let droplet = state.droplets.get_mut(&id).unwrap();
+        (droplet.status, droplet.locked) = (status, locked);
+    }
+
+    /// Moves an address at once, as a person does in the control panel.
+    pub(crate) fn move_by_hand(&self, address: &str, to: Option<u64>) {
+        let (hook, from) = {
+            let mut state = self.state.lock().unwrap();
+            let from = std::mem::replace(&mut state.ips.get_mut(address).unwrap().droplet, to);
+            (state.hook.clone(), from)
+        };
+        if let (Some(hook), Some(to)) = (hook, to) {
+            hook(Move { address: address.to_owned(), from, to });
+        }
+    }
+
+    pub(crate) fn set_locked(&self, address: &str, locked: bool) {
+        self.state.lock().unwrap().ips.get_mut(address).unwrap().locked = locked;
+    }
+
+    pub(crate) fn holder(&self, address: &str) -> Option<u64> {
+        self.state.lock().unwrap().ips[address].droplet
+    }
+
+    fn read_ip(&self, address: &str) -> Reply {
+        let state = self.state.lock().unwrap();
+        let Some(ip) = state.ips.get(address) else { return no(404, "not_found", "The resource was not found.") };
+        let droplet = match ip.droplet {
+            Some(id) if !state.hides_droplets => json!({ "id": id, "name": format!("web{id}") }),
+            _ => Value::Null,
+        };
+        if address.contains(':') {
+            let fields = json!({ "ip": address, "region_slug": ip.region, "droplet": droplet });
+            return (200, json!({ "reserved_ipv6": fields }));
+        }
+        let region = json!({ "slug": ip.region, "name": "Somewhere", "features": [] });
+        let fields = json!({
+            "ip": address, "droplet": droplet, "region": region, "locked": ip.locked, "project_id": "p",
+        });
+        (200, json!({ "reserved_ip": fields }))
+    }
+
+    fn read_droplet(&self, id: u64) -> Reply {
+        let state = self.state.lock().unwrap();
+        if state.hides_droplets {
+            return no(403, "forbidden", "You are not authorized to perform this operation");
+        }
+        let Some(droplet) = state.droplets.get(&id) else { return no(404, "not_found", "The resource was not found.") };
+        let fields = json!({
+            "id": id, "name": format!("web{id}"), "status": droplet.status, "locked": droplet.locked,
+            "region": { "slug": droplet.region },
+        });
+        (200, json!({ "droplet": fields }))
+    }
+
+    fn assign(self: &Arc<Self>, address: &str, body: &Value) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        let (kind, to) = (body["type"].as_str(), body["droplet_id"].as_u64());
+        let (Some("assign"), Some(to)) = (kind, to) else { return no(422, "unprocessable_entity", "what is it?") };
+        let Some(ip) = state.ips.get(address) else { return no(404, "not_found", "The resource was not found.") };
+        let Some(droplet) = state.droplets.get(&to) else { return no(404, "not_found", "The resource was not found.") };
+        if ip.locked {
+            return no(422, "unprocessable_entity", "The reserved IP already has a pending event.");
+        }
+        if droplet.locked {
+            return no(422, "unprocessable_entity", "Droplet already has a pending event.");
+        }
+        if droplet.region != ip.region {
+            return no(422, "unprocessable_entity", "The reserved IP is in another region.");
+        }
+        let family = |ip: &str| ip.contains(':');
+        if state.ips.iter().any(|(ip, held)| ip != address && family(ip) == family(address) && held.droplet == Some(to))
+        {
+            return no(422, "unprocessable_entity", "The droplet already has a reserved IP.");
+        }
+        let from = ip.droplet;
+        let id = 1000 + state.actions.len() as u64;
+        let ending = if state.next_endings.is_empty() { Ending::Completed } else { state.next_endings.remove(0) };
+        let action =
+            Action { address: address.to_owned(), status: "in-progress", visible: ending != Ending::Invisible };
+        state.actions.insert(id, action);
+        state.ips.get_mut(address).unwrap().locked = true;
+        let (fake, time, hook) = (Arc::clone(self), state.action_time, state.hook.clone());
+        let moved = Move { address: address.to_owned(), from, to };
+        tokio::spawn(async move {
+            takes(time).await;
+            let status = match ending {
+                Ending::Never => return,
+                Ending::Errored => "errored",
+                Ending::Done => "done",
+                Ending::Completed | Ending::Invisible => "completed",
+            };
+            let errored = ending == Ending::Errored;
+            if let Some(hook) = hook.filter(|_| !errored) {
+                let moved = moved.clone();
+                tokio::task::spawn_blocking(move || hook(moved)).await.unwrap();
+            }
+            let mut state = fake.state.lock().unwrap();
+            state.actions.get_mut(&id).unwrap().status = status;
+            let ip = state.ips.get_mut(&moved.address).unwrap();
+            ip.locked = false;
+            if !errored {
+                ip.droplet = Some(moved.to);
+            }
+        });
+        (201, json!({ "action": { "id": id, "status": "in-progress", "type": "assign_ip" } }))
+    }
+
+    fn read_action(&self, address: Option<&str>, id: &str) -> Reply {
+        let state = self.state.lock().unwrap();
+        let action = id.parse().ok().and_then(|id: u64| state.actions.get(&id));
+        match action.filter(|action| action.visible && address.is_none_or(|address| action.address == address)) {
+            Some(action) => (200, json!({ "action": { "id": id, "status": action.status, "type": "assign_ip" } })),
+            None => no(404, "not_found", "The resource was not found."),
+        }
+    }
+}
+
+impl Cloud for DigitalOcean {
+    fn handle(self: &Arc<Self>, call: &Call) -> Reply {
+        let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
+        match (call.method.as_str(), parts.as_slice()) {
+            ("GET", ["v2", "reserved_ips" | "reserved_ipv6", address]) => self.read_ip(address),
+            ("POST", ["v2", "reserved_ips" | "reserved_ipv6", address, "actions"]) => self.assign(address, &call.body),
+            ("GET", ["v2", "reserved_ips", address, "actions", id]) => self.read_action(Some(address), id),
+            ("GET", ["v2", "actions", id]) => self.read_action(None, id),
+            ("GET", ["v2", "droplets", id]) => self.read_droplet(id.parse().unwrap_or(0)),
+            _ => no(404, "not_found", "The resource was not found."),
+        }
+    }
+
+    fn refusal(status: u16, code: &str, message: &str) -> Reply {
+        no(status, code, message)
+    }
+}

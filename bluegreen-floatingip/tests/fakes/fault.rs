@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// This is answered, and nothing is done.
+    Answer(u16, &'static [(&'static str, &'static str)], String),
+    /// It is done, and this is answered.
+    AnswerAfter(u16, String),
+    /// The connection ends without an answer, and nothing is done.
+    Drop,
+    /// It is done, and the connection ends without an answer.
+    DropAfter,
+    /// Nothing is done, and nothing is answered.
+    Hang,
+    /// It is done, and nothing is answered.
+    HangAfter,
+    /// It is done, and answered so much later.
+    Slow(Duration),
+    /// Nothing is done, and a body that has no end is answered.
+    Endless,
+}
+
+impl Fault {
+    /// A JSON answer with this text.
+    pub(crate) fn json(status: u16, body: serde_json::Value) -> Self {
+        Self::Answer(status, &[("content-type", "application/json")], body.to_string())
+    }
+
+    /// A page such as gateways send.
+    pub(crate) fn html(status: u16) -> Self {
+        let page = format!("<html><head><title>{status}</title></head>\n<body>no \u{1b}[31mgateway</body></html>");
+        Self::Answer(status, &[("content-type", "text/html")], page)
+    }
+
+    /// DigitalOcean's way of saying no.
+    pub(crate) fn refusal(status: u16, id: &str, message: &str) -> Self {
+        Self::json(status, serde_json::json!({ "id": id, "message": message, "request_id": "req-1" }))
+    }
+}
+
+/// Faults that are still to come.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Planned>);
+
+#[derive(Debug)]
+struct Planned {
+    method: &'static str,
+    path: &'static str,
+    left: usize,
+    fault: Fault,
+}
+
+impl Faults {
+    pub(crate) fn plan(&mut self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
+        self.0.push(Planned { method, path, left: times, fault });
+    }
+
+    pub(crate) fn next(&mut self, method: &str, path: &str) -> Option<Fault> {
+        let matching =
+            |planned: &&mut Planned| planned.left > 0 && planned.method == method && path.contains(planned.path);
+        let planned = self.0.iter_mut().find(matching)?;
+        planned.left -= 1;
+        Some(planned.fault.clone())
+    }
+}

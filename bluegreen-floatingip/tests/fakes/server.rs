@@ -1,0 +1,176 @@
+//! What both clouds have in common: a server, a token, a log of calls, faults.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::fault::{Fault, Faults};
+
+/// The only token that the fakes accept.
+pub(crate) const TOKEN: &str = "fake-t0ken-that-nobody-may-see";
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) body: Value,
+}
+
+/// Status and body.
+pub(crate) type Reply = (u16, Value);
+
+/// A cloud: what it does with a call.
+pub(crate) trait Cloud: Send + Sync + 'static {
+    fn handle(self: &Arc<Self>, call: &Call) -> Reply;
+
+    /// Its way of saying no.
+    fn refusal(status: u16, code: &str, message: &str) -> Reply;
+}
+
+/// A running server; it ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct FakeServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    calls: Mutex<Vec<String>>,
+    faults: Mutex<Faults>,
+}
+
+impl FakeServer {
+    pub(crate) async fn start<C: Cloud>(cloud: Arc<C>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let log = Arc::clone(&shared);
+        let app = Router::new().fallback(move |request: Request| answer(Arc::clone(&cloud), Arc::clone(&log), request));
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { address, shared, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The calls so far, as `POST /v2/...`.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.shared.calls.lock().unwrap().clone()
+    }
+
+    /// How many calls of this method had this in their path.
+    pub(crate) fn count(&self, method: &str, path: &str) -> usize {
+        self.calls().iter().filter(|call| call.starts_with(method) && call.contains(path)).count()
+    }
+
+    pub(crate) fn forget_calls(&self) {
+        self.shared.calls.lock().unwrap().clear();
+    }
+
+    /// The next calls of this method, with this in their path, go wrong.
+    pub(crate) fn fail(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
+        self.shared.faults.lock().unwrap().plan(method, path, times, fault);
+    }
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer<C: Cloud>(cloud: Arc<C>, shared: Arc<Shared>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, 1 << 20).await.unwrap();
+    let call = Call {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        body: body_of(&bytes),
+    };
+    shared.calls.lock().unwrap().push(format!("{} {}", call.method, call.path));
+    let fault = shared.faults.lock().unwrap().next(&call.method, &call.path);
+    let act = || {
+        if is_authorized(&parts.headers) { cloud.handle(&call) } else { C::refusal(401, "unauthorized", "no token") }
+    };
+    match fault {
+        None => json_response(act()),
+        Some(Fault::Answer(status, headers, text)) => {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            response.body(Body::from(text)).unwrap()
+        }
+        Some(Fault::AnswerAfter(status, text)) => {
+            act();
+            Response::builder().status(status).body(Body::from(text)).unwrap()
+        }
+        Some(Fault::Drop) => hang_up(),
+        Some(Fault::DropAfter) => {
+            act();
+            hang_up()
+        }
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::HangAfter) => {
+            act();
+            std::future::pending().await
+        }
+        Some(Fault::Slow(time)) => {
+            let reply = act();
+            tokio::time::sleep(time).await;
+            json_response(reply)
+        }
+        Some(Fault::Endless) => {
+            let chunk = || Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 64 << 10]));
+            let endless = futures::stream::unfold(0_u32, move |sent| async move {
+                // A client that reads on is told from one that stops at its limit by the test; this ends either way.
+                if sent < 1000 { Some((chunk(), sent + 1)) } else { None }
+            });
+            Response::builder().status(StatusCode::OK).body(Body::from_stream(endless)).unwrap()
+        }
+    }
+}
+
+/// Ends the connection's task, and with it the connection.
+fn hang_up() -> ! {
+    std::panic::resume_unwind(Box::new("the connection is dropped, as ordered"))
+}
+
+fn body_of(bytes: &Bytes) -> Value {
+    if bytes.is_empty() { Value::Null } else { serde_json::from_slice(bytes).unwrap_or(Value::Null) }
+}
+
+fn is_authorized(headers: &HeaderMap) -> bool {
+    headers.get("authorization").is_some_and(|value| value.as_bytes() == format!("Bearer {TOKEN}").as_bytes())
+}
+
+fn json_response((status, body): Reply) -> Response {
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
+}
+
+/// Waits, where a fake cloud takes its time.
+pub(crate) async fn takes(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// A refusal of DigitalOcean.
+pub(crate) fn no(status: u16, id: &str, message: &str) -> Reply {
+    (status, json!({ "id": id, "message": message, "request_id": "req-0" }))
+}
