@@ -3,12 +3,14 @@
 mod address;
 mod api;
 mod digitalocean;
+mod hetzner;
 mod patience;
 mod probe;
 mod servers;
 
 pub use address::{ActionId, ActionState, AddressProvider, Assigned, FloatingIpRouter, Holder, Motion, Observed};
 pub use digitalocean::DigitalOceanIp;
+pub use hetzner::HetznerIp;
 pub use patience::{DEADLINE, LOST_REPLY, POLL_EVERY};
 pub use probe::{HttpProbe, PublicProbe};
 pub use servers::Servers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::server::{Call, Cloud, Reply, no, takes};
-use super::{Hook, Move};
+use super::{Ending, Hook, Move};
 
 /// The state of the fake.
 #[derive(Default)]
@@ -42,21 +42,6 @@ struct Action {
     address: String,
     status: &'static str,
     visible: bool,
-}
-
-/// How the next action ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// As documented.
-    Completed,
-    /// With the word that is not documented.
-    Done,
-    /// It fails, and nothing has moved.
-    Errored,
-    /// It moves the address, and is never found.
-    Invisible,
-    /// It never ends.
-    Never,
 }
 
 impl DigitalOcean {

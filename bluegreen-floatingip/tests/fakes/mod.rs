@@ -7,14 +7,31 @@
 mod digitalocean;
 mod fault;
 mod front;
+mod hetzner;
 mod server;
 
-pub(crate) use digitalocean::{DigitalOcean, Ending};
+pub(crate) use digitalocean::DigitalOcean;
 pub(crate) use fault::Fault;
 pub(crate) use front::Front;
+pub(crate) use hetzner::Hetzner;
 pub(crate) use server::{Call, FakeServer, TOKEN};
 
 use std::sync::Arc;
+
+/// How an action ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As documented.
+    Completed,
+    /// With a word that is not documented (DigitalOcean).
+    Done,
+    /// It fails, and nothing has moved.
+    Errored,
+    /// It moves the address, and is never found.
+    Invisible,
+    /// It never ends.
+    Never,
+}
 
 /// An address that moves.
 #[derive(Debug, Clone)]

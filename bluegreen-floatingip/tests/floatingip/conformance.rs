@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, RouterFixture};
 use bluegreen_core::{Endpoint, Instance, Secret, Slot, Split};
-use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, Servers};
+use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HetznerIp, Servers};
 
-use crate::fakes::{DigitalOcean, FakeServer, Front, TOKEN};
+use crate::fakes::{DigitalOcean, FakeServer, Front, Hetzner, TOKEN};
 
 fn servers() -> Servers {
     Servers::new(11, 22).unwrap()
@@ -87,4 +87,44 @@ async fn a_reserved_ipv4_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reserved_ipv6_keeps_the_contract() {
     conformance::router(&OnDigitalOcean::start("2001:db8::7").await).await;
+}
+
+struct OnHetzner {
+    cloud: Arc<Hetzner>,
+    server: FakeServer,
+    front: Front,
+}
+
+#[async_trait]
+impl RouterFixture for OnHetzner {
+    type Router = FloatingIpRouter;
+
+    async fn open(&self) -> FloatingIpRouter {
+        let provider = HetznerIp::at(&self.server.url(), Secret::new(TOKEN), 7, servers()).unwrap();
+        quick(FloatingIpRouter::new(provider))
+    }
+
+    async fn instance(&self, slot: Slot) -> Instance {
+        fixed(slot)
+    }
+
+    async fn request(&self) -> Option<Slot> {
+        self.front.request().await
+    }
+
+    async fn switch_by_hand(&self, split: Split) -> bool {
+        self.cloud.move_by_hand(7, Some(servers().of(split.sole().unwrap())));
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_floating_ip_at_hetzner_keeps_the_contract() {
+    let (cloud, network) = (Hetzner::new(), Network::default());
+    cloud.create(7);
+    cloud.actions_take(Duration::from_millis(15));
+    let front = front(&network).await;
+    cloud.on_assign(move |moved| *network.lock().unwrap() = Some(moved.to));
+    let server = FakeServer::start(Arc::clone(&cloud)).await;
+    conformance::router(&OnHetzner { cloud, server, front }).await;
 }

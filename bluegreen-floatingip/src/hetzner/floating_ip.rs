@@ -1,0 +1,165 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{API, RIGHTS, is_busy};
+use crate::api::Api;
+use crate::servers::Servers;
+use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
+
+/// A floating IP of Hetzner Cloud, IPv4 or IPv6, that is moved between two servers.
+///
+/// The token is one of the project with permission to read and write. The address must be configured inside of both
+/// servers beforehand, since Hetzner only routes it there: [`preflight`](AddressProvider::preflight) cannot see that.
+#[derive(Debug)]
+pub struct HetznerIp {
+    api: Api,
+    id: u64,
+    servers: Servers,
+}
+
+impl HetznerIp {
+    /// The floating IP by its number, and the servers of blue and green. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Config` when the token cannot be one.
+    pub fn new(token: Secret, floating_ip: u64, servers: Servers) -> Result<Self> {
+        Self::at(API, token, floating_ip, servers)
+    }
+
+    /// The same, with the API at another address: a proxy of one's own, or a fake one for tests.
+    ///
+    /// # Errors
+    /// `Config` when the API's address is neither HTTPS nor on this machine.
+    pub fn at(api: &str, token: Secret, floating_ip: u64, servers: Servers) -> Result<Self> {
+        Ok(Self { api: Api::new("Hetzner", api, token)?, id: floating_ip, servers })
+    }
+
+    async fn floating_ip(&self) -> Result<Value> {
+        let what = "read the floating IP";
+        let path = format!("/v1/floating_ips/{}", self.id);
+        let mut answer = self.api.get(&path).await.map_err(|trouble| trouble.looking(what, RIGHTS))?;
+        match answer["floating_ip"].take() {
+            Value::Object(fields) => Ok(Value::Object(fields)),
+            _ => Err(unexpected(what, "it has no floating IP in it")),
+        }
+    }
+
+    /// The actions on the address that have not ended.
+    async fn running(&self) -> Result<Option<String>> {
+        let path = format!("/v1/floating_ips/{}/actions?status=running", self.id);
+        let answer = self.api.get(&path).await;
+        let answer = answer.map_err(|trouble| trouble.looking("read the floating IP's actions", RIGHTS))?;
+        let running = answer["actions"].as_array().into_iter().flatten().find(|action| action["status"] == "running");
+        Ok(running.map(|action| {
+            let command = action["command"].as_str().unwrap_or("an action");
+            format!("{command} is running (action {})", action["id"])
+        }))
+    }
+
+    async fn server(&self, id: u64) -> Result<Value> {
+        let answer = self.api.get(&format!("/v1/servers/{id}")).await;
+        let mut answer = answer.map_err(|trouble| trouble.looking("read the server", RIGHTS))?;
+        Ok(answer["server"].take())
+    }
+}
+
+impl fmt::Display for HetznerIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at Hetzner", self.id)
+    }
+}
+
+#[async_trait]
+impl AddressProvider for HetznerIp {
+    async fn observe(&self) -> Result<Observed> {
+        // In this order: an action that ends in between has changed the holder before it did.
+        let running = self.running().await?;
+        let ip = self.floating_ip().await?;
+        let holder = match &ip["server"] {
+            Value::Null => Holder::Nobody,
+            server => match server.as_u64() {
+                Some(id) => {
+                    self.servers.slot_of(id).map_or_else(|| Holder::Stranger(format!("server {id}")), Holder::Slot)
+                }
+                None => return Err(unexpected("read the floating IP", "its server is not a number")),
+            },
+        };
+        Ok(Observed { holder, motion: running.map_or(Motion::Settled, Motion::Pending) })
+    }
+
+    async fn preflight(&self, to: Slot) -> Result<()> {
+        let id = self.servers.of(to);
+        let what = format!("check server {id} ({to})");
+        let refused = |kind, message: String| Error::new(kind, message).trying(what.clone()).not_applied();
+        let (ip, server) =
+            tokio::try_join!(self.floating_ip(), self.server(id)).map_err(|error| error.trying(what.clone()))?;
+        if ip["blocked"].as_bool() == Some(true) {
+            return Err(refused(ErrorKind::Unhealthy, "the floating IP is blocked by Hetzner".to_owned()));
+        }
+        match server["status"].as_str() {
+            Some("running") => {}
+            status => {
+                let status = status.unwrap_or("in no known state");
+                return Err(refused(ErrorKind::Unhealthy, format!("it is {status}")));
+            }
+        }
+        if server["locked"].as_bool() == Some(true) {
+            return Err(refused(ErrorKind::Conflict, "the server is locked".to_owned()).retryable(true));
+        }
+        let there = ip["home_location"]["network_zone"].as_str();
+        let location =
+            if server["location"].is_object() { &server["location"] } else { &server["datacenter"]["location"] };
+        match (location["network_zone"].as_str(), there) {
+            (Some(here), Some(there)) if here != there => Err(refused(
+                ErrorKind::Config,
+                format!("it is in the network zone {here}, and the address is in {there}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    async fn assign(&self, to: Slot) -> Result<Assigned> {
+        let server = self.servers.of(to);
+        let path = format!("/v1/floating_ips/{}/actions/assign", self.id);
+        match self.api.send(Method::POST, &path, &json!({ "server": server })).await {
+            Ok(answer) => match answer["action"]["id"].as_u64() {
+                Some(id) => Ok(Assigned::Started(ActionId::new(id))),
+                None => Err(unexpected("assign the floating IP", "it has no action in it").maybe_applied()),
+            },
+            Err(trouble) => {
+                if let Some(why) = is_busy(&trouble) {
+                    return Ok(Assigned::Busy(why));
+                }
+                let there_already = matches!(trouble.refused_with(422), Some(("floating_ip_assigned", _)));
+                if there_already && self.observe().await?.holder == Holder::Slot(to) {
+                    return Ok(Assigned::Done);
+                }
+                Err(trouble.asking(format!("assign the floating IP to server {server}"), RIGHTS))
+            }
+        }
+    }
+
+    async fn poll(&self, action: &ActionId) -> Result<ActionState> {
+        let answer = self.api.get_once(&format!("/v1/actions/{action}")).await;
+        let answer = answer.map_err(|trouble| trouble.looking("poll the action", RIGHTS))?;
+        let action = &answer["action"];
+        match action["status"].as_str() {
+            Some("running") => Ok(ActionState::Running),
+            Some("success") => Ok(ActionState::Done),
+            Some("error") => {
+                let word = |key: &str| action["error"][key].as_str().unwrap_or("untold");
+                Ok(ActionState::Failed(format!("{}: {}", word("code"), word("message"))))
+            }
+            other => Err(unexpected("poll the action", &format!("its status is {other:?}"))),
+        }
+    }
+}
+
+fn unexpected(what: &'static str, message: &str) -> Error {
+    let message = format!("the answer is not what was expected: {message}");
+    Error::new(ErrorKind::Unexpected, message).trying(what).not_applied()
+}

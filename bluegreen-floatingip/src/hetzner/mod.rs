@@ -1,0 +1,17 @@
+//! Hetzner Cloud.
+
+mod floating_ip;
+
+pub use floating_ip::HetznerIp;
+
+/// Where the API is.
+const API: &str = "https://api.hetzner.cloud";
+
+/// What a 403 most often means here.
+const RIGHTS: &str = "is the token of this project, with permission to read and write?";
+
+/// Whether the API says that it would do it, but not now.
+fn is_busy(trouble: &crate::api::Trouble) -> Option<String> {
+    let crate::api::Trouble::Refused { code, message, .. } = trouble else { return None };
+    matches!(code.as_str(), "conflict" | "locked").then(|| format!("{code}: {message}"))
+}

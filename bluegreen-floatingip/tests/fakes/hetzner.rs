@@ -1,0 +1,213 @@
+//! A fake Hetzner Cloud: floating IPs, servers, actions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::server::{Call, Cloud, Reply, takes};
+use super::{Ending, Hook, Move};
+
+/// The state of the fake.
+#[derive(Default)]
+pub(crate) struct Hetzner {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ips: BTreeMap<u64, Ip>,
+    servers: BTreeMap<u64, Server>,
+    actions: BTreeMap<u64, Action>,
+    action_time: Duration,
+    next_endings: Vec<Ending>,
+    hook: Option<Hook>,
+}
+
+struct Ip {
+    server: Option<u64>,
+    blocked: bool,
+}
+
+struct Server {
+    zone: &'static str,
+    status: &'static str,
+    locked: bool,
+}
+
+struct Action {
+    ip: u64,
+    status: &'static str,
+    visible: bool,
+}
+
+impl Hetzner {
+    /// With servers 11 (blue) and 22 (green) and the stranger 33 in Europe, server 44 in America.
+    pub(crate) fn new() -> Arc<Self> {
+        let fake = Self::default();
+        {
+            let mut state = fake.state.lock().unwrap();
+            for (id, zone) in [(11, "eu-central"), (22, "eu-central"), (33, "eu-central"), (44, "us-east")] {
+                state.servers.insert(id, Server { zone, status: "running", locked: false });
+            }
+        }
+        Arc::new(fake)
+    }
+
+    /// Adds a floating IP in Europe.
+    pub(crate) fn create(&self, ip: u64) {
+        self.state.lock().unwrap().ips.insert(ip, Ip { server: None, blocked: false });
+    }
+
+    /// How long an action takes.
+    pub(crate) fn actions_take(&self, time: Duration) {
+        self.state.lock().unwrap().action_time = time;
+    }
+
+    /// How the next action ends.
+    pub(crate) fn next_action(&self, ending: Ending) {
+        self.state.lock().unwrap().next_endings.push(ending);
+    }
+
+    /// Called when an address has moved, before the API says so.
+    pub(crate) fn on_assign(&self, hook: impl Fn(Move) + Send + Sync + 'static) {
+        self.state.lock().unwrap().hook = Some(Arc::new(hook));
+    }
+
+    pub(crate) fn set_server(&self, id: u64, status: &'static str, locked: bool) {
+        let mut state = self.state.lock().unwrap();
+        let server = state.servers.get_mut(&id).unwrap();
+        (server.status, server.locked) = (status, locked);
+    }
+
+    pub(crate) fn block(&self, ip: u64) {
+        self.state.lock().unwrap().ips.get_mut(&ip).unwrap().blocked = true;
+    }
+
+    /// Moves an address at once, as a person does in the console.
+    pub(crate) fn move_by_hand(&self, ip: u64, to: Option<u64>) {
+        let (hook, from) = {
+            let mut state = self.state.lock().unwrap();
+            let from = std::mem::replace(&mut state.ips.get_mut(&ip).unwrap().server, to);
+            (state.hook.clone(), from)
+        };
+        if let (Some(hook), Some(to)) = (hook, to) {
+            hook(Move { address: ip.to_string(), from, to });
+        }
+    }
+
+    pub(crate) fn holder(&self, ip: u64) -> Option<u64> {
+        self.state.lock().unwrap().ips[&ip].server
+    }
+
+    fn read_ip(&self, id: u64) -> Reply {
+        let state = self.state.lock().unwrap();
+        let Some(ip) = state.ips.get(&id) else { return missing() };
+        let fields = json!({
+            "id": id, "ip": "203.0.113.7", "type": "ipv4", "server": ip.server, "blocked": ip.blocked,
+            "home_location": { "name": "fsn1", "network_zone": "eu-central" },
+        });
+        (200, json!({ "floating_ip": fields }))
+    }
+
+    fn read_actions(&self, id: u64, query: &str) -> Reply {
+        let state = self.state.lock().unwrap();
+        let wanted = query.strip_prefix("status=");
+        let actions = state.actions.iter().filter(|(_, action)| action.ip == id);
+        let actions = actions.filter(|(_, action)| wanted.is_none_or(|wanted| action.status == wanted));
+        let list: Vec<Value> = actions.map(|(id, action)| describe(*id, action.status)).collect();
+        (200, json!({ "actions": list }))
+    }
+
+    fn read_server(&self, id: u64) -> Reply {
+        let state = self.state.lock().unwrap();
+        let Some(server) = state.servers.get(&id) else { return missing() };
+        let fields = json!({
+            "id": id, "name": format!("web{id}"), "status": server.status, "locked": server.locked,
+            "datacenter": { "location": { "name": "fsn1", "network_zone": server.zone } },
+        });
+        (200, json!({ "server": fields }))
+    }
+
+    fn assign(self: &Arc<Self>, id: u64, body: &Value) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        let Some(to) = body["server"].as_u64() else { return error(400, "invalid_input", "no server") };
+        let Some(server) = state.servers.get(&to) else { return missing() };
+        if server.locked {
+            return error(423, "locked", "the server is locked");
+        }
+        if state.actions.values().any(|action| action.ip == id && action.status == "running") {
+            return error(409, "conflict", "the resource was changed during the request");
+        }
+        let Some(ip) = state.ips.get(&id) else { return missing() };
+        if ip.server == Some(to) {
+            return error(422, "floating_ip_assigned", "the floating IP is already assigned");
+        }
+        let from = ip.server;
+        let action = 9000 + state.actions.len() as u64;
+        let ending = if state.next_endings.is_empty() { Ending::Completed } else { state.next_endings.remove(0) };
+        state.actions.insert(action, Action { ip: id, status: "running", visible: ending != Ending::Invisible });
+        let (fake, time, hook) = (Arc::clone(self), state.action_time, state.hook.clone());
+        let moved = Move { address: id.to_string(), from, to };
+        tokio::spawn(async move {
+            takes(time).await;
+            if ending == Ending::Never {
+                return;
+            }
+            let errored = ending == Ending::Errored;
+            if let Some(hook) = hook.filter(|_| !errored) {
+                tokio::task::spawn_blocking(move || hook(moved)).await.unwrap();
+            }
+            let mut state = fake.state.lock().unwrap();
+            state.actions.get_mut(&action).unwrap().status = if errored { "error" } else { "success" };
+            if !errored {
+                state.ips.get_mut(&id).unwrap().server = Some(to);
+            }
+        });
+        (201, json!({ "action": describe(action, "running") }))
+    }
+
+    fn read_action(&self, id: u64) -> Reply {
+        let state = self.state.lock().unwrap();
+        match state.actions.get(&id).filter(|action| action.visible) {
+            Some(action) => (200, json!({ "action": describe(id, action.status) })),
+            None => missing(),
+        }
+    }
+}
+
+fn describe(id: u64, status: &str) -> Value {
+    let error = match status {
+        "error" => json!({ "code": "action_failed", "message": "Action failed" }),
+        _ => Value::Null,
+    };
+    json!({ "id": id, "command": "assign_floating_ip", "status": status, "progress": 50, "error": error })
+}
+
+fn error(status: u16, code: &str, message: &str) -> Reply {
+    (status, json!({ "error": { "code": code, "message": message, "details": null } }))
+}
+
+fn missing() -> Reply {
+    error(404, "not_found", "resource not found")
+}
+
+impl Cloud for Hetzner {
+    fn handle(self: &Arc<Self>, call: &Call) -> Reply {
+        let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
+        let number = |text: &str| text.parse().unwrap_or(0);
+        match (call.method.as_str(), parts.as_slice()) {
+            ("GET", ["v1", "floating_ips", id]) => self.read_ip(number(id)),
+            ("GET", ["v1", "floating_ips", id, "actions"]) => self.read_actions(number(id), &call.query),
+            ("POST", ["v1", "floating_ips", id, "actions", "assign"]) => self.assign(number(id), &call.body),
+            ("GET", ["v1", "servers", id]) => self.read_server(number(id)),
+            ("GET", ["v1", "actions", id]) => self.read_action(number(id)),
+            _ => missing(),
+        }
+    }
+
+    fn refusal(status: u16, code: &str, message: &str) -> Reply {
+        error(status, code, message)
+    }
+}
