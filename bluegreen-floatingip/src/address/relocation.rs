@@ -99,8 +99,11 @@ impl<'a> Relocation<'a> {
             match self.in_time(self.provider.observe()).await {
                 Ok(seen) if seen.is_settled_at(self.to) => return true,
                 Ok(Observed { motion: Motion::Settled, .. }) => {}
-                // Busy, half done, or not telling: the time in which nothing happens begins anew.
-                _ => until = Instant::now() + self.patience.lost_reply,
+                Ok(Observed { motion: Motion::Unfinished(_), .. }) => return false,
+                // Busy, or not telling: the time in which nothing happens begins anew.
+                Ok(Observed { motion: Motion::Pending(_), .. }) | Err(_) => {
+                    until = Instant::now() + self.patience.lost_reply
+                }
             }
         }
         false

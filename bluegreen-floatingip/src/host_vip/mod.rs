@@ -1,0 +1,194 @@
+//! An address between two servers of one's own.
+
+mod interface;
+mod script;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bluegreen_core::{Error, ErrorKind, Host, Result, Slot};
+
+use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
+use interface::Interface;
+use script::{Purpose, State};
+
+/// Moves an address between two servers on one network, over any [`Host`]: what keepalived does by itself, done by a
+/// deployer when it decides to.
+///
+/// A move adds the address to the new server and announces it (gratuitous ARP, or unsolicited neighbour advertisements),
+/// then removes it from the old one, and announces it once more. So it is never on none of them. Between the two it is on
+/// both; on the new one it is marked as deprecated then, which `ip address` shows, and by which the next look knows that
+/// the move is to be completed: a deployer that dies in between leaves an address that works, on the new server.
+///
+/// Both servers must be reachable: an address that could still be on a server that nobody reaches is not moved. Neither
+/// may set the address up at boot. The service listens on all addresses, or the servers have
+/// `net.ipv4.ip_nonlocal_bind=1`. They need `sh`, `ip`, `python3` (which announces) and, for [`Lingering::Reset`], `ss`.
+#[derive(Debug)]
+pub struct HostVip {
+    address: IpAddr,
+    blue: VipServer,
+    green: VipServer,
+    lingering: Lingering,
+    sudo: bool,
+}
+
+/// What becomes of the connections that are open on the old server when the address leaves it. They are lost either way:
+/// drain first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lingering {
+    /// They are reset, so that clients notice at once. Sockets that the service does not share with the address are left
+    /// alone.
+    Reset,
+    /// They are left: idle ones and uploads are reset at their next packet, downloads hang until the client gives up.
+    Leave,
+}
+
+/// A server and the interface on which it takes the address.
+#[derive(Debug, Clone)]
+pub struct VipServer {
+    host: Arc<dyn Host>,
+    interface: Interface,
+}
+
+impl VipServer {
+    /// A server by its host and the name of the interface: `eth0`.
+    ///
+    /// # Errors
+    /// `Config` when that cannot be the name of an interface.
+    pub fn new(host: impl Host, interface: &str) -> Result<Self> {
+        Ok(Self { host: Arc::new(host), interface: Interface::new(interface)? })
+    }
+}
+
+impl HostVip {
+    /// The address, its two servers, and what becomes of open connections. Nothing is touched yet.
+    ///
+    /// # Errors
+    /// `Config` for an address that no server can take: a loopback, multicast or unspecified one.
+    pub fn new(address: IpAddr, blue: VipServer, green: VipServer, lingering: Lingering) -> Result<Self> {
+        if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
+            return Err(Error::config(format!("{address} cannot be moved between servers")));
+        }
+        Ok(Self { address, blue, green, lingering, sudo: false })
+    }
+
+    /// Runs `ip` and `ss` by `sudo -n`, for hosts where one does not log in as root.
+    #[must_use]
+    pub fn sudo(mut self, sudo: bool) -> Self {
+        self.sudo = sudo;
+        self
+    }
+
+    fn server(&self, slot: Slot) -> &VipServer {
+        match slot {
+            Slot::Blue => &self.blue,
+            Slot::Green => &self.green,
+        }
+    }
+
+    async fn run(&self, slot: Slot, purpose: Purpose) -> Result<State> {
+        let server = self.server(slot);
+        let run = script::run(&*server.host, self.address, &server.interface, purpose, self.sudo);
+        run.await.map_err(|error| error.with("slot", slot).with("host", &server.host))
+    }
+
+    async fn look(&self) -> Result<(State, State)> {
+        tokio::try_join!(self.run(Slot::Blue, Purpose::Look), self.run(Slot::Green, Purpose::Look))
+            .map_err(Error::not_applied)
+    }
+}
+
+impl fmt::Display for HostVip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} or {}", self.address, self.blue.host, self.green.host)
+    }
+}
+
+/// Who has the address, by what the two servers say.
+fn judge(blue: State, green: State) -> Observed {
+    let unfinished =
+        |slot, why: &str| Observed { holder: Holder::Slot(slot), motion: Motion::Unfinished(why.to_owned()) };
+    let both = "the old server still has the address";
+    let alone = "the server has the address, and was not told that the move is complete";
+    match (blue, green) {
+        (State::Absent, State::Absent) => Observed::settled(Holder::Nobody),
+        (State::Held, State::Absent) => Observed::settled(Holder::Slot(Slot::Blue)),
+        (State::Absent, State::Held) => Observed::settled(Holder::Slot(Slot::Green)),
+        (State::Candidate, State::Absent) => unfinished(Slot::Blue, alone),
+        (State::Absent, State::Candidate) => unfinished(Slot::Green, alone),
+        // The candidate was announced last.
+        (State::Candidate, State::Held) => unfinished(Slot::Blue, both),
+        (State::Held, State::Candidate) => unfinished(Slot::Green, both),
+        (State::Held, State::Held) | (State::Candidate, State::Candidate) => Observed::settled(Holder::Both),
+    }
+}
+
+#[async_trait]
+impl AddressProvider for HostVip {
+    async fn observe(&self) -> Result<Observed> {
+        let (blue, green) = self.look().await?;
+        Ok(judge(blue, green))
+    }
+
+    async fn preflight(&self, _to: Slot) -> Result<()> {
+        let check = |slot| self.run(slot, Purpose::Check(self.lingering));
+        tokio::try_join!(check(Slot::Blue), check(Slot::Green)).map_err(Error::not_applied)?;
+        Ok(())
+    }
+
+    async fn assign(&self, to: Slot) -> Result<Assigned> {
+        let old = to.other();
+        let (blue, green) = self.look().await?;
+        if judge(blue, green).holder == Holder::Both {
+            let message = format!("both servers have {}, and neither as a candidate", self.address);
+            return Err(Error::new(ErrorKind::Conflict, message).not_applied());
+        }
+        let (here, there) = if to == Slot::Blue { (blue, green) } else { (green, blue) };
+        // Two candidates could not be told apart.
+        if (here, there) == (State::Absent, State::Candidate) {
+            self.run(old, Purpose::Confirm).await?;
+        }
+        if (here, there) != (State::Held, State::Absent) {
+            self.run(to, Purpose::Take).await?;
+        }
+        if there != State::Absent {
+            self.run(old, Purpose::Release(self.lingering)).await.map_err(|error| {
+                error.maybe_applied().advice(format!(
+                    "traffic goes to {to}, and {old} may still have the address: moving it again, to either, completes it"
+                ))
+            })?;
+        }
+        self.run(to, Purpose::Confirm).await.map_err(Error::maybe_applied)?;
+        Ok(Assigned::Done)
+    }
+
+    /// A move is over when [`assign`](Self::assign) returns.
+    async fn poll(&self, _action: &ActionId) -> Result<ActionState> {
+        Ok(ActionState::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_on_one_server_or_none_is_settled_and_a_candidate_is_where_the_traffic_goes() {
+        use State::{Absent, Candidate, Held};
+        assert_eq!(judge(Absent, Absent), Observed::settled(Holder::Nobody));
+        assert_eq!(judge(Held, Absent), Observed::settled(Holder::Slot(Slot::Blue)));
+        assert_eq!(judge(Held, Held).holder, Holder::Both);
+        for (blue, green, slot) in [
+            (Held, Candidate, Slot::Green),
+            (Absent, Candidate, Slot::Green),
+            (Candidate, Held, Slot::Blue),
+            (Candidate, Absent, Slot::Blue),
+        ] {
+            let seen = judge(blue, green);
+            assert_eq!(seen.holder, Holder::Slot(slot));
+            assert!(matches!(seen.motion, Motion::Unfinished(_)), "{seen:?}");
+        }
+    }
+}

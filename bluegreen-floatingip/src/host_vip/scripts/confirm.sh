@@ -1,0 +1,11 @@
+# Makes the address this server's own, and tells the network once more: in between both have answered for it.
+# $3: the announcer.
+announcer=$3
+look
+[ "$state" != absent ] || fail "$address is not on this host any more"
+if [ "$state" = candidate ]; then
+    ip address change "$assigned" dev "$where" $nodad valid_lft forever preferred_lft forever ||
+        fail "$address cannot be confirmed on $where"
+fi
+announce 5 0.02
+echo confirmed

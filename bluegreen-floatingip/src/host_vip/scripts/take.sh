@@ -1,0 +1,15 @@
+# Takes the address beside the other server, and tells the network. $3: the announcer.
+announcer=$3
+look
+taken=
+if [ "$state" = absent ]; then
+    ip address add "$address/$whole" dev "$interface" $nodad valid_lft forever preferred_lft 0 ||
+        fail "$address cannot be added to $interface"
+    taken=yes
+fi
+(announce 5 0.01) || {
+    # Nobody was told: as if nothing had happened.
+    [ -z "$taken" ] || ip address del "$address/$whole" dev "$interface"
+    exit 1
+}
+echo taken

@@ -1,0 +1,57 @@
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bluegreen_core::{Command, Error, ErrorKind, Host, LocalHost, Output, Progress, Result, Tunnel};
+
+/// This machine, as seen from a network namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct NamespaceHost {
+    namespace: String,
+    local: LocalHost,
+}
+
+impl NamespaceHost {
+    pub(crate) fn of(namespace: &super::Namespace) -> Self {
+        Self { namespace: namespace.name().to_owned(), local: LocalHost::new() }
+    }
+}
+
+impl fmt::Display for NamespaceHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespace {}", self.namespace)
+    }
+}
+
+#[async_trait]
+impl Host for NamespaceHost {
+    async fn run(&self, command: &Command) -> Result<Output> {
+        let inside = Command::new("ip").args(["netns", "exec", &self.namespace]).args(command.words()?);
+        let inside = inside.stdin(command.input()).timeout(command.time_limit()).output_limit(command.kept_output());
+        self.local.run(&inside).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.local.read(path).await
+    }
+
+    async fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()> {
+        self.local.write(path, contents, mode).await
+    }
+
+    async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
+        self.local.upload(local, remote, progress).await
+    }
+
+    async fn download(&self, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
+        self.local.download(remote, local, progress).await
+    }
+
+    async fn symlink(&self, target: &str, link: &str) -> Result<()> {
+        self.local.symlink(target, link).await
+    }
+
+    async fn tunnel(&self, _address: &str) -> Result<Tunnel> {
+        Err(Error::new(ErrorKind::Unsupported, "no tunnel into a namespace"))
+    }
+}
