@@ -43,6 +43,14 @@ impl Trouble {
         }
     }
 
+    /// The API's own word for the error.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
     /// Whether the answer says nothing about what was asked: a look is repeated then.
     pub(crate) fn says_nothing(&self) -> bool {
         match self {

@@ -1,7 +1,10 @@
 //! DigitalOcean.
 
+mod load_balancer;
 mod reserved_ip;
+mod settings;
 
+pub use load_balancer::DigitalOceanBalancer;
 pub use reserved_ip::DigitalOceanIp;
 
 /// Where the API is.

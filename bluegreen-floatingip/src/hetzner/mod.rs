@@ -1,8 +1,10 @@
 //! Hetzner Cloud.
 
 mod floating_ip;
+mod load_balancer;
 
 pub use floating_ip::HetznerIp;
+pub use load_balancer::HetznerBalancer;
 
 /// Where the API is.
 const API: &str = "https://api.hetzner.cloud";

@@ -5,16 +5,22 @@
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of them")]
 
 mod digitalocean;
+mod digitalocean_balancer;
 mod fault;
 mod front;
 mod hetzner;
+mod hetzner_balancer;
 mod server;
+mod traffic;
 
 pub(crate) use digitalocean::DigitalOcean;
+pub(crate) use digitalocean_balancer::DigitalOceanLb;
 pub(crate) use fault::Fault;
 pub(crate) use front::Front;
 pub(crate) use hetzner::Hetzner;
+pub(crate) use hetzner_balancer::HetznerLb;
 pub(crate) use server::{Call, FakeServer, TOKEN};
+pub(crate) use traffic::Traffic;
 
 use std::sync::Arc;
 

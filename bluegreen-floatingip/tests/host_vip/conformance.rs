@@ -21,7 +21,7 @@ impl RouterFixture for Namespaces {
     type Router = FloatingIpRouter;
 
     async fn open(&self) -> FloatingIpRouter {
-        router(&self.network, self.address, Lingering::Leave)
+        router(&self.network, self.address, Lingering::Reset)
     }
 
     async fn instance(&self, slot: Slot) -> Instance {

@@ -1,0 +1,143 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::{Error, ErrorKind, Result, Secret};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{API, settings};
+use crate::api::{Api, Trouble};
+use crate::load_balancer::{Accepted, Balancer, Members, Seen};
+use crate::{LoadBalancerRouter, Pools, Ports};
+
+/// What a 403 most often means here, when it is not that the balancer is busy.
+const SCOPES: &str = "does the token have the scopes load_balancer:read and load_balancer:update?";
+
+/// A load balancer of DigitalOcean, from which a [`LoadBalancerRouter`] is made.
+///
+/// The API does not say which droplets it calls healthy. A router by servers gives new ones the time that the balancer's
+/// own health check needs (healthy threshold times interval: with the defaults of the control panel 50 s), unless told
+/// otherwise; have it [confirmed](LoadBalancerRouter::confirm_by) by a probe.
+#[derive(Debug)]
+pub struct DigitalOceanBalancer {
+    api: Api,
+    id: String,
+}
+
+impl DigitalOceanBalancer {
+    /// The load balancer by its id, as `doctl compute load-balancer list` shows it. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Config` when the id or the token cannot be one.
+    pub fn new(token: Secret, id: &str) -> Result<Self> {
+        Self::at(API, token, id)
+    }
+
+    /// The same, with the API at another address: a proxy of one's own, or a fake one for tests.
+    ///
+    /// # Errors
+    /// `Config` when the API's address is neither HTTPS nor on this machine.
+    pub fn at(api: &str, token: Secret, id: &str) -> Result<Self> {
+        if id.is_empty() || id.len() > 64 || id.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-') {
+            return Err(Error::config(format!("{id:?} is no id of a load balancer")));
+        }
+        Ok(Self { api: Api::new("DigitalOcean", api, token)?, id: id.to_owned() })
+    }
+
+    /// A router that exchanges droplets.
+    pub fn by_servers(self, pools: Pools) -> LoadBalancerRouter {
+        LoadBalancerRouter::by_servers(self, pools)
+    }
+
+    /// A router that changes target ports.
+    pub fn by_ports(self, ports: Ports) -> LoadBalancerRouter {
+        LoadBalancerRouter::by_ports(self, ports)
+    }
+
+    fn path(&self) -> String {
+        format!("/v2/load_balancers/{}", self.id)
+    }
+
+    async fn change(&self, method: Method, path: &str, body: &Value, what: &'static str) -> Result<Accepted> {
+        match self.api.send(method, path, body).await {
+            Ok(_) => Ok(Accepted::Yes),
+            Err(trouble) => match busy(&trouble) {
+                Some(why) => Ok(Accepted::Busy(why)),
+                None => Err(trouble.asking(what, SCOPES)),
+            },
+        }
+    }
+}
+
+/// A busy balancer answers as if it were forbidden to change it: the message tells.
+fn busy(trouble: &Trouble) -> Option<String> {
+    let (_, message) = trouble.refused_with(403).or_else(|| trouble.refused_with(422))?;
+    let lower = message.to_lowercase();
+    let told = ["previous actions", "pending event", "can't be updated while", "cannot be updated while"];
+    told.iter().any(|words| lower.contains(words)).then(|| message.to_owned())
+}
+
+impl fmt::Display for DigitalOceanBalancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at DigitalOcean", self.id)
+    }
+}
+
+#[async_trait]
+impl Balancer for DigitalOceanBalancer {
+    async fn read(&self) -> Result<Seen> {
+        let what = "read the load balancer";
+        let answer = self.api.get(&self.path()).await.map_err(|trouble| trouble.looking(what, SCOPES))?;
+        let balancer = &answer["load_balancer"];
+        if !balancer.is_object() {
+            let message = "the answer is not what was expected: it has no load balancer in it";
+            return Err(Error::new(ErrorKind::Unexpected, message).trying(what).not_applied());
+        }
+        let tag = balancer["tag"].as_str().filter(|tag| !tag.is_empty());
+        let members = match tag {
+            Some(tag) => Members::Chosen(format!("it takes the droplets with the tag {tag}")),
+            None => {
+                let ids = balancer["droplet_ids"].as_array().into_iter().flatten();
+                Members::Servers(ids.filter_map(Value::as_u64).map(|id| (id, None)).collect())
+            }
+        };
+        let busy = match balancer["status"].as_str() {
+            Some("active") | None => None,
+            Some("errored") => {
+                let message = "DigitalOcean says that the load balancer is in error";
+                return Err(Error::new(ErrorKind::Unhealthy, message).trying(what).not_applied());
+            }
+            Some(other) => Some(format!("its status is {other}")),
+        };
+        let check = &balancer["health_check"];
+        let number = |key: &str, default: u64| check[key].as_u64().unwrap_or(default);
+        let seconds = number("check_interval_seconds", 10).saturating_mul(number("healthy_threshold", 5));
+        Ok(Seen { members, busy, settings: settings::writable(balancer), healthy_within: Duration::from_secs(seconds) })
+    }
+
+    async fn add(&self, servers: &[u64]) -> Result<Accepted> {
+        let body = json!({ "droplet_ids": servers });
+        self.change(Method::POST, &format!("{}/droplets", self.path()), &body, "add droplets to the load balancer")
+            .await
+    }
+
+    async fn remove(&self, servers: &[u64]) -> Result<Accepted> {
+        let body = json!({ "droplet_ids": servers });
+        let what = "remove droplets from the load balancer";
+        self.change(Method::DELETE, &format!("{}/droplets", self.path()), &body, what).await
+    }
+
+    fn retargeted(&self, settings: &Value, port: &dyn Fn(u64) -> u64) -> Value {
+        settings::retargeted(settings, port)
+    }
+
+    fn target_ports(&self, settings: &Value) -> Vec<u64> {
+        let rules = settings["forwarding_rules"].as_array().into_iter().flatten();
+        rules.filter_map(|rule| rule["target_port"].as_u64()).collect()
+    }
+
+    async fn write(&self, _seen: &Value, wanted: &Value) -> Result<Accepted> {
+        self.change(Method::PUT, &self.path(), wanted, "write the load balancer's settings").await
+    }
+}

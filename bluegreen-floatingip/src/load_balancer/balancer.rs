@@ -1,0 +1,62 @@
+//! What a load balancer of any cloud can do.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::Result;
+use serde_json::Value;
+
+/// One load balancer of one cloud. A new cloud implements this, and offers
+/// [`LoadBalancerRouter`](crate::LoadBalancerRouter)s from a type of its own.
+///
+/// Each method can be repeated: adding a server that is there already, and removing one that is not, succeed. Errors of
+/// the three that change something say by their effect whether anything may have been changed.
+#[async_trait]
+pub(crate) trait Balancer: Debug + Display + Send + Sync + 'static {
+    async fn read(&self) -> Result<Seen>;
+
+    async fn add(&self, servers: &[u64]) -> Result<Accepted>;
+
+    async fn remove(&self, servers: &[u64]) -> Result<Accepted>;
+
+    /// The settings with each target port, and each port of a health check, replaced by what the function says. All that
+    /// is not known stays as it is.
+    fn retargeted(&self, settings: &Value, port: &dyn Fn(u64) -> u64) -> Value;
+
+    /// The target ports in the settings.
+    fn target_ports(&self, settings: &Value) -> Vec<u64>;
+
+    /// Brings the settings from what was seen to what is wanted, which differ in ports only.
+    async fn write(&self, seen: &Value, wanted: &Value) -> Result<Accepted>;
+}
+
+/// What a load balancer is like.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) members: Members,
+    /// Why it takes no changes now.
+    pub(crate) busy: Option<String>,
+    /// All that can be set, without what changes by itself. Two of them are the same if nobody has changed anything.
+    pub(crate) settings: Value,
+    /// How long a new server needs, by the balancer's own health check, until it is given requests.
+    pub(crate) healthy_within: Duration,
+}
+
+/// Who gets the requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Members {
+    /// These servers, each with whether the balancer calls it healthy, where it says so.
+    Servers(BTreeMap<u64, Option<bool>>),
+    /// Whoever bears a tag or a label, or is not a server at all: not ours to change.
+    Chosen(String),
+}
+
+/// What a balancer said to a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    Yes,
+    /// Not now, and nothing was changed.
+    Busy(String),
+}

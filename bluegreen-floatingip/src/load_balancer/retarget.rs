@@ -1,0 +1,64 @@
+//! Switching by ports: read, transform, write, and read again.
+
+use bluegreen_core::{Effect, Error, Result, Slot, Split};
+
+use super::balancer::{Accepted, Balancer, Seen};
+use super::change::Change;
+use super::ports::Ports;
+use super::switch::{Desk, conflict, interfered};
+
+/// What a switch to this slot changes.
+pub(super) fn change(balancer: &dyn Balancer, ports: &Ports, seen: &Seen, to: Slot) -> Change {
+    let wanted = balancer.retargeted(&seen.settings, &|port| ports.moved(port, to));
+    Change::between(&seen.settings, &wanted)
+}
+
+/// Has every rule to a port of ours lead to this slot's port.
+pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, to: Slot) -> Result<()> {
+    let mut unknown = false;
+    loop {
+        let before = desk.idle().await.map_err(|error| effect(error, unknown))?;
+        let now = Some(ports.split(&desk.balancer.target_ports(&before.settings))?);
+        let wanted = desk.balancer.retargeted(&before.settings, &|port| ports.moved(port, to));
+        if before.settings == wanted {
+            return Ok(());
+        }
+        if now != Some(Split::all(to)) && now != from {
+            return Err(effect(conflict(from, now), unknown));
+        }
+        tracing::info!(balancer = %desk.balancer, change = %Change::between(&before.settings, &wanted), "switching ports");
+        // There is no compare-and-set: a change by somebody else is seen if it came before this look, and else after.
+        let again = desk.idle().await.map_err(|error| effect(error, unknown))?;
+        if again.settings != before.settings {
+            return Err(effect(interfered(&before.settings, &again.settings).not_applied(), unknown));
+        }
+        let why = match desk.in_time(desk.balancer.write(&before.settings, &wanted)).await {
+            Ok(Accepted::Yes) => return shown(desk, &wanted).await,
+            Ok(Accepted::Busy(why)) => why,
+            Err(error) if error.effect() == Effect::Unknown && !unknown => {
+                unknown = true;
+                error.to_string()
+            }
+            Err(error) if error.effect() == Effect::NotApplied && error.is_retryable() => error.to_string(),
+            Err(error) => return Err(effect(error, unknown)),
+        };
+        if !desk.patience.pause(desk.deadline).await {
+            return Err(effect(desk.late(why).not_applied(), unknown));
+        }
+    }
+}
+
+/// Returns when the balancer shows what was written.
+async fn shown(desk: Desk<'_>, wanted: &serde_json::Value) -> Result<()> {
+    let after = desk.idle().await.map_err(Error::maybe_applied)?;
+    if Change::lost_between(wanted, &after.settings).is_empty() {
+        Ok(())
+    } else {
+        Err(interfered(wanted, &after.settings).maybe_applied())
+    }
+}
+
+/// Once an answer was lost, no later error can say that nothing happened.
+fn effect(error: Error, unknown: bool) -> Error {
+    if unknown { error.maybe_applied() } else { error }
+}

@@ -1,0 +1,277 @@
+//! Switching by servers: the new slot's are added, and when they are healthy, the old slot's removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
+
+use super::balancer::{Members, Seen};
+use super::change::Change;
+use super::switch::{Desk, conflict, interfered, share};
+use crate::probe::Confirmation;
+
+/// For bringing the old servers back: with the deadline of a switch it stays within what the pipeline gives a shift.
+const UNDO_LIMIT: Duration = Duration::from_secs(90);
+
+/// The servers of blue and of green behind a load balancer, by their numbers.
+///
+/// ```
+/// use bluegreen_floatingip::Pools;
+///
+/// assert!(Pools::new([11, 12], [21, 22]).is_ok());
+/// assert!(Pools::new([11], [11]).is_err(), "a server belongs to one slot");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pools {
+    blue: BTreeSet<u64>,
+    green: BTreeSet<u64>,
+}
+
+impl Pools {
+    /// The servers of blue and those of green.
+    ///
+    /// # Errors
+    /// `Config` when a slot has none, or a server is in both.
+    pub fn new(blue: impl IntoIterator<Item = u64>, green: impl IntoIterator<Item = u64>) -> Result<Self> {
+        let pools = Self { blue: blue.into_iter().collect(), green: green.into_iter().collect() };
+        if pools.blue.is_empty() || pools.green.is_empty() {
+            return Err(Error::config("each slot needs a server behind the load balancer"));
+        }
+        if let Some(server) = pools.blue.intersection(&pools.green).next() {
+            return Err(Error::config(format!("server {server} cannot be blue and green")));
+        }
+        Ok(pools)
+    }
+
+    pub(super) fn of(&self, slot: Slot) -> &BTreeSet<u64> {
+        match slot {
+            Slot::Blue => &self.blue,
+            Slot::Green => &self.green,
+        }
+    }
+
+    /// The split that the balancer's members stand for.
+    pub(super) fn split(&self, members: &Members) -> Result<Option<Split>> {
+        let servers = known(members)?;
+        let strangers: Vec<String> = servers
+            .keys()
+            .filter(|server| !self.blue.contains(server) && !self.green.contains(server))
+            .map(u64::to_string)
+            .collect();
+        if !strangers.is_empty() {
+            let message = format!("server {} behind it is neither blue nor green", strangers.join(", "));
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .not_applied()
+                .advice("find out who added it; remove it, or name it as blue's or green's"));
+        }
+        let green = servers.keys().filter(|server| self.green.contains(server)).count();
+        Ok(share(green, servers.len()))
+    }
+
+    /// What a switch to this slot changes.
+    pub(super) fn change(&self, members: &Members, to: Slot) -> Result<Change> {
+        let list = |servers: Vec<&u64>| json!({ "servers": servers });
+        let now = list(known(members)?.keys().collect());
+        Ok(Change::between(&now, &list(self.of(to).iter().collect())))
+    }
+}
+
+fn known(members: &Members) -> Result<&BTreeMap<u64, Option<bool>>> {
+    match members {
+        Members::Servers(servers) => Ok(servers),
+        Members::Chosen(how) => Err(Error::config(format!("it cannot be switched by servers: {how}"))
+            .advice("have it name its servers one by one, or switch by ports")),
+    }
+}
+
+/// How a switch by servers goes about it.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    /// How many servers are exchanged at a time; `None`: all at once.
+    pub(super) at_a_time: Option<usize>,
+    /// Between two such exchanges.
+    pub(super) pause: Duration,
+    /// How long a new server is given, instead of what the balancer's health check says.
+    pub(super) healthy_within: Option<Duration>,
+}
+
+/// Exchanges the servers. On an error the old ones are back, or the error says that it is unknown.
+pub(super) async fn switch(
+    desk: Desk<'_>,
+    pools: &Pools,
+    manner: &Manner,
+    confirmation: &Confirmation,
+    from: Option<Split>,
+    to: Slot,
+) -> Result<()> {
+    let before = desk.idle().await?;
+    let now = pools.split(&before.members)?;
+    let present = there(&before);
+    if present == *pools.of(to) {
+        return Ok(());
+    }
+    if now != Some(Split::all(to)) && now != from {
+        return Err(conflict(from, now));
+    }
+    let exchange = Exchange { desk, manner, confirmation, pools, to, before: &before };
+    let mut members = present.clone();
+    match exchange.run(&mut members).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(exchange.take_back(&present, error).await),
+    }
+}
+
+struct Exchange<'a> {
+    desk: Desk<'a>,
+    manner: &'a Manner,
+    confirmation: &'a Confirmation,
+    pools: &'a Pools,
+    to: Slot,
+    before: &'a Seen,
+}
+
+impl Exchange<'_> {
+    async fn run(&self, members: &mut BTreeSet<u64>) -> Result<()> {
+        let coming: Vec<u64> = self.pools.of(self.to).difference(members).copied().collect();
+        let mut going: Vec<u64> = members.difference(self.pools.of(self.to)).copied().collect();
+        let wave = self.manner.at_a_time.unwrap_or(coming.len()).max(1);
+        let waves = coming.chunks(wave).count();
+        for (index, add) in coming.chunks(wave).enumerate() {
+            if index > 0 {
+                sleep(self.manner.pause).await;
+            }
+            self.desk.change(|| self.desk.balancer.add(add), |seen| there(seen).is_superset(&set(add))).await?;
+            members.extend(add);
+            self.await_health(members).await?;
+            self.undisturbed(members).await?;
+            // The last wave removes all that is left: the slots need not be of the same size.
+            let count = if index + 1 == waves { 0 } else { wave.min(going.len()) };
+            let remove: Vec<u64> = going.drain(..count).collect();
+            self.remove(members, &remove).await?;
+        }
+        if waves == 0 {
+            // Added by a switch that was cut off.
+            self.await_health(members).await?;
+        }
+        self.remove(members, &going).await
+    }
+
+    async fn remove(&self, members: &mut BTreeSet<u64>, servers: &[u64]) -> Result<()> {
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let gone = |seen: &Seen| there(seen).is_disjoint(&set(servers));
+        self.desk.change(|| self.desk.balancer.remove(servers), gone).await?;
+        members.retain(|id| !servers.contains(id));
+        self.undisturbed(members).await
+    }
+
+    /// Waits until the balancer calls the new servers healthy; where it does not say, as long as its own health check
+    /// needs. Then a probe, where there is one, must have met one of them.
+    async fn await_health(&self, members: &BTreeSet<u64>) -> Result<()> {
+        let began = Instant::now();
+        let servers: Vec<u64> = members.intersection(self.pools.of(self.to)).copied().collect();
+        loop {
+            let seen = self.desk.idle().await?;
+            let there = known(&seen.members)?;
+            let health: Vec<Option<bool>> =
+                servers.iter().map(|id| there.get(id).copied().unwrap_or(Some(false))).collect();
+            if health.iter().all(|health| *health != Some(false)) {
+                if health.contains(&None) {
+                    let within = self.manner.healthy_within.unwrap_or(seen.healthy_within);
+                    if began + within > self.desk.deadline {
+                        let message = format!("new servers are given {within:?}, which is longer than there is time");
+                        return Err(Error::new(ErrorKind::Timeout, message)
+                            .advice("allow the router a longer deadline, or exchange more servers at a time"));
+                    }
+                    sleep_until(began + within).await;
+                }
+                break;
+            }
+            if !self.desk.patience.pause(self.desk.deadline).await {
+                let message = format!("the load balancer does not call {servers:?} healthy");
+                return Err(Error::new(ErrorKind::Unhealthy, message));
+            }
+        }
+        let Some(probe) = self.confirmation.probe() else { return Ok(()) };
+        while probe.answers().await? != Some(self.to) {
+            if !self.desk.patience.pause(self.desk.deadline).await {
+                let message = format!("{} was added, and never answered at the public address", self.to);
+                return Err(Error::new(ErrorKind::Unhealthy, message).with("probe", probe));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the balancer shows these members, and nothing else that has changed.
+    async fn undisturbed(&self, members: &BTreeSet<u64>) -> Result<()> {
+        loop {
+            let seen = self.desk.idle().await?;
+            let others = |settings: &Value| without_members(settings);
+            if others(&seen.settings) != others(&self.before.settings) {
+                return Err(interfered(&others(&self.before.settings), &others(&seen.settings)));
+            }
+            let there = there(&seen);
+            if there == *members {
+                return Ok(());
+            }
+            self.pools.split(&seen.members)?;
+            if !self.desk.patience.pause(self.desk.deadline).await {
+                return Err(self.desk.late(format!("it has the servers {:?} instead of {members:?}", there)));
+            }
+        }
+    }
+
+    /// Brings the old members back after an error, and says whether they are. Somebody else's change is left alone.
+    async fn take_back(&self, present: &BTreeSet<u64>, error: Error) -> Error {
+        let limit = self.desk.patience.deadline.min(UNDO_LIMIT);
+        let desk = Desk { deadline: Instant::now() + limit, ..self.desk };
+        let undo = async {
+            let seen = desk.idle().await?;
+            self.pools.split(&seen.members)?;
+            let there = self::there(&seen);
+            let missing: Vec<u64> = present.difference(&there).copied().collect();
+            let extra: Vec<u64> = there.difference(present).copied().collect();
+            // Added first: the balancer must never be without servers.
+            if !missing.is_empty() {
+                let back = |seen: &Seen| self::there(seen).is_superset(&set(&missing));
+                desk.change(|| desk.balancer.add(&missing), back).await?;
+                sleep(self.manner.healthy_within.unwrap_or(seen.healthy_within)).await;
+            }
+            if !extra.is_empty() && !present.is_empty() {
+                let gone = |seen: &Seen| self::there(seen).is_disjoint(&set(&extra));
+                desk.change(|| desk.balancer.remove(&extra), gone).await?;
+            }
+            let seen = desk.idle().await?;
+            Ok::<bool, Error>(self::there(&seen) == *present)
+        };
+        match undo.await {
+            Ok(true) => error.not_applied(),
+            Ok(false) => error.maybe_applied(),
+            Err(undo) => error.maybe_applied().advice(format!("that the old servers are back is not certain: {undo}")),
+        }
+    }
+}
+
+/// The servers behind the balancer.
+fn there(seen: &Seen) -> BTreeSet<u64> {
+    match &seen.members {
+        Members::Servers(servers) => servers.keys().copied().collect(),
+        Members::Chosen(_) => BTreeSet::new(),
+    }
+}
+
+fn set(servers: &[u64]) -> BTreeSet<u64> {
+    servers.iter().copied().collect()
+}
+
+/// The settings without the members, which a switch by servers changes.
+fn without_members(settings: &Value) -> Value {
+    let mut settings = settings.clone();
+    if let Some(fields) = settings.as_object_mut() {
+        fields.remove("droplet_ids");
+        fields.remove("targets");
+    }
+    settings
+}

@@ -1,0 +1,101 @@
+//! What switching by servers and switching by ports have in common.
+
+use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::balancer::{Accepted, Balancer, Seen};
+use super::change::Change;
+use crate::patience::Patience;
+
+/// The share of green among so many; none of none.
+pub(super) fn share(green: usize, all: usize) -> Option<Split> {
+    match (green, all) {
+        (_, 0) => None,
+        (0, _) => Some(Split::all(Slot::Blue)),
+        (green, all) if green == all => Some(Split::all(Slot::Green)),
+        (green, all) => {
+            let percent = u8::try_from((green * 100 / all).clamp(1, 99)).unwrap_or(50);
+            Split::toward(Slot::Green, percent).ok()
+        }
+    }
+}
+
+/// A balancer, and how long one is patient with it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Desk<'a> {
+    pub(super) balancer: &'a dyn Balancer,
+    pub(super) patience: &'a Patience,
+    pub(super) deadline: Instant,
+}
+
+impl Desk<'_> {
+    /// What there is, as soon as the balancer is not busy.
+    pub(super) async fn idle(&self) -> Result<Seen> {
+        loop {
+            let seen = self.read().await?;
+            let Some(why) = &seen.busy else { return Ok(seen) };
+            if !self.patience.pause(self.deadline).await {
+                return Err(self.late(format!("the load balancer is busy: {why}")).not_applied());
+            }
+        }
+    }
+
+    pub(super) async fn read(&self) -> Result<Seen> {
+        self.in_time(self.balancer.read()).await.map_err(Error::not_applied)
+    }
+
+    /// No call outlives the deadline.
+    pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| Err(self.late("the load balancer did not answer".to_owned()));
+        timeout_at(self.deadline, call).await.unwrap_or_else(late)
+    }
+
+    pub(super) fn late(&self, last: String) -> Error {
+        Error::new(ErrorKind::Timeout, format!("not done within {:?}: {last}", self.patience.deadline))
+    }
+
+    /// Asks for a change until it is taken. `done` tells from what there is whether it is made already: that is looked at
+    /// before each attempt but the first, so that nothing is asked for twice after an answer that was lost.
+    pub(super) async fn change<C, F>(&self, ask: C, done: impl Fn(&Seen) -> bool) -> Result<()>
+    where
+        C: Fn() -> F,
+        F: Future<Output = Result<Accepted>>,
+    {
+        let mut unknown = false;
+        loop {
+            let why = match self.in_time(ask()).await {
+                Ok(Accepted::Yes) => return Ok(()),
+                Ok(Accepted::Busy(why)) => why,
+                Err(error) => {
+                    unknown |= error.effect() == bluegreen_core::Effect::Unknown;
+                    if !unknown && !error.is_retryable() {
+                        return Err(error);
+                    }
+                    error.to_string()
+                }
+            };
+            let error = self.late(why);
+            if !self.patience.pause(self.deadline).await {
+                return Err(if unknown { error } else { error.not_applied() });
+            }
+            match self.idle().await {
+                Ok(seen) if done(&seen) => return Ok(()),
+                Ok(_) => {}
+                Err(look) => return Err(if unknown { look.maybe_applied() } else { look }),
+            }
+        }
+    }
+}
+
+pub(super) fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
+    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
+    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found))).not_applied()
+}
+
+/// Someone else changed the balancer while it was being switched.
+pub(super) fn interfered(before: &Value, now: &Value) -> Error {
+    let change = Change::between(before, now).to_string().replace('\n', "; ");
+    Error::new(ErrorKind::Conflict, format!("somebody else changed the load balancer in between: {change}"))
+        .advice("look whether the change was meant, and switch again")
+}

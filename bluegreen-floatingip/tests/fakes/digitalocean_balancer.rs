@@ -1,0 +1,194 @@
+//! A fake load balancer of DigitalOcean. A write replaces everything, as with the real one.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Traffic;
+use super::server::{Call, Cloud, Reply, no};
+
+type Edit = Box<dyn FnOnce(&mut Value) + Send>;
+
+/// The state of the fake.
+pub(crate) struct DigitalOceanLb {
+    state: Mutex<State>,
+}
+
+struct State {
+    balancer: Value,
+    traffic: Traffic,
+    busy_until: Instant,
+    busy_for: Duration,
+    reads: usize,
+    edits: Vec<(usize, Edit)>,
+}
+
+impl DigitalOceanLb {
+    pub(crate) const ID: &str = "4de7ac8b-495b-4884-9a69-1050c6793cd6";
+
+    /// With these droplets, rules from 80 and 443 to port 3000 and from 22 to 22, and settings that are no defaults.
+    pub(crate) fn new(droplets: &[u64]) -> Arc<Self> {
+        let rule = |entry: &str, port: u64, target: u64| {
+            json!({ "entry_protocol": entry, "entry_port": port, "target_protocol": "http", "target_port": target,
+                "certificate_id": "", "tls_passthrough": false })
+        };
+        let balancer = json!({
+            "id": Self::ID, "name": "shop", "ip": "203.0.113.9", "ipv6": "2001:db8::9", "status": "active",
+            "created_at": "2026-01-01T00:00:00Z", "region": { "slug": "fra1", "name": "Frankfurt 1" }, "tag": "",
+            "size": "lb-small", "size_unit": 2, "droplet_ids": droplets, "vpc_uuid": "c33931f2",
+            "forwarding_rules": [rule("http", 80, 3000), rule("https", 443, 3000), rule("tcp", 22, 22)],
+            "health_check": { "protocol": "http", "port": 3000, "path": "/health", "check_interval_seconds": 3,
+                "response_timeout_seconds": 5, "healthy_threshold": 2, "unhealthy_threshold": 5 },
+            "sticky_sessions": { "type": "cookies", "cookie_name": "DO-LB", "cookie_ttl_seconds": 300 },
+            "redirect_http_to_https": true, "enable_proxy_protocol": true, "http_idle_timeout_seconds": 90,
+            "firewall": { "deny": ["ip:198.51.100.7"], "allow": [] }, "of_tomorrow": { "kept": [1, 2] },
+        });
+        let mut state = State {
+            balancer,
+            traffic: Traffic::default(),
+            busy_until: Instant::now(),
+            busy_for: Duration::ZERO,
+            reads: 0,
+            edits: Vec::new(),
+        };
+        state.follow();
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// How long it takes no further change after one, and its machines need to follow.
+    pub(crate) fn busy_for(&self, time: Duration) {
+        self.state.lock().unwrap().busy_for = time;
+    }
+
+    pub(crate) fn traffic<T>(&self, work: impl FnOnce(&mut Traffic) -> T) -> T {
+        work(&mut self.state.lock().unwrap().traffic)
+    }
+
+    /// Somebody else changes it right after so many more reads.
+    pub(crate) fn edit_after(&self, reads: usize, edit: impl FnOnce(&mut Value) + Send + 'static) {
+        let mut state = self.state.lock().unwrap();
+        let at = state.reads + reads;
+        state.edits.push((at, Box::new(edit)));
+    }
+
+    pub(crate) fn balancer(&self) -> Value {
+        self.state.lock().unwrap().balancer.clone()
+    }
+
+    /// Changes it at once, as a person does in the control panel.
+    pub(crate) fn change_by_hand(&self, edit: impl FnOnce(&mut Value)) {
+        let mut state = self.state.lock().unwrap();
+        edit(&mut state.balancer);
+        state.follow();
+    }
+
+    fn read(&self) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        let answer = json!({ "load_balancer": state.balancer });
+        state.reads += 1;
+        let reads = state.reads;
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.edits).into_iter().partition(|(at, _)| *at <= reads);
+        state.edits = later;
+        for (_, edit) in due {
+            edit(&mut state.balancer);
+            state.follow();
+        }
+        (200, answer)
+    }
+
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Value) -> Result<(), Reply>, reply: Reply) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        if Instant::now() < state.busy_until {
+            let message = "Load Balancer can't be updated while it processes previous actions";
+            return no(403, "forbidden", message);
+        }
+        if let Err(refusal) = change(&mut state.balancer) {
+            return refusal;
+        }
+        let time = state.busy_for;
+        state.busy_until = Instant::now() + time;
+        if time.is_zero() {
+            state.follow();
+        } else {
+            let fake = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                fake.state.lock().unwrap().follow();
+            });
+        }
+        reply
+    }
+
+    fn put(self: &Arc<Self>, body: &Value) -> Reply {
+        let Some(given) = body.as_object().cloned() else { return no(422, "unprocessable_entity", "no body") };
+        if given.get("region").is_some_and(|region| !region.is_string()) {
+            return no(422, "unprocessable_entity", "region must be a slug");
+        }
+        if given.contains_key("tag") && given.contains_key("droplet_ids") {
+            return no(422, "unprocessable_entity", "either tag or droplet_ids");
+        }
+        if given.contains_key("size") && given.contains_key("size_unit") {
+            return no(422, "unprocessable_entity", "either size or size_unit");
+        }
+        let replace = |balancer: &mut Value| {
+            let mut new = json!({
+                "sticky_sessions": { "type": "none" }, "redirect_http_to_https": false, "enable_proxy_protocol": false,
+                "http_idle_timeout_seconds": 60, "droplet_ids": [], "tag": "",
+                "health_check": { "protocol": "http", "port": 80, "path": "/", "check_interval_seconds": 10,
+                    "response_timeout_seconds": 5, "healthy_threshold": 5, "unhealthy_threshold": 3 },
+            });
+            let fields = new.as_object_mut().unwrap();
+            for name in ["id", "ip", "ipv6", "status", "created_at", "region", "size"] {
+                fields.insert(name.to_owned(), balancer[name].clone());
+            }
+            fields.extend(given.into_iter().filter(|(name, _)| name != "region"));
+            *balancer = new;
+            Ok(())
+        };
+        let reply = self.change(replace, (200, Value::Null));
+        if reply.0 == 200 { (200, json!({ "load_balancer": self.balancer() })) } else { reply }
+    }
+
+    fn droplets(self: &Arc<Self>, body: &Value, add: bool) -> Reply {
+        let given: Vec<u64> = body["droplet_ids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+        let edit = |balancer: &mut Value| {
+            if balancer["tag"].as_str() != Some("") {
+                return Err(no(422, "unprocessable_entity", "the load balancer selects droplets by tag"));
+            }
+            let ids = balancer["droplet_ids"].as_array_mut().unwrap();
+            ids.retain(|id| !given.contains(&id.as_u64().unwrap()));
+            if add {
+                ids.extend(given.iter().map(|id| json!(id)));
+            }
+            Ok(())
+        };
+        self.change(edit, (204, Value::Null))
+    }
+}
+
+impl State {
+    fn follow(&mut self) {
+        let ids: Vec<u64> = self.balancer["droplet_ids"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+        let port = self.balancer["forwarding_rules"][0]["target_port"].as_u64().unwrap();
+        self.traffic.follow(ids, port);
+    }
+}
+
+impl Cloud for DigitalOceanLb {
+    fn handle(self: &Arc<Self>, call: &Call) -> Reply {
+        let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
+        match (call.method.as_str(), parts.as_slice()) {
+            ("GET", ["v2", "load_balancers", Self::ID]) => self.read(),
+            ("PUT", ["v2", "load_balancers", Self::ID]) => self.put(&call.body),
+            ("POST", ["v2", "load_balancers", Self::ID, "droplets"]) => self.droplets(&call.body, true),
+            ("DELETE", ["v2", "load_balancers", Self::ID, "droplets"]) => self.droplets(&call.body, false),
+            _ => no(404, "not_found", "The resource was not found."),
+        }
+    }
+
+    fn refusal(status: u16, code: &str, message: &str) -> Reply {
+        no(status, code, message)
+    }
+}

@@ -1,0 +1,10 @@
+//! The router of load balancers on fakes of the clouds' APIs.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests, beside the test functions")]
+
+#[path = "../fakes/mod.rs"]
+mod fakes;
+
+mod conformance;
+mod ports;
+mod servers;
+mod setup;

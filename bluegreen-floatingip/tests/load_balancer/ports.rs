@@ -1,0 +1,156 @@
+//! Switching by ports.
+
+use std::time::Duration;
+
+use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
+use bluegreen_floatingip::Ports;
+use serde_json::{Value, json};
+
+use crate::fakes::Fault;
+use crate::setup::{OnDigitalOcean, OnHetzner};
+
+const BLUE: Split = Split::all(Slot::Blue);
+const GREEN: Split = Split::all(Slot::Green);
+
+/// The settings as they must be after a switch to 3001: nothing else may differ.
+fn flipped(mut balancer: Value) -> Value {
+    balancer["forwarding_rules"][0]["target_port"] = json!(3001);
+    balancer["forwarding_rules"][1]["target_port"] = json!(3001);
+    balancer["health_check"]["port"] = json!(3001);
+    // What can be written in one way only.
+    balancer.as_object_mut().unwrap().retain(|name, _| name != "size" && name != "tag");
+    balancer
+}
+
+fn shown(on: &OnDigitalOcean) -> Value {
+    let mut balancer = on.lb.balancer();
+    balancer.as_object_mut().unwrap().retain(|name, _| name != "size" && name != "tag");
+    balancer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_write_flips_rules_and_health_check_and_keeps_every_other_setting() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    let before = on.lb.balancer();
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    println!("by ports: {:?}", on.server.calls());
+    assert_eq!(shown(&on), flipped(before));
+    assert_eq!(on.server.count("PUT", ""), 1);
+    on.by_ports().shift(Some(GREEN), GREEN).await.unwrap();
+    assert_eq!(on.server.count("PUT", ""), 1, "what is there already is not written again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_of_hetzner_is_flipped_with_its_health_check_and_its_settings_stay() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    let mut wanted = on.lb.balancer();
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    for service in wanted["services"].as_array_mut().unwrap() {
+        service["destination_port"] = json!(3001);
+        service["health_check"]["port"] = json!(3001);
+    }
+    assert_eq!(on.lb.balancer(), wanted);
+    println!("by ports at Hetzner: {:?}", on.server.calls());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_were_left_divided_are_seen_and_converge() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.lb.change_by_hand(|balancer| balancer["services"][1]["destination_port"] = json!(3001));
+    let half = Split::toward(Slot::Green, 50).unwrap();
+    assert_eq!(on.by_ports().current().await.unwrap(), Some(half));
+    on.by_ports().shift(Some(half), BLUE).await.unwrap();
+    assert_eq!(on.by_ports().current().await.unwrap(), Some(BLUE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_balancer_that_says_forbidden_is_waited_for() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.busy_for(Duration::from_millis(150));
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    on.by_ports().shift(Some(GREEN), BLUE).await.unwrap();
+    assert!(on.server.count("PUT", "") >= 2);
+    on.server.fail(
+        "PUT",
+        "",
+        2,
+        Fault::refusal(403, "forbidden", "Load Balancer can't be updated while it processes previous actions"),
+    );
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_not_write_is_no_busy_balancer() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.server.fail("PUT", "", 9, Fault::refusal(403, "forbidden", "You are not authorized to perform this operation"));
+    let error = on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied));
+    assert!(error.to_string().contains("load_balancer:update"), "{error}");
+    assert_eq!(on.server.count("PUT", ""), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_somebody_else_before_the_write_is_a_conflict_that_names_it() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.edit_after(1, |balancer| balancer["redirect_http_to_https"] = json!(false));
+    let error = on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied));
+    assert!(error.to_string().contains("redirect_http_to_https: true -> false"), "{error}");
+    assert_eq!(on.server.count("PUT", ""), 0);
+    // The next attempt begins with what there is now, and keeps it.
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(on.lb.balancer()["redirect_http_to_https"], json!(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_somebody_else_after_the_write_is_told() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    // After the two looks before the write; the third one is the look after it.
+    on.server.fail("PUT", "", 1, Fault::Slow(Duration::from_secs(1)));
+    let router = on.by_ports();
+    let switching = tokio::spawn(async move { router.shift(Some(BLUE), GREEN).await });
+    while on.server.count("PUT", "") == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    on.lb.change_by_hand(|balancer| balancer["health_check"]["port"] = json!(3000));
+    let error = switching.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::Unknown));
+    assert!(error.to_string().contains("health_check/port: 3001 -> 3000"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_was_lost_is_not_made_twice() {
+    for fault in [Fault::DropAfter, Fault::AnswerAfter(504, "<html>timeout</html>".to_owned())] {
+        let on = OnDigitalOcean::start(&[11, 12]).await;
+        on.server.fail("PUT", "", 1, fault);
+        on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+        assert_eq!(on.server.count("PUT", ""), 1);
+    }
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.server.fail("PUT", "", 1, Fault::Drop);
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(on.server.count("PUT", ""), 2, "it had never arrived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_is_the_difference_line_by_line_and_writes_nothing() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    let change = on.by_ports().plan(Slot::Green).await.unwrap();
+    let expected = [
+        "forwarding_rules/0/target_port: 3000 -> 3001",
+        "forwarding_rules/1/target_port: 3000 -> 3001",
+        "health_check/port: 3000 -> 3001",
+    ];
+    assert_eq!(change.lines(), expected);
+    assert_eq!(on.server.count("PUT", ""), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_without_a_rule_to_our_ports_is_refused() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    let router = on.balancer().by_ports(Ports::new(8000, 8001).unwrap());
+    let error = router.current().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("[3000, 3000, 22]"), "{error}");
+}

@@ -1,0 +1,173 @@
+//! Switching by servers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bluegreen_core::testing::conformance::CutOff;
+use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
+use serde_json::json;
+
+use crate::fakes::{Ending, Fault};
+use crate::setup::{OnDigitalOcean, OnHetzner};
+
+const BLUE: Split = Split::all(Slot::Blue);
+const GREEN: Split = Split::all(Slot::Green);
+
+/// Asks the public address all the while; every request must be answered.
+async fn while_asking<T>(on: &OnDigitalOcean, work: impl Future<Output = T>) -> (T, usize) {
+    let done = AtomicBool::new(false);
+    let asking = async {
+        let mut asked = 0;
+        while !done.load(Ordering::Acquire) {
+            assert!(on.front.request().await.is_some(), "request {asked} met no healthy server");
+            asked += 1;
+        }
+        asked
+    };
+    let working = async {
+        let result = work.await;
+        done.store(true, Ordering::Release);
+        result
+    };
+    tokio::join!(working, asking)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_servers_go_only_when_new_ones_answer_so_that_no_request_fails() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.busy_for(Duration::from_millis(20));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    on.lb.traffic(|traffic| traffic.healthy_after(Duration::from_millis(40)));
+    let before = on.lb.balancer();
+    let (shifted, asked) = while_asking(&on, on.by_servers().shift(Some(BLUE), GREEN)).await;
+    shifted.unwrap();
+    println!("by servers: {asked} requests; calls: {:?}", on.server.calls());
+    let mut after = on.lb.balancer();
+    assert_eq!(after["droplet_ids"], json!([22, 23]));
+    after["droplet_ids"] = before["droplet_ids"].clone();
+    assert_eq!(after, before, "every other setting is as it was");
+    assert_eq!(on.server.count("PUT", ""), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_server_that_never_gets_well_is_taken_out_again() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.lb.traffic(|traffic| traffic.set_sick(23));
+    let error = on.by_servers().deadline(Duration::from_secs(3)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unhealthy, Effect::NotApplied));
+    assert!(error.to_string().contains("does not call [22, 23] healthy"), "{error}");
+    assert_eq!(on.by_servers().current().await.unwrap(), Some(BLUE));
+    assert_eq!(on.front.request().await, Some(Slot::Blue));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_slot_that_never_answers_at_the_public_address_is_taken_out_again() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.traffic(|traffic| [22, 23].map(|server| traffic.set_sick(server)));
+    let error = on.by_servers().deadline(Duration::from_secs(1)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unhealthy, Effect::NotApplied));
+    assert_eq!(on.lb.balancer()["droplet_ids"], json!([11, 12]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_exchanged_one_at_a_time_where_that_is_wished() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    let router = Arc::new(on.by_servers().at_a_time(1, Duration::from_millis(200)));
+    let shifting = tokio::spawn({
+        let router = Arc::clone(&router);
+        async move { router.shift(Some(BLUE), GREEN).await }
+    });
+    let mut halves = 0;
+    while !shifting.is_finished() {
+        let ids = on.lb.balancer()["droplet_ids"].clone();
+        halves += usize::from(ids == json!([12, 22]));
+        assert!(ids.as_array().unwrap().len() <= 3, "{ids}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    shifting.await.unwrap().unwrap();
+    assert!(halves > 0, "at half time each slot has one server");
+    assert_eq!(on.lb.balancer()["droplet_ids"], json!([22, 23]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_is_cut_off_leaves_the_old_servers_the_new_ones_or_both_and_converges() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    let mut from = BLUE;
+    let mut divided = 0;
+    let polls = (1..=40).map(CutOff::Polls);
+    for cut_off in polls.chain([5, 20, 50, 80, 120].map(Duration::from_millis).map(CutOff::Time)) {
+        let to = if from == BLUE { GREEN } else { BLUE };
+        let (cut, _) = while_asking(&on, cut_off.run(on.by_servers().shift(Some(from), to))).await;
+        if let Some(result) = cut {
+            result.unwrap();
+        }
+        let current = on.by_servers().current().await.unwrap();
+        let half = Split::toward(Slot::Green, 50).unwrap();
+        assert!([Some(from), Some(to), Some(half)].contains(&current), "{cut_off:?}: {current:?}");
+        divided += usize::from(current == Some(half));
+        on.by_servers().shift(current, to).await.unwrap();
+        assert_eq!(on.by_servers().current().await.unwrap(), Some(to));
+        from = to;
+    }
+    assert!(divided > 0, "no cut fell between adding and removing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_neither_slot_is_a_conflict_that_names_it() {
+    let on = OnDigitalOcean::start(&[11, 77]).await;
+    let error = on.by_servers().current().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("server 77"), "{error}");
+    let error = on.by_servers().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_selects_by_tag_is_refused_by_servers() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.change_by_hand(|balancer| balancer["tag"] = json!("web"));
+    let error = on.by_servers().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied));
+    assert!(error.to_string().contains("the tag web"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_somebody_changes_while_servers_are_exchanged_is_a_conflict_and_kept() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.edit_after(2, |balancer| balancer["http_idle_timeout_seconds"] = json!(120));
+    let error = on.by_servers().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied));
+    assert!(error.to_string().contains("http_idle_timeout_seconds: 90 -> 120"), "{error}");
+    let balancer = on.lb.balancer();
+    assert_eq!((&balancer["droplet_ids"], &balancer["http_idle_timeout_seconds"]), (&json!([11, 12]), &json!(120)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_lost_are_looked_after_before_anything_is_asked_again() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.server.fail("POST", "/droplets", 1, Fault::DropAfter);
+    on.server.fail("DELETE", "/droplets", 1, Fault::AnswerAfter(502, "<html>bad gateway</html>".to_owned()));
+    on.by_servers().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!((on.server.count("POST", "/droplets"), on.server.count("DELETE", "/droplets")), (1, 1));
+    assert_eq!(on.lb.balancer()["droplet_ids"], json!([22, 23]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_action_of_hetzner_that_fails_brings_the_old_servers_back() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.lb.next_action(Ending::Completed);
+    on.lb.next_action(Ending::Errored);
+    let error = on.by_servers().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::NotApplied, "{error:?}");
+    assert!(error.to_string().contains("it failed"), "{error}");
+    assert_eq!(on.by_servers().current().await.unwrap(), Some(BLUE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_names_the_servers() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    let change = on.by_servers().plan(Slot::Green).await.unwrap();
+    assert_eq!(change.lines(), ["servers/0: 11 -> 22", "servers/1: 12 -> 23"]);
+    assert!(on.by_servers().plan(Slot::Blue).await.unwrap().is_empty());
+}

@@ -1,0 +1,85 @@
+//! Each fake with a public address, and routers of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bluegreen_core::{Secret, Slot};
+use bluegreen_floatingip::{DigitalOceanBalancer, HetznerBalancer, HttpProbe, LoadBalancerRouter, Pools, Ports};
+
+use crate::fakes::{DigitalOceanLb, FakeServer, Front, HetznerLb, TOKEN};
+
+/// The slot that a request went to, by server or by port.
+fn slot_of((server, port): (u64, u64)) -> Slot {
+    let green = port == 3001 || [22, 23].contains(&server);
+    if green { Slot::Green } else { Slot::Blue }
+}
+
+pub(crate) fn pools() -> Pools {
+    Pools::new([11, 12], [22, 23]).unwrap()
+}
+
+pub(crate) fn ports() -> Ports {
+    Ports::new(3000, 3001).unwrap()
+}
+
+pub(crate) struct OnDigitalOcean {
+    pub(crate) lb: Arc<DigitalOceanLb>,
+    pub(crate) server: FakeServer,
+    pub(crate) front: Front,
+}
+
+impl OnDigitalOcean {
+    /// By servers the balancer begins with these; by ports they are the servers of both slots.
+    pub(crate) async fn start(droplets: &[u64]) -> Self {
+        let lb = DigitalOceanLb::new(droplets);
+        let traffic = Arc::clone(&lb);
+        let front = Front::start(move || traffic.traffic(|traffic| traffic.next()).map(slot_of)).await;
+        Self { server: FakeServer::start(Arc::clone(&lb)).await, lb, front }
+    }
+
+    pub(crate) fn balancer(&self) -> DigitalOceanBalancer {
+        DigitalOceanBalancer::at(&self.server.url(), Secret::new(TOKEN), DigitalOceanLb::ID).unwrap()
+    }
+
+    pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
+        quick(self.balancer().by_servers(pools()), &self.front).healthy_within(Duration::from_millis(60))
+    }
+
+    pub(crate) fn by_ports(&self) -> LoadBalancerRouter {
+        quick(self.balancer().by_ports(ports()), &self.front)
+    }
+}
+
+pub(crate) struct OnHetzner {
+    pub(crate) lb: Arc<HetznerLb>,
+    pub(crate) server: FakeServer,
+    pub(crate) front: Front,
+}
+
+impl OnHetzner {
+    pub(crate) async fn start(servers: &[u64]) -> Self {
+        let lb = HetznerLb::new(servers);
+        let traffic = Arc::clone(&lb);
+        let front = Front::start(move || traffic.traffic(|traffic| traffic.next()).map(slot_of)).await;
+        Self { server: FakeServer::start(Arc::clone(&lb)).await, lb, front }
+    }
+
+    pub(crate) fn balancer(&self) -> HetznerBalancer {
+        HetznerBalancer::at(&self.server.url(), Secret::new(TOKEN), HetznerLb::ID).unwrap()
+    }
+
+    pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
+        quick(self.balancer().by_servers(pools()), &self.front)
+    }
+
+    pub(crate) fn by_ports(&self) -> LoadBalancerRouter {
+        quick(self.balancer().by_ports(ports()), &self.front)
+    }
+}
+
+fn quick(router: LoadBalancerRouter, front: &Front) -> LoadBalancerRouter {
+    router
+        .poll_every(Duration::from_millis(3), Duration::from_millis(9))
+        .deadline(Duration::from_secs(20))
+        .confirm_by(HttpProbe::new(&front.url(), "x-slot").unwrap(), 3)
+}
