@@ -44,12 +44,15 @@ impl<'a> Relocation<'a> {
 
     /// Looks before each attempt, and asks until the provider takes it.
     async fn begin(&self, from: Option<Split>) -> Result<Begun> {
-        let mut lost = None;
+        let (mut lost, mut before) = (None, None);
         loop {
             let attempt = self.attempt(from).await;
-            let wait_for = match attempt {
+            let why = match attempt {
                 Ok(Attempt::Begun(begun)) => return Ok(begun),
-                Ok(Attempt::Wait(why)) => why,
+                Ok(Attempt::Wait(why)) => {
+                    let message = format!("could not be asked for within {:?}: {why}", self.patience.deadline);
+                    Error::new(ErrorKind::Timeout, message).not_applied()
+                }
                 Err(error) if error.effect() == Effect::Unknown => {
                     if lost.is_some() {
                         return Err(error);
@@ -60,14 +63,16 @@ impl<'a> Relocation<'a> {
                     lost = Some(error);
                     continue;
                 }
-                Err(error) if error.is_retryable() => error.to_string(),
+                Err(error) if error.is_retryable() => error,
                 Err(error) => return Err(with_lost(error, lost)),
             };
-            tracing::debug!(provider = %self.provider, wait_for, "waiting to move the address");
+            // That the time is over says less than what kept failing until then.
+            let why = if Instant::now() < self.deadline { why } else { before.unwrap_or(why) };
+            tracing::debug!(provider = %self.provider, %why, "waiting to move the address");
             if !self.patience.pause(self.deadline).await {
-                let message = format!("could not be asked for within {:?}: {wait_for}", self.patience.deadline);
-                return Err(with_lost(Error::new(ErrorKind::Timeout, message).not_applied(), lost));
+                return Err(with_lost(why, lost));
             }
+            before = Some(why);
         }
     }
 

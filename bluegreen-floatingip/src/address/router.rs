@@ -71,15 +71,16 @@ impl FloatingIpRouter {
     /// Waits while the provider is busy with the address: what it is now would be no answer.
     async fn settled(&self) -> Result<Holder> {
         let deadline = Instant::now() + LOOK_LIMIT.min(self.patience.deadline);
-        loop {
-            let late = |_| Err(Error::new(ErrorKind::Timeout, "the provider did not answer").not_applied());
-            let seen = timeout_at(deadline, self.provider.observe()).await.unwrap_or_else(late)?;
+        let mut last = "the provider did not answer".to_owned();
+        while let Ok(seen) = timeout_at(deadline, self.provider.observe()).await {
+            let seen = seen?;
             let Motion::Pending(why) = seen.motion else { return Ok(seen.holder) };
+            last = format!("the address is with {} and may be about to move: {why}", seen.holder);
             if !self.patience.pause(deadline).await {
-                let message = format!("the address is with {} and may be about to move: {why}", seen.holder);
-                return Err(Error::new(ErrorKind::Timeout, message).not_applied());
+                break;
             }
         }
+        Err(Error::new(ErrorKind::Timeout, last).not_applied())
     }
 }
 

@@ -101,8 +101,8 @@ impl Trouble {
             Self::Redirected { .. } => (ErrorKind::Unexpected, Some("is the API's address right?")),
             Self::Nonsense(_) => (ErrorKind::Unexpected, None),
         };
-        let again = self.says_nothing() || matches!(self, Self::Limited { .. });
-        let error = Error::new(kind, self.to_string()).trying(what.into()).retryable(again);
+        // A limit that is worth waiting for was waited for already.
+        let error = Error::new(kind, self.to_string()).trying(what.into()).retryable(self.says_nothing());
         match advice {
             Some(advice) => error.advice(advice),
             None => error,

@@ -172,8 +172,14 @@ impl Exchange<'_> {
     async fn await_health(&self, members: &BTreeSet<u64>) -> Result<()> {
         let began = Instant::now();
         let servers: Vec<u64> = members.intersection(self.pools.of(self.to)).copied().collect();
+        let sick = || Error::new(ErrorKind::Unhealthy, format!("the load balancer does not call {servers:?} healthy"));
+        let mut looked = false;
         loop {
-            let seen = self.desk.idle().await?;
+            let seen = match self.desk.idle().await {
+                Err(_) if looked && Instant::now() >= self.desk.deadline => return Err(sick()),
+                seen => seen?,
+            };
+            looked = true;
             let there = known(&seen.members)?;
             let health: Vec<Option<bool>> =
                 servers.iter().map(|id| there.get(id).copied().unwrap_or(Some(false))).collect();
@@ -190,8 +196,7 @@ impl Exchange<'_> {
                 break;
             }
             if !self.desk.patience.pause(self.desk.deadline).await {
-                let message = format!("the load balancer does not call {servers:?} healthy");
-                return Err(Error::new(ErrorKind::Unhealthy, message));
+                return Err(sick());
             }
         }
         let Some(probe) = self.confirmation.probe() else { return Ok(()) };

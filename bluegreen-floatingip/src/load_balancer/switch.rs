@@ -32,13 +32,16 @@ pub(super) struct Desk<'a> {
 impl Desk<'_> {
     /// What there is, as soon as the balancer is not busy.
     pub(super) async fn idle(&self) -> Result<Seen> {
-        loop {
-            let seen = self.read().await?;
+        let mut last = "the load balancer did not answer".to_owned();
+        while let Ok(seen) = timeout_at(self.deadline, self.balancer.read()).await {
+            let seen = seen.map_err(Error::not_applied)?;
             let Some(why) = &seen.busy else { return Ok(seen) };
+            last = format!("the load balancer is busy: {why}");
             if !self.patience.pause(self.deadline).await {
-                return Err(self.late(format!("the load balancer is busy: {why}")).not_applied());
+                break;
             }
         }
+        Err(self.late(last).not_applied())
     }
 
     pub(super) async fn read(&self) -> Result<Seen> {

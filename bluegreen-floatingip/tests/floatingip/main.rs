@@ -4,5 +4,13 @@
 #[path = "../fakes/mod.rs"]
 mod fakes;
 
+mod answers;
 mod conformance;
-mod digitalocean;
+mod denied;
+mod holders;
+mod lost;
+mod polls;
+mod probe;
+mod setup;
+mod token;
+mod waits;

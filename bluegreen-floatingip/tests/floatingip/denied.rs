@@ -1,0 +1,71 @@
+//! What the provider does not allow.
+
+use bluegreen_core::{Effect, ErrorKind, Router, Secret};
+use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, Servers};
+
+use crate::fakes::{Fault, TOKEN};
+use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_cannot_have_the_address_is_found_before_it_is_asked_for() {
+    let on = OnDigitalOcean::at_blue(V4).await;
+    let to = |droplet| {
+        let droplets = Servers::new(11, droplet).unwrap();
+        let provider = DigitalOceanIp::at(&on.server.url(), Secret::new(TOKEN), V4.parse().unwrap(), droplets).unwrap();
+        FloatingIpRouter::new(provider)
+    };
+    on.cloud.set_droplet(22, "off", false);
+    for (droplet, kind, words) in [
+        (22, ErrorKind::Unhealthy, "it is off"),
+        (44, ErrorKind::Config, "it is in nyc3, and the address is in fra1"),
+        (55, ErrorKind::NotFound, "check droplet 55 (green)"),
+    ] {
+        let error = to(droplet).shift(Some(BLUE), GREEN).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (kind, Effect::NotApplied));
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!((on.posts(), on.holder()), (0, Some(11)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_off_and_an_address_that_is_blocked_are_found_before_it_is_asked_for() {
+    let on = OnHetzner::at_blue().await;
+    on.cloud.set_server(22, "off", false);
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert!(error.to_string().contains("it is off"), "{error}");
+    on.cloud.set_server(22, "running", false);
+    on.cloud.block(NUMBER);
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert!(error.to_string().contains("blocked"), "{error}");
+    assert_eq!((error.effect(), on.posts()), (Effect::NotApplied, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_droplet_that_has_another_reserved_ip_is_an_error_in_the_words_of_the_cloud() {
+    let on = OnDigitalOcean::at_blue(V4).await;
+    on.cloud.reserve("203.0.113.8");
+    on.cloud.move_by_hand("203.0.113.8", Some(22));
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::NotApplied);
+    assert!(error.to_string().contains("already has a reserved IP. (request req-0)"), "{error}");
+    assert_eq!(on.posts(), 1, "what is refused is not asked for again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_not_move_the_address_is_told_which_scopes_it_needs() {
+    let on = OnDigitalOcean::at_blue(V4).await;
+    on.server.fail("POST", "/actions", 9, Fault::refusal(403, "forbidden", "You are not authorized"));
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied));
+    assert!(error.to_string().contains("reserved_ip:update"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_assigned_already_says_hetzner_is_compared_with_where_it_is() {
+    let on = OnHetzner::at_blue().await;
+    let assigned = serde_json::json!({ "error": { "code": "floating_ip_assigned", "message": "is assigned" } });
+    on.server.fail("POST", "/assign", 1, Fault::json(422, assigned));
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::NotApplied, "it is with blue, not where it should be");
+    assert!(error.to_string().contains("floating_ip_assigned"), "{error}");
+}

@@ -1,0 +1,75 @@
+//! Where the token goes, and where it does not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bluegreen_core::{ErrorKind, Router, Secret};
+use bluegreen_floatingip::{DigitalOceanBalancer, DigitalOceanIp, FloatingIpRouter, HetznerBalancer, HetznerIp};
+
+use crate::fakes::{Fault, Front, TOKEN};
+use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4, servers};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_never_followed() {
+    let met = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&met);
+    let elsewhere = Front::start(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        None
+    })
+    .await;
+    let to: &'static str = Box::leak(elsewhere.url().into_boxed_str());
+    let headers: &'static [(&str, &str)] = Box::leak(Box::new([("location", to)]));
+    for status in [301, 302, 307, 308] {
+        let on = OnDigitalOcean::at_blue(V4).await;
+        on.server.fail("GET", "", 9, Fault::Answer(status, headers, String::new()));
+        let error = on.router().current().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected);
+        assert!(error.to_string().contains("a redirect is never followed with a token"), "{error}");
+    }
+    assert_eq!(met.load(Ordering::Relaxed), 0, "the token went elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_in_no_error_even_if_the_answer_repeats_it() {
+    let on = OnDigitalOcean::at_blue(V4).await;
+    let provider = on.provider();
+    assert!(!format!("{provider:?} {provider}").contains(TOKEN));
+    let router = on.router();
+    assert!(!format!("{router:?} {router}").contains(TOKEN));
+    for fault in [
+        Fault::refusal(401, "unauthorized", TOKEN),
+        Fault::refusal(403, TOKEN, "no"),
+        Fault::json(422, serde_json::json!({ "id": "x", "message": "y", "request_id": TOKEN })),
+        Fault::Answer(400, &[("content-type", "text/html")], format!("<p>Bearer {TOKEN}</p>")),
+        Fault::Answer(429, &[("retry-after", "4000")], format!("{TOKEN} is too fast")),
+    ] {
+        on.server.fail("POST", "/actions", 1, fault.clone());
+        let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+        let shown = format!("{error:?} {}", error.chain());
+        assert!(!shown.contains(TOKEN), "{fault:?}: {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_unauthorized() {
+    let on = OnDigitalOcean::at_blue(V4).await;
+    let provider = DigitalOceanIp::at(&on.server.url(), Secret::new("wrong"), V4.parse().unwrap(), servers()).unwrap();
+    let error = FloatingIpRouter::new(provider).current().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(error.to_string().contains("is the token right"), "{error}");
+}
+
+#[test]
+fn it_is_sent_over_https_only_except_to_this_machine() {
+    for bad in ["http://api.example.com", "http://192.0.2.1:8080", "ftp://127.0.0.1", "https://user:pass@example.com"] {
+        let token = || Secret::new(TOKEN);
+        let errors = [
+            DigitalOceanIp::at(bad, token(), V4.parse().unwrap(), servers()).unwrap_err(),
+            HetznerIp::at(bad, token(), 7, servers()).unwrap_err(),
+            DigitalOceanBalancer::at(bad, token(), "4de7ac8b").unwrap_err(),
+            HetznerBalancer::at(bad, token(), 7).unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.kind() == ErrorKind::Config), "{bad}");
+    }
+}
