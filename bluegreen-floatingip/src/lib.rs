@@ -6,6 +6,7 @@ mod digitalocean;
 mod hetzner;
 mod host_vip;
 mod load_balancer;
+mod outstanding;
 mod patience;
 mod probe;
 mod servers;

@@ -1,5 +1,6 @@
 //! Floating IPs: one address, moved between two servers.
 
+mod look;
 mod provider;
 mod relocation;
 mod router;

@@ -3,13 +3,16 @@
 use bluegreen_core::{Effect, Error, ErrorKind, Result, Slot, Split};
 use tokio::time::{Instant, timeout_at};
 
+use super::look::look;
 use super::provider::{ActionId, ActionState, AddressProvider, Assigned, Motion, Observed};
 use super::router::split_of;
+use crate::outstanding::Outstanding;
 use crate::patience::Patience;
 
 pub(super) struct Relocation<'a> {
     provider: &'a dyn AddressProvider,
     patience: &'a Patience,
+    outstanding: &'a Outstanding,
     to: Slot,
     deadline: Instant,
 }
@@ -25,8 +28,13 @@ enum Begun {
 }
 
 impl<'a> Relocation<'a> {
-    pub(super) fn new(provider: &'a dyn AddressProvider, patience: &'a Patience, to: Slot) -> Self {
-        Self { provider, patience, to, deadline: Instant::now() + patience.deadline }
+    pub(super) fn new(
+        provider: &'a dyn AddressProvider,
+        patience: &'a Patience,
+        outstanding: &'a Outstanding,
+        to: Slot,
+    ) -> Self {
+        Self { provider, patience, outstanding, to, deadline: Instant::now() + patience.deadline }
     }
 
     /// Returns when the provider shows the address at the target.
@@ -57,7 +65,11 @@ impl<'a> Relocation<'a> {
                     if lost.is_some() {
                         return Err(error);
                     }
-                    if self.showed_up().await {
+                    let arrived = self.showed_up().await;
+                    if Instant::now() < self.deadline {
+                        self.outstanding.clear();
+                    }
+                    if arrived {
                         return Ok(Begun::Arrived);
                     }
                     lost = Some(error);
@@ -77,7 +89,8 @@ impl<'a> Relocation<'a> {
     }
 
     async fn attempt(&self, from: Option<Split>) -> Result<Attempt> {
-        let seen = self.in_time(self.provider.observe()).await.map_err(Error::not_applied)?;
+        let looking = look(self.provider, self.outstanding, self.patience.lost_reply);
+        let seen = self.in_time(looking).await.map_err(Error::not_applied)?;
         if let Motion::Pending(why) = seen.motion {
             return Ok(Attempt::Wait(why));
         }
@@ -89,7 +102,15 @@ impl<'a> Relocation<'a> {
             return Err(conflict(from, now));
         }
         self.in_time(self.provider.preflight(self.to)).await.map_err(Error::not_applied)?;
-        Ok(match self.in_time(self.provider.assign(self.to)).await? {
+        // Before the call, which may be cut off.
+        self.outstanding.begin(self.to);
+        let assigned = self.in_time(self.provider.assign(self.to)).await;
+        match &assigned {
+            Ok(Assigned::Started(action)) => self.outstanding.started(action),
+            Err(error) if error.effect() == Effect::Unknown => {}
+            Ok(_) | Err(_) => self.outstanding.clear(),
+        }
+        Ok(match assigned? {
             Assigned::Done => Attempt::Begun(Begun::Done),
             Assigned::Started(action) => Attempt::Begun(Begun::Started(action)),
             Assigned::Busy(why) => Attempt::Wait(why),
@@ -138,6 +159,7 @@ impl<'a> Relocation<'a> {
     async fn failed(&self, action: &ActionId, why: String) -> Result<()> {
         let error =
             Error::new(ErrorKind::Unexpected, format!("the provider gave up the move: {why}")).with("action", action);
+        self.outstanding.clear();
         match self.in_time(self.provider.observe()).await {
             Ok(seen) if seen.is_settled_at(self.to) => Ok(()),
             Ok(seen) if seen.motion == Motion::Settled => Err(error.with("holder", &seen.holder).not_applied()),
@@ -150,7 +172,10 @@ impl<'a> Relocation<'a> {
     async fn arrive(&self, action: Option<&ActionId>) -> Result<()> {
         loop {
             let last = match self.in_time(self.provider.observe()).await {
-                Ok(seen) if seen.is_settled_at(self.to) => return Ok(()),
+                Ok(seen) if seen.is_settled_at(self.to) => {
+                    self.outstanding.clear();
+                    return Ok(());
+                }
                 Ok(seen) => match split_of(&seen.holder) {
                     Ok(_) => format!("it is with {}", seen.holder),
                     Err(error) => return Err(error.maybe_applied()),

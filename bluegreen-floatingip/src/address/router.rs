@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use bluegreen_core::{Error, ErrorKind, Granularity, Instance, Result, Router, Slot, Split};
 use tokio::time::{Instant, timeout_at};
 
-use super::provider::{AddressProvider, Holder, Motion};
+use super::look::look;
+use super::provider::{AddressProvider, Holder, Motion, Observed};
 use super::relocation::Relocation;
+use crate::outstanding::Outstanding;
 use crate::patience::{LOOK_LIMIT, Patience};
 use crate::probe::{Confirmation, PublicProbe};
 
@@ -27,12 +29,18 @@ pub struct FloatingIpRouter {
     provider: Arc<dyn AddressProvider>,
     patience: Patience,
     confirmation: Confirmation,
+    outstanding: Outstanding,
 }
 
 impl FloatingIpRouter {
     /// The router of one address. Nothing is asked yet.
     pub fn new(provider: impl AddressProvider) -> Self {
-        Self { provider: Arc::new(provider), patience: Patience::default(), confirmation: Confirmation::default() }
+        Self {
+            provider: Arc::new(provider),
+            patience: Patience::default(),
+            confirmation: Confirmation::default(),
+            outstanding: Outstanding::default(),
+        }
     }
 
     /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep it
@@ -68,11 +76,15 @@ impl FloatingIpRouter {
         self
     }
 
+    async fn look(&self) -> Result<Observed> {
+        look(&*self.provider, &self.outstanding, self.patience.lost_reply).await
+    }
+
     /// Waits while the provider is busy with the address: what it is now would be no answer.
     async fn settled(&self) -> Result<Holder> {
         let deadline = Instant::now() + LOOK_LIMIT.min(self.patience.deadline);
         let mut last = "the provider did not answer".to_owned();
-        while let Ok(seen) = timeout_at(deadline, self.provider.observe()).await {
+        while let Ok(seen) = timeout_at(deadline, self.look()).await {
             let seen = seen?;
             let Motion::Pending(why) = seen.motion else { return Ok(seen.holder) };
             last = format!("the address is with {} and may be about to move: {why}", seen.holder);
@@ -125,7 +137,7 @@ impl Router for FloatingIpRouter {
         let Some(slot) = to.sole() else {
             return Err(about(Error::new(ErrorKind::Unsupported, "an address belongs to one server at a time")));
         };
-        Relocation::new(&*self.provider, &self.patience, slot).run(from).await.map_err(about)?;
+        Relocation::new(&*self.provider, &self.patience, &self.outstanding, slot).run(from).await.map_err(about)?;
         self.confirmation.of(slot, &self.patience).await.map_err(about)
     }
 

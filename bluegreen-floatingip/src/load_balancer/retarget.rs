@@ -32,7 +32,7 @@ pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, t
         if again.settings != before.settings {
             return Err(effect(interfered(&before.settings, &again.settings).not_applied(), unknown));
         }
-        let why = match desk.in_time(desk.balancer.write(&before.settings, &wanted)).await {
+        let why = match desk.ask(to, desk.balancer.write(&before.settings, &wanted)).await {
             Ok(Accepted::Yes) => return shown(desk, &wanted).await,
             Ok(Accepted::Busy(why)) => why,
             Err(error) if error.effect() == Effect::Unknown && !unknown => {

@@ -12,6 +12,7 @@ use super::ports::Ports;
 use super::servers::{Manner, Pools};
 use super::switch::Desk;
 use super::{retarget, servers};
+use crate::outstanding::Outstanding;
 use crate::patience::{LOOK_LIMIT, Patience};
 use crate::probe::{Confirmation, PublicProbe};
 
@@ -36,6 +37,7 @@ pub struct LoadBalancerRouter {
     mode: Mode,
     patience: Patience,
     confirmation: Confirmation,
+    outstanding: Outstanding,
 }
 
 #[derive(Debug, Clone)]
@@ -56,7 +58,7 @@ impl LoadBalancerRouter {
 
     fn new(balancer: impl Balancer, mode: Mode) -> Self {
         let (patience, confirmation) = (Patience::default(), Confirmation::default());
-        Self { balancer: Arc::new(balancer), mode, patience, confirmation }
+        Self { balancer: Arc::new(balancer), mode, patience, confirmation, outstanding: Outstanding::default() }
     }
 
     /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep it
@@ -71,6 +73,14 @@ impl LoadBalancerRouter {
     #[must_use]
     pub fn poll_every(mut self, least: Duration, most: Duration) -> Self {
         self.patience.poll_every = (least, most);
+        self
+    }
+
+    /// How long a change that was cut off is given to show up, before what is seen counts;
+    /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
+    #[must_use]
+    pub fn lost_reply(mut self, wait: Duration) -> Self {
+        self.patience.lost_reply = wait;
         self
     }
 
@@ -115,7 +125,12 @@ impl LoadBalancerRouter {
 
     fn desk(&self, limit: Duration) -> Desk<'_> {
         let limit = limit.min(self.patience.deadline);
-        Desk { balancer: &*self.balancer, patience: &self.patience, deadline: Instant::now() + limit }
+        Desk {
+            balancer: &*self.balancer,
+            patience: &self.patience,
+            outstanding: &self.outstanding,
+            deadline: Instant::now() + limit,
+        }
     }
 
     fn naming(&self, what: impl Into<String>) -> impl FnOnce(Error) -> Error {

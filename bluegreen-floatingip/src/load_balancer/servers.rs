@@ -141,7 +141,9 @@ impl Exchange<'_> {
             if index > 0 {
                 sleep(self.manner.pause).await;
             }
-            self.desk.change(|| self.desk.balancer.add(add), |seen| there(seen).is_superset(&set(add))).await?;
+            self.desk
+                .change(self.to, || self.desk.balancer.add(add), |seen| there(seen).is_superset(&set(add)))
+                .await?;
             members.extend(add);
             self.await_health(members).await?;
             self.undisturbed(members).await?;
@@ -162,7 +164,7 @@ impl Exchange<'_> {
             return Ok(());
         }
         let gone = |seen: &Seen| there(seen).is_disjoint(&set(servers));
-        self.desk.change(|| self.desk.balancer.remove(servers), gone).await?;
+        self.desk.change(self.to, || self.desk.balancer.remove(servers), gone).await?;
         members.retain(|id| !servers.contains(id));
         self.undisturbed(members).await
     }
@@ -241,12 +243,12 @@ impl Exchange<'_> {
             // Added first: the balancer must never be without servers.
             if !missing.is_empty() {
                 let back = |seen: &Seen| self::there(seen).is_superset(&set(&missing));
-                desk.change(|| desk.balancer.add(&missing), back).await?;
+                desk.change(self.to.other(), || desk.balancer.add(&missing), back).await?;
                 sleep(self.manner.healthy_within.unwrap_or(seen.healthy_within)).await;
             }
             if !extra.is_empty() && !present.is_empty() {
                 let gone = |seen: &Seen| self::there(seen).is_disjoint(&set(&extra));
-                desk.change(|| desk.balancer.remove(&extra), gone).await?;
+                desk.change(self.to.other(), || desk.balancer.remove(&extra), gone).await?;
             }
             let seen = desk.idle().await?;
             Ok::<bool, Error>(self::there(&seen) == *present)

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::balancer::{Accepted, Balancer, Seen};
 use super::change::Change;
+use crate::outstanding::Outstanding;
 use crate::patience::Patience;
 
 /// The share of green among so many; none of none.
@@ -26,6 +27,7 @@ pub(super) fn share(green: usize, all: usize) -> Option<Split> {
 pub(super) struct Desk<'a> {
     pub(super) balancer: &'a dyn Balancer,
     pub(super) patience: &'a Patience,
+    pub(super) outstanding: &'a Outstanding,
     pub(super) deadline: Instant,
 }
 
@@ -35,7 +37,9 @@ impl Desk<'_> {
         let mut last = "the load balancer did not answer".to_owned();
         while let Ok(seen) = timeout_at(self.deadline, self.balancer.read()).await {
             let seen = seen.map_err(Error::not_applied)?;
-            let Some(why) = &seen.busy else { return Ok(seen) };
+            // What was cut off may still come.
+            let cut_off = self.outstanding.get().filter(|asked| asked.is_within(self.patience.lost_reply));
+            let Some(why) = seen.busy.clone().or(cut_off.map(|asked| asked.words())) else { return Ok(seen) };
             last = format!("the load balancer is busy: {why}");
             if !self.patience.pause(self.deadline).await {
                 break;
@@ -54,20 +58,29 @@ impl Desk<'_> {
         timeout_at(self.deadline, call).await.unwrap_or_else(late)
     }
 
+    /// Asks for one change.
+    pub(super) async fn ask(&self, to: Slot, call: impl Future<Output = Result<Accepted>>) -> Result<Accepted> {
+        // Before the call, which may be cut off.
+        self.outstanding.begin(to);
+        let answer = self.in_time(call).await;
+        self.outstanding.clear();
+        answer
+    }
+
     pub(super) fn late(&self, last: String) -> Error {
         Error::new(ErrorKind::Timeout, format!("not done within {:?}: {last}", self.patience.deadline))
     }
 
     /// Asks for a change until it is taken. `done` tells from what there is whether it is made already: that is looked at
     /// before each attempt but the first, so that nothing is asked for twice after an answer that was lost.
-    pub(super) async fn change<C, F>(&self, ask: C, done: impl Fn(&Seen) -> bool) -> Result<()>
+    pub(super) async fn change<C, F>(&self, to: Slot, ask: C, done: impl Fn(&Seen) -> bool) -> Result<()>
     where
         C: Fn() -> F,
         F: Future<Output = Result<Accepted>>,
     {
         let mut unknown = false;
         loop {
-            let why = match self.in_time(ask()).await {
+            let why = match self.ask(to, ask()).await {
                 Ok(Accepted::Yes) => return Ok(()),
                 Ok(Accepted::Busy(why)) => why,
                 Err(error) => {

@@ -3,6 +3,7 @@
 use bluegreen_core::{Effect, ErrorKind, Router};
 use std::time::Duration;
 
+use crate::fakes::Fault;
 use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4, V6};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +89,40 @@ async fn a_look_waits_for_a_move_that_is_under_way() {
     }
     dying.abort();
     assert_eq!(on.router().current().await.unwrap(), Some(GREEN));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_after_a_shift_that_was_cut_off_waits_also_where_the_api_shows_no_pending_event() {
+    // Cut off before the answer came, and while the action was polled.
+    for (method, grace) in [("POST", Duration::from_secs(5)), ("GET /v2/actions", Duration::from_millis(1))] {
+        let on = OnDigitalOcean::at_blue(V6).await;
+        on.cloud.actions_take(Duration::from_millis(300));
+        let router = on.router().lost_reply(grace);
+        let met = async {
+            while on.server.count(method, "/actions") == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            _ = router.shift(Some(BLUE), GREEN) => panic!("it was over too soon"),
+            () = met => {}
+        }
+        assert_eq!(router.current().await.unwrap(), Some(GREEN), "green would be stopped, and then get the address");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shift_that_was_cut_off_before_it_was_heard_is_given_up_after_a_while() {
+    let on = OnDigitalOcean::at_blue(V4).await;
+    on.server.fail("POST", "/actions", 1, Fault::Hang);
+    let router = on.router();
+    let cut = tokio::time::timeout(Duration::from_millis(60), router.shift(Some(BLUE), GREEN)).await;
+    assert!(cut.is_err());
+    let began = std::time::Instant::now();
+    assert_eq!(router.current().await.unwrap(), Some(BLUE));
+    assert!(began.elapsed() >= Duration::from_millis(30), "it might have been heard");
+    router.shift(Some(BLUE), BLUE).await.unwrap();
+    assert_eq!(on.posts(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod conformance;
 mod denied;
 mod holders;
 mod lost;
+mod pipeline;
 mod polls;
 mod probe;
 mod setup;

@@ -11,7 +11,8 @@ use crate::lab::{NamespaceHost, Network, Outcome, serve, summary, watch};
 pub(crate) fn router(network: &Network, address: IpAddr, lingering: Lingering) -> FloatingIpRouter {
     let server = |slot| VipServer::new(NamespaceHost::of(network.server(slot)), "eth0").unwrap();
     let vip = HostVip::new(address, server(Slot::Blue), server(Slot::Green), lingering).unwrap();
-    FloatingIpRouter::new(vip).poll_every(Duration::from_millis(5), Duration::from_millis(20))
+    let router = FloatingIpRouter::new(vip).lost_reply(Duration::from_millis(50));
+    router.poll_every(Duration::from_millis(5), Duration::from_millis(20))
 }
 
 const BLUE: Split = Split::all(Slot::Blue);

@@ -81,5 +81,6 @@ fn quick(router: LoadBalancerRouter, front: &Front) -> LoadBalancerRouter {
     router
         .poll_every(Duration::from_millis(3), Duration::from_millis(9))
         .deadline(Duration::from_secs(20))
+        .lost_reply(Duration::from_millis(50))
         .confirm_by(HttpProbe::new(&front.url(), "x-slot").unwrap(), 3)
 }

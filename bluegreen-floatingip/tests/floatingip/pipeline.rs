@@ -1,0 +1,198 @@
+//! Whole deploys: what a pipeline makes of an address whose move goes wrong.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::memory::{MemoryHealth, MemoryRuntime, MemoryStateStore};
+use bluegreen_core::testing::{Fault, Faults, Faulty};
+use bluegreen_core::{Health, HealthCheck, Instance, Pipeline, Release, Router, Runtime, Slot, Target};
+use bluegreen_floatingip::FloatingIpRouter;
+
+use crate::fakes::{DigitalOcean, Ending};
+use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4, V6, servers};
+
+/// Whatever runs on the server to which the address leads.
+struct Public {
+    cloud: Arc<DigitalOcean>,
+    address: &'static str,
+    runtime: MemoryRuntime,
+}
+
+impl fmt::Debug for Public {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Public")
+    }
+}
+
+impl fmt::Display for Public {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the public address")
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Public {
+    async fn check(&self, _target: &Target, _instance: &Instance) -> bluegreen_core::Result<Health> {
+        let slot = self.cloud.holder(self.address).and_then(|server| servers().slot_of(server));
+        let Some(slot) = slot else { return Ok(Health::unhealthy("nobody answers")) };
+        Ok(match self.runtime.inspect(slot).await? {
+            Instance::Running { version: Some(version), .. } => Health::healthy_as(version),
+            other => Health::unhealthy(format!("{slot} is {other}")),
+        })
+    }
+}
+
+struct Shop {
+    on: OnDigitalOcean,
+    runtime: MemoryRuntime,
+    store: MemoryStateStore,
+}
+
+impl Shop {
+    /// Version 1 is live, in blue.
+    async fn open(address: &'static str) -> Self {
+        let on = OnDigitalOcean::start(address).await;
+        let shop = Self { on, runtime: MemoryRuntime::new(), store: MemoryStateStore::new() };
+        shop.pipeline(shop.on.router()).deploy(Release::new("1").unwrap()).await.unwrap();
+        assert_eq!(shop.on.holder(), Some(11));
+        shop
+    }
+
+    fn pipeline(&self, router: impl Router) -> Pipeline {
+        let public =
+            Public { cloud: Arc::clone(&self.on.cloud), address: self.on.address, runtime: self.runtime.clone() };
+        Pipeline::builder("shop")
+            .runtime(self.runtime.clone())
+            .router(router)
+            .store(self.store.clone())
+            .health(MemoryHealth::new())
+            .verify(public)
+            .check_interval(Duration::from_millis(5))
+            .drain(Duration::ZERO)
+            .lease_ttl(Duration::from_secs(1))
+            .build()
+            .unwrap()
+    }
+
+    /// The address leads to a server that runs.
+    async fn answers_as(&self, version: &str) {
+        let slot = servers().slot_of(self.on.holder().unwrap()).unwrap();
+        let instance = self.runtime.inspect(slot).await.unwrap();
+        assert!(instance.is_running(), "the address leads to {slot}, which is {instance}");
+        assert_eq!(instance.version().unwrap().as_str(), version);
+    }
+}
+
+fn two() -> Release {
+    Release::new("2").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_moves_the_address_and_a_rollback_moves_it_back() {
+    let shop = Shop::open(V4).await;
+    shop.pipeline(shop.on.router()).deploy(two()).await.unwrap();
+    shop.answers_as("2").await;
+    assert_eq!(shop.on.holder(), Some(22));
+    shop.pipeline(shop.on.router()).rollback().await.unwrap();
+    shop.answers_as("1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_fails_leaves_the_old_release_live() {
+    let shop = Shop::open(V4).await;
+    shop.on.cloud.next_action(Ending::Errored);
+    let error = shop.pipeline(shop.on.router()).deploy(two()).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back", "{error}");
+    shop.answers_as("1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_outlasts_its_deadline_is_undone_wherever_it_ends() {
+    for address in [V4, V6] {
+        let shop = Shop::open(address).await;
+        shop.on.cloud.actions_take(Duration::from_millis(500));
+        let hasty = shop.on.router().deadline(Duration::from_millis(250));
+        let error = shop.pipeline(Patient(hasty, shop.on.router())).deploy(two()).await.unwrap_err();
+        assert_eq!(error.report().unwrap().outcome.word(), "rolled back", "{error}");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        shop.answers_as("1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_that_dies_in_the_move_is_recovered_from() {
+    for fault in [Fault::Die, Fault::ApplyThenDie] {
+        let shop = Shop::open(V4).await;
+        let faults = Faults::new();
+        faults.on("router.shift", fault);
+        let router = Faulty::new(shop.on.router(), &faults);
+        assert!(faults.run(shop.pipeline(router).deploy(two())).await.is_none(), "it died");
+        shop.pipeline(shop.on.router()).recover().await.unwrap();
+        shop.answers_as("1").await;
+        shop.pipeline(shop.on.router()).deploy(two()).await.unwrap();
+        shop.answers_as("2").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_that_dies_right_after_the_post_is_recovered_from_while_the_address_still_moves() {
+    let shop = Shop::open(V4).await;
+    shop.on.cloud.actions_take(Duration::from_millis(1500));
+    let before = shop.on.posts();
+    {
+        let pipeline = shop.pipeline(shop.on.router());
+        let asked = async {
+            while shop.on.posts() == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            _ = pipeline.deploy(two()) => panic!("it was over too soon"),
+            () = asked => {}
+        }
+    }
+    shop.on.cloud.actions_take(Duration::from_millis(15));
+    shop.pipeline(shop.on.router()).recover().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    shop.answers_as("1").await;
+}
+
+/// The first shift with little patience, all that follows with more.
+#[derive(Debug)]
+struct Patient(FloatingIpRouter, FloatingIpRouter);
+
+impl fmt::Display for Patient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[async_trait]
+impl Router for Patient {
+    fn granularity(&self) -> bluegreen_core::Granularity {
+        self.0.granularity()
+    }
+    async fn current(&self) -> bluegreen_core::Result<Option<bluegreen_core::Split>> {
+        self.0.clone().deadline(Duration::from_secs(20)).current().await
+    }
+    async fn attach(&self, slot: Slot, instance: &Instance) -> bluegreen_core::Result<()> {
+        self.0.attach(slot, instance).await
+    }
+    async fn shift(
+        &self,
+        from: Option<bluegreen_core::Split>,
+        to: bluegreen_core::Split,
+    ) -> bluegreen_core::Result<()> {
+        if to == GREEN {
+            self.0.shift(from, to).await
+        } else {
+            assert_eq!(to, BLUE);
+            self.1.shift(from, to).await
+        }
+    }
+    async fn in_flight(&self, slot: Slot) -> bluegreen_core::Result<Option<u64>> {
+        self.0.in_flight(slot).await
+    }
+}
