@@ -1,4 +1,61 @@
-//! Floating IPs and cloud load balancers as blue-green routers.
+//! Blue-green by what stands before two servers: an address that moves from one to the other, or a cloud's load
+//! balancer.
+//!
+//! | | is made of | a shift |
+//! |---|---|---|
+//! | [`FloatingIpRouter`] | [`DigitalOceanIp`] | a reserved IPv4 or IPv6 moves to the other droplet |
+//! | | [`HetznerIp`] | a floating IP moves to the other server |
+//! | | [`HostVip`] | an address moves between two servers of one's own, over any [`Host`](bluegreen_core::Host) |
+//! | | your own [`AddressProvider`] | four small methods |
+//! | [`LoadBalancerRouter`] | [`DigitalOceanBalancer`], [`HetznerBalancer`] | by servers: the new slot's are added, then the old slot's removed; by ports: rules and health check lead to the new slot's port |
+//!
+//! All of them are a [`Router`](bluegreen_core::Router) that is [all or nothing](bluegreen_core::Granularity::AllOrNothing).
+//!
+//! ```no_run
+//! use bluegreen_core::{Router, Secret, Slot, Split};
+//! use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HttpProbe, Servers};
+//!
+//! # async fn example() -> bluegreen_core::Result<()> {
+//! let token = Secret::from_env("DIGITALOCEAN_TOKEN")?;
+//! let droplets = Servers::new(3164444, 3164445)?; // blue, green
+//! let address = [203, 0, 113, 7].into();
+//! let router = FloatingIpRouter::new(DigitalOceanIp::new(token, address, droplets)?)
+//!     .confirm_by(HttpProbe::new("http://203.0.113.7/health", "x-slot")?, 5);
+//!
+//! // What a pipeline does with it.
+//! let current = router.current().await?;
+//! router.shift(current, Split::all(Slot::Green)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # What a provider's answers are worth
+//!
+//! - The holder is read first. Is it the target, nothing is asked for; is it neither blue nor green, the shift is refused.
+//! - The target is checked beforehand: there, active, in the address's region, without a pending event.
+//! - Busy is waited for (422 "pending event", 403 "processes previous actions", 409, 423), and so are rate limits, by
+//!   `retry-after` or `ratelimit-reset`.
+//! - After an answer that was lost the address is read, and only when the move did not show up is it asked for again.
+//! - An action that answers 404 or 500 for ever does not end a move: the address is asked instead. The last word is always
+//!   the holder, read anew; then, with [`confirm_by`](FloatingIpRouter::confirm_by), fresh connections.
+//! - A deadline that passes leaves the outcome unknown. [`current`](bluegreen_core::Router::current) waits for a move that
+//!   is under way, so that `recover` decides by what is.
+//! - No provider but OpenStack offers a compare-and-set: one deployer at a time must move an address. The pipeline's lease
+//!   sees to that; a person in the control panel is noticed, and not prevented.
+//!
+//! # The token
+//!
+//! It is sent in a header that is marked as sensitive, over HTTPS only (or plain HTTP to this machine, for tests), and no
+//! redirect is ever followed. It appears in no error, even if an answer repeats it. Answers are read up to 1 MiB, and for
+//! 30 s.
+//!
+//! # What a move does to connections
+//!
+//! Nobody can move an open connection to another server. When an address leaves a server, idle keep-alive connections and
+//! uploads are reset at their next packet, and downloads hang until the client gives up ([`Lingering::Reset`] turns that
+//! into a reset). New connections see the old server, then the new one. So: **no request is lost by a floating IP alone
+//! only if the old server is drained first**; clients that ask again after a reset lose none.
+//!
+//! A load balancer that is switched by servers finishes requests in flight as its provider has it (connection draining).
 
 mod address;
 mod api;

@@ -19,14 +19,19 @@ pub(super) async fn look(
         outstanding.clear();
         return Ok(seen);
     }
-    if let Some(action) = &asked.action {
-        match provider.poll(action).await {
+    let failed = match &asked.action {
+        None => false,
+        Some(action) => match provider.poll(action).await {
             Ok(ActionState::Running) => return Ok(pending(seen, &asked)),
-            // It may have ended between the look and the poll.
-            Ok(ActionState::Done | ActionState::Failed(_)) | Err(_) => seen = provider.observe().await?,
-        }
-    }
-    if seen.motion == Motion::Settled && !seen.is_settled_at(asked.to) && asked.is_within(grace) {
+            state => {
+                // It may have ended between the look and the poll.
+                seen = provider.observe().await?;
+                matches!(state, Ok(ActionState::Failed(_)))
+            }
+        },
+    };
+    let may_show_up = !failed && seen.motion == Motion::Settled && !seen.is_settled_at(asked.to);
+    if may_show_up && asked.is_within(grace) {
         return Ok(pending(seen, &asked));
     }
     outstanding.clear();

@@ -17,6 +17,51 @@ use bluegreen_core::{Result, Slot};
 /// - Errors say by their effect whether anything may have been asked for, and by
 ///   [`is_retryable`](bluegreen_core::Error::is_retryable) whether the router may ask again.
 /// - `Display` names address and provider: `203.0.113.7 at DigitalOcean`.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use bluegreen_core::{Result, Router, Slot, Split};
+/// use bluegreen_floatingip::{
+///     ActionId, ActionState, AddressProvider, Assigned, FloatingIpRouter, Holder, Observed,
+/// };
+///
+/// /// A cloud that is a variable.
+/// #[derive(Debug, Default)]
+/// struct Pocket(Mutex<Option<Slot>>);
+///
+/// impl std::fmt::Display for Pocket {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str("203.0.113.7 in a pocket")
+///     }
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl AddressProvider for Pocket {
+///     async fn observe(&self) -> Result<Observed> {
+///         Ok(Observed::settled(self.0.lock().unwrap().map_or(Holder::Nobody, Holder::Slot)))
+///     }
+///
+///     async fn preflight(&self, _to: Slot) -> Result<()> {
+///         Ok(())
+///     }
+///
+///     async fn assign(&self, to: Slot) -> Result<Assigned> {
+///         *self.0.lock().unwrap() = Some(to);
+///         Ok(Assigned::Done)
+///     }
+///
+///     async fn poll(&self, _action: &ActionId) -> Result<ActionState> {
+///         Ok(ActionState::Done)
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let router = FloatingIpRouter::new(Pocket::default());
+/// router.shift(None, Split::all(Slot::Blue)).await?;
+/// assert_eq!(router.current().await?, Some(Split::all(Slot::Blue)));
+/// # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait AddressProvider: Debug + Display + Send + Sync + 'static {
     /// Who holds the address now, and whether that is about to change.

@@ -19,6 +19,19 @@ const SCOPES: &str = "does the token have the scopes load_balancer:read and load
 /// The API does not say which droplets it calls healthy. A router by servers gives new ones the time that the balancer's
 /// own health check needs (healthy threshold times interval: with the defaults of the control panel 50 s), unless told
 /// otherwise; have it [confirmed](LoadBalancerRouter::confirm_by) by a probe.
+///
+/// ```no_run
+/// use bluegreen_core::{Secret, Slot};
+/// use bluegreen_floatingip::{DigitalOceanBalancer, HttpProbe, Ports};
+///
+/// # async fn example() -> bluegreen_core::Result<()> {
+/// let token = Secret::from_env("DIGITALOCEAN_TOKEN")?;
+/// let router = DigitalOceanBalancer::new(token, "4de7ac8b-495b-4884-9a69-1050c6793cd6")?
+///     .by_ports(Ports::new(3000, 3001)?)
+///     .confirm_by(HttpProbe::new("https://shop.example.com/health", "x-slot")?, 5);
+/// println!("{}", router.plan(Slot::Green).await?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct DigitalOceanBalancer {
     api: Api,

@@ -25,6 +25,19 @@ use script::{Purpose, State};
 /// Both servers must be reachable: an address that could still be on a server that nobody reaches is not moved. Neither
 /// may set the address up at boot. The service listens on all addresses, or the servers have
 /// `net.ipv4.ip_nonlocal_bind=1`. They need `sh`, `ip`, `python3` (which announces) and, for [`Lingering::Reset`], `ss`.
+/// A third machine that has the address is not seen.
+///
+/// ```
+/// use bluegreen_core::LocalHost;
+/// use bluegreen_floatingip::{FloatingIpRouter, HostVip, Lingering, VipServer};
+///
+/// // Two hosts over SSH, in real life.
+/// let blue = VipServer::new(LocalHost::new(), "eth0")?;
+/// let green = VipServer::new(LocalHost::new(), "eth0")?;
+/// let vip = HostVip::new([192, 0, 2, 100].into(), blue, green, Lingering::Reset)?.sudo(true);
+/// let router = FloatingIpRouter::new(vip);
+/// # Ok::<(), bluegreen_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct HostVip {
     address: IpAddr,
@@ -38,8 +51,7 @@ pub struct HostVip {
 /// drain first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lingering {
-    /// They are reset, so that clients notice at once. Sockets that the service does not share with the address are left
-    /// alone.
+    /// They are reset, so that clients notice at once. Connections to the server's other addresses are left alone.
     Reset,
     /// They are left: idle ones and uploads are reset at their next packet, downloads hang until the client gives up.
     Leave,

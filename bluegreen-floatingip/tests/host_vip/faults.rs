@@ -5,8 +5,8 @@ use std::time::Duration;
 use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use bluegreen_floatingip::Lingering;
 
-use crate::lab::{Network, serve};
-use crate::moves::router;
+use crate::lab::{Network, Outage, serve};
+use crate::moves::{router, router_with};
 
 const BLUE: Split = Split::all(Slot::Blue);
 const GREEN: Split = Split::all(Slot::Green);
@@ -75,58 +75,47 @@ async fn a_server_that_cannot_be_reached_keeps_the_address_from_moving() {
     let Some(network) = Network::create() else { return };
     let address = Network::address(Network::V4);
     router(&network, address, Lingering::Leave).shift(None, BLUE).await.unwrap();
-    let Network { client, blue, green, third, .. } = &network;
-    assert!([client, green, third].iter().all(|other| other.name() != blue.name()));
-    let gone = bluegreen_floatingip::VipServer::new(Unreachable, "eth0").unwrap();
-    let there = bluegreen_floatingip::VipServer::new(crate::lab::NamespaceHost::of(green), "eth0").unwrap();
-    let vip = bluegreen_floatingip::HostVip::new(address, gone, there, Lingering::Leave).unwrap();
-    let router = bluegreen_floatingip::FloatingIpRouter::new(vip).deadline(Duration::from_secs(1));
+    let outage = Outage::of(0..usize::MAX, false);
+    let router = router_with(&network, address, Lingering::Leave, &outage).deadline(Duration::from_millis(300));
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::NotApplied));
-    assert!(!network.has(Slot::Green, Network::V4), "it would be on both");
+    assert_eq!(network.sole_holder(Network::V4), Slot::Blue);
 }
 
-/// A server that does not answer.
-#[derive(Debug)]
-struct Unreachable;
-
-impl std::fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a server that is gone")
+/// Every command of a move in turn loses its server, before it was run or after; once, or for as long as it is tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_lost_at_any_step_leaves_the_address_somewhere_and_the_next_move_converges() {
+    let Some(network) = Network::create() else { return };
+    let address = Network::address(Network::V4);
+    let sound = router(&network, address, Lingering::Leave);
+    sound.shift(None, BLUE).await.unwrap();
+    let undisturbed = Outage::of(0..0, false);
+    router_with(&network, address, Lingering::Leave, &undisturbed).shift(Some(BLUE), GREEN).await.unwrap();
+    println!("a move runs {} commands", undisturbed.commands());
+    let mut unfinished = 0;
+    for applied in [false, true] {
+        for first in 0..undisturbed.commands() {
+            let ends = if applied { vec![first + 1] } else { vec![first + 1, usize::MAX] };
+            for last in ends {
+                sound.shift(sound.current().await.unwrap(), BLUE).await.unwrap();
+                let outage = Outage::of(first..last, applied);
+                let shaky = router_with(&network, address, Lingering::Leave, &outage);
+                let result = shaky.deadline(Duration::from_millis(1000)).shift(Some(BLUE), GREEN).await;
+                let holders: Vec<Slot> =
+                    Slot::BOTH.into_iter().filter(|slot| network.has(*slot, Network::V4)).collect();
+                let what = format!("command {first}, applied: {applied}, {result:?}, on {holders:?}");
+                match &result {
+                    Ok(()) => assert_eq!(holders, [Slot::Green], "{what}"),
+                    Err(error) if error.effect() == Effect::NotApplied => assert_eq!(holders, [Slot::Blue], "{what}"),
+                    Err(_) => assert!(!holders.is_empty(), "on none: {what}"),
+                }
+                unfinished += usize::from(holders.len() == 2);
+                let current = sound.current().await.unwrap();
+                assert!([Some(BLUE), Some(GREEN)].contains(&current), "{what}");
+                sound.shift(current, GREEN).await.unwrap();
+                assert_eq!(network.sole_holder(Network::V4), Slot::Green, "{what}");
+            }
+        }
     }
-}
-
-#[async_trait::async_trait]
-impl bluegreen_core::Host for Unreachable {
-    async fn run(&self, _command: &bluegreen_core::Command) -> bluegreen_core::Result<bluegreen_core::Output> {
-        Err(bluegreen_core::Error::new(ErrorKind::Unreachable, "no route to host").retryable(false))
-    }
-    async fn read(&self, _path: &str) -> bluegreen_core::Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-    async fn write(&self, _path: &str, _contents: &[u8], _mode: u32) -> bluegreen_core::Result<()> {
-        Ok(())
-    }
-    async fn upload(
-        &self,
-        _local: &std::path::Path,
-        _remote: &str,
-        _progress: &bluegreen_core::Progress,
-    ) -> bluegreen_core::Result<()> {
-        Ok(())
-    }
-    async fn download(
-        &self,
-        _remote: &str,
-        _local: &std::path::Path,
-        _progress: &bluegreen_core::Progress,
-    ) -> bluegreen_core::Result<()> {
-        Ok(())
-    }
-    async fn symlink(&self, _target: &str, _link: &str) -> bluegreen_core::Result<()> {
-        Ok(())
-    }
-    async fn tunnel(&self, address: &str) -> bluegreen_core::Result<bluegreen_core::Tunnel> {
-        Ok(bluegreen_core::Tunnel::direct(address))
-    }
+    assert!(unfinished > 0, "no fault fell between adding and removing");
 }

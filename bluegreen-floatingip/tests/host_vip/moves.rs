@@ -6,10 +6,21 @@ use std::time::Duration;
 use bluegreen_core::{Router, Slot, Split};
 use bluegreen_floatingip::{FloatingIpRouter, HostVip, Lingering, VipServer};
 
-use crate::lab::{NamespaceHost, Network, Outcome, serve, summary, watch};
+use crate::lab::{NamespaceHost, Network, Outage, Outcome, serve, summary, watch};
 
 pub(crate) fn router(network: &Network, address: IpAddr, lingering: Lingering) -> FloatingIpRouter {
-    let server = |slot| VipServer::new(NamespaceHost::of(network.server(slot)), "eth0").unwrap();
+    router_with(network, address, lingering, &Outage::of(0..0, false))
+}
+
+/// Over hosts that cannot be reached at times.
+pub(crate) fn router_with(
+    network: &Network,
+    address: IpAddr,
+    lingering: Lingering,
+    outage: &Outage,
+) -> FloatingIpRouter {
+    let host = |slot| NamespaceHost::of(network.server(slot)).with(outage);
+    let server = |slot| VipServer::new(host(slot), "eth0").unwrap();
     let vip = HostVip::new(address, server(Slot::Blue), server(Slot::Green), lingering).unwrap();
     let router = FloatingIpRouter::new(vip).lost_reply(Duration::from_millis(50));
     router.poll_every(Duration::from_millis(5), Duration::from_millis(20))

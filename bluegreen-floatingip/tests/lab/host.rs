@@ -1,5 +1,8 @@
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bluegreen_core::{Command, Error, ErrorKind, Host, LocalHost, Output, Progress, Result, Tunnel};
@@ -9,11 +12,37 @@ use bluegreen_core::{Command, Error, ErrorKind, Host, LocalHost, Output, Progres
 pub(crate) struct NamespaceHost {
     namespace: String,
     local: LocalHost,
+    outage: Option<Outage>,
+}
+
+/// Commands that fail as if the host could not be reached, counted over all hosts that share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Outage {
+    count: Arc<AtomicUsize>,
+    failing: Range<usize>,
+    /// Whether the command is run before the connection is lost.
+    applied: bool,
+}
+
+impl Outage {
+    pub(crate) fn of(failing: Range<usize>, applied: bool) -> Self {
+        Self { count: Arc::default(), failing, applied }
+    }
+
+    /// How many commands were run so far.
+    pub(crate) fn commands(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 impl NamespaceHost {
     pub(crate) fn of(namespace: &super::Namespace) -> Self {
-        Self { namespace: namespace.name().to_owned(), local: LocalHost::new() }
+        Self { namespace: namespace.name().to_owned(), local: LocalHost::new(), outage: None }
+    }
+
+    pub(crate) fn with(mut self, outage: &Outage) -> Self {
+        self.outage = Some(outage.clone());
+        self
     }
 }
 
@@ -28,7 +57,15 @@ impl Host for NamespaceHost {
     async fn run(&self, command: &Command) -> Result<Output> {
         let inside = Command::new("ip").args(["netns", "exec", &self.namespace]).args(command.words()?);
         let inside = inside.stdin(command.input()).timeout(command.time_limit()).output_limit(command.kept_output());
-        self.local.run(&inside).await
+        let Some(outage) = &self.outage else { return self.local.run(&inside).await };
+        let fails = outage.failing.contains(&outage.count.fetch_add(1, Ordering::Relaxed));
+        if !fails || outage.applied {
+            let output = self.local.run(&inside).await?;
+            if !fails {
+                return Ok(output);
+            }
+        }
+        Err(Error::new(ErrorKind::Unreachable, "no route to host"))
     }
 
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {

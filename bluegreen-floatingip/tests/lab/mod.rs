@@ -8,7 +8,7 @@ mod network;
 mod service;
 
 pub(crate) use client::{Heard, Outcome, ask, summary, watch};
-pub(crate) use host::NamespaceHost;
+pub(crate) use host::{NamespaceHost, Outage};
 pub(crate) use namespace::Namespace;
 pub(crate) use network::Network;
 pub(crate) use service::serve;

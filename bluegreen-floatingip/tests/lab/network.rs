@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use bluegreen_core::Slot;
 
@@ -21,7 +22,8 @@ impl Network {
 
     /// `None`: there are no namespaces here. Fails where everything is required.
     pub(crate) fn create() -> Option<Self> {
-        if let Some(why) = missing() {
+        static MISSING: OnceLock<Option<String>> = OnceLock::new();
+        if let Some(why) = MISSING.get_or_init(missing) {
             let required = std::env::var("BLUEGREEN_REQUIRE_ALL").is_ok_and(|value| value == "1");
             assert!(!required, "network namespaces are required: {why}");
             eprintln!("skipped: no network namespaces: {why}");
