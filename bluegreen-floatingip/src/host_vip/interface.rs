@@ -11,7 +11,7 @@ pub(super) struct Interface(String);
 
 impl Interface {
     pub(super) fn new(name: &str) -> Result<Self> {
-        let known = |c: char| c.is_ascii_alphanumeric() || "_-.@".contains(c);
+        let known = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let good = !name.is_empty()
             && name.len() <= LONGEST
             && name.chars().all(known)
@@ -35,7 +35,7 @@ mod tests {
         for good in ["eth0", "enp3s0f1", "bond0.100", "br-lan", "wg_0"] {
             assert_eq!(Interface::new(good).unwrap().to_string(), good);
         }
-        for bad in ["", "-x", "eth0; id", "a/b", "..", "a b", "sixteen-letters-", "ü"] {
+        for bad in ["", "-x", "eth0@if5", "eth0; id", "a/b", "..", "a b", "sixteen-letters-", "ü"] {
             assert!(Interface::new(bad).is_err(), "{bad}");
         }
     }

@@ -78,9 +78,13 @@ impl HostVip {
     /// The address, its two servers, and what becomes of open connections. Nothing is touched yet.
     ///
     /// # Errors
-    /// `Config` for an address that no server can take: a loopback, multicast or unspecified one.
+    /// `Config` for an address that cannot be moved: a loopback, link-local, multicast or unspecified one.
     pub fn new(address: IpAddr, blue: VipServer, green: VipServer, lingering: Lingering) -> Result<Self> {
-        if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
+        let local = match address {
+            IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+            IpAddr::V6(address) => address.is_unicast_link_local() || address.to_ipv4_mapped().is_some(),
+        };
+        if local || address.is_loopback() || address.is_multicast() || address.is_unspecified() {
             return Err(Error::config(format!("{address} cannot be moved between servers")));
         }
         Ok(Self { address, blue, green, lingering, sudo: false })
@@ -185,6 +189,18 @@ impl AddressProvider for HostVip {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_cannot_be_moved_are_refused() {
+        let server = || VipServer::new(bluegreen_core::LocalHost::new(), "eth0").unwrap();
+        let vip = |address: &str| HostVip::new(address.parse().unwrap(), server(), server(), Lingering::Leave);
+        for bad in
+            ["127.0.0.1", "0.0.0.0", "224.0.0.1", "169.254.0.1", "::1", "::", "ff02::1", "fe80::1", "::ffff:1.2.3.4"]
+        {
+            assert!(vip(bad).is_err(), "{bad}");
+        }
+        assert!(vip("192.0.2.100").is_ok() && vip("2001:db8::100").is_ok());
+    }
 
     #[test]
     fn an_address_on_one_server_or_none_is_settled_and_a_candidate_is_where_the_traffic_goes() {

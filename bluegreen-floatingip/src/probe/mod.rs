@@ -4,6 +4,7 @@ mod http;
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{Error, ErrorKind, Result, Slot};
@@ -26,6 +27,9 @@ pub trait PublicProbe: Debug + Display + Send + Sync + 'static {
     async fn answers(&self) -> Result<Option<Slot>>;
 }
 
+/// For the new slot to answer: with the deadline of a switch it stays within what the pipeline gives a shift.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// The probe that is asked after a switch, if there is one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Confirmation {
@@ -45,7 +49,8 @@ impl Confirmation {
     /// Returns when the slot answered so many times in a row.
     pub(crate) async fn of(&self, slot: Slot, patience: &Patience) -> Result<()> {
         let Some((probe, needed)) = &self.probe else { return Ok(()) };
-        let deadline = Instant::now() + patience.deadline;
+        let limit = patience.deadline.min(LIMIT);
+        let deadline = Instant::now() + limit;
         let mut streak = 0;
         loop {
             let answered = probe.answers().await.map_err(|error| error.maybe_applied().with("probe", probe))?;
@@ -61,7 +66,7 @@ impl Confirmation {
                 let message = format!(
                     "the provider has switched, but {slot} did not answer {needed} times in a row within {:?}; \
                      last answered {last}",
-                    patience.deadline
+                    limit
                 );
                 return Err(Error::new(ErrorKind::Timeout, message).maybe_applied().with("probe", probe));
             }

@@ -70,6 +70,7 @@ impl Shop {
             .health(MemoryHealth::new())
             .verify(public)
             .check_interval(Duration::from_millis(5))
+            .verify_deadline(Duration::from_secs(2))
             .drain(Duration::ZERO)
             .lease_ttl(Duration::from_secs(1))
             .build()
@@ -157,6 +158,42 @@ async fn a_deployer_that_dies_right_after_the_post_is_recovered_from_while_the_a
     shop.pipeline(shop.on.router()).recover().await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     shop.answers_as("1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_dies_right_after_the_move_is_taken_back() {
+    let shop = Shop::open(V4).await;
+    let runtime = shop.runtime.clone();
+    shop.on.cloud.on_assign(move |moved| {
+        if moved.to == 22 {
+            runtime.crash(Slot::Green, "killed by signal 9");
+        }
+    });
+    let error = shop.pipeline(shop.on.router()).deploy(two()).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back", "{error}");
+    shop.answers_as("1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_was_moved_by_hand_decides_what_a_deploy_does() {
+    // To green, where nothing runs: the deploy goes into blue, and brings the address to a server that answers.
+    // To a third server: nothing is deployed until somebody has found out why.
+    for server in [22, 33] {
+        let shop = Shop::open(V4).await;
+        shop.on.cloud.move_by_hand(V4, Some(server));
+        let result = shop.pipeline(shop.on.router()).deploy(two()).await;
+        let blue = shop.runtime.inspect(Slot::Blue).await.unwrap();
+        if server == 33 {
+            let error = result.unwrap_err();
+            assert!(error.chain().contains("droplet 33"), "{error}");
+            assert_eq!(shop.on.holder(), Some(33));
+            assert!(blue.is_running(), "{blue}");
+        } else {
+            result.unwrap();
+            assert_eq!(shop.on.holder(), Some(11));
+            shop.answers_as("2").await;
+        }
+    }
 }
 
 /// The first shift with little patience, all that follows with more.
