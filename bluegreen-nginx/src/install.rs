@@ -64,11 +64,15 @@ pub(crate) async fn install(
 /// was cut off may be in the middle of its reload, when workers with the old text still take requests now and then: one
 /// that was not ended is made again.
 pub(crate) async fn is_in_force(server: &Server, path: &str, text: Option<&str>, site: &Site) -> Result<bool> {
-    if text != Some(&site.text) || is_open(server, path).await? {
+    if text != Some(&site.text) {
         return Ok(false);
     }
-    let line = server.line().await?;
-    Ok(server.ask(&line, None).await.is_ok_and(|answer| is_loaded(server, site, &answer)))
+    let loaded = async {
+        let line = server.line().await?;
+        Ok(server.ask(&line, None).await.is_ok_and(|answer| is_loaded(server, site, &answer)))
+    };
+    let (open, loaded) = tokio::try_join!(is_open(server, path), loaded)?;
+    Ok(loaded && !open)
 }
 
 async fn is_open(server: &Server, path: &str) -> Result<bool> {

@@ -21,7 +21,7 @@ pub const DEFAULT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub const DEFAULT_KEEPALIVE_MAX: usize = 3;
 
 /// How many commands run at the same time unless said otherwise. OpenSSH allows 10 sessions in one connection
-/// (`MaxSessions` in sshd_config); one is kept open for the next command, and one is left to end a command that takes
+/// (`MaxSessions` in sshd_config); one is left for the next command, and one to end a command that takes
 /// too long.
 pub const DEFAULT_MAX_SESSIONS: usize = 8;
 

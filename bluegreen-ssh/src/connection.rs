@@ -30,11 +30,11 @@ pub(crate) struct Connection {
     spare: Mutex<Spare>,
 }
 
-/// A session channel opened in advance, which saves the next command a round trip.
+/// Session channels opened in advance, which save the next commands a round trip each.
 #[derive(Default)]
 struct Spare {
-    channel: Option<Channel<Msg>>,
-    preparing: bool,
+    channels: Vec<Channel<Msg>>,
+    preparing: usize,
     /// How often in a row the server did not allow it. A server that never does is not asked for ever.
     refusals: u32,
 }
@@ -162,7 +162,7 @@ impl Connection {
         let place = Place { _permit: permit, released: Arc::clone(&self.released) };
         let mut refusals = 0;
         let channel = loop {
-            if let Some(channel) = self.lock_spare().channel.take() {
+            if let Some(channel) = self.lock_spare().channels.pop() {
                 break channel;
             }
             let alone = !self.others_in_use();
@@ -186,7 +186,7 @@ impl Connection {
 
     /// A session channel beyond the limit, to end what runs in another one.
     pub(crate) async fn extra_session(self: &Arc<Self>) -> Result<Channel<Msg>, Failure> {
-        let spare = self.lock_spare().channel.take();
+        let spare = self.lock_spare().channels.pop();
         match spare {
             Some(channel) => Ok(channel),
             None => self.open_channel().await,
@@ -223,24 +223,34 @@ impl Connection {
         }
     }
 
+    /// As many as callers that work side by side take at once, within what the server allows: one more than may be in use.
     fn prepare_spare(self: &Arc<Self>) {
-        {
+        let in_use = self.max_sessions - self.sessions.available_permits().min(self.max_sessions);
+        let wanted = SPARES.min(self.max_sessions + 1 - in_use);
+        let missing = {
             let mut spare = self.lock_spare();
-            if spare.channel.is_some() || spare.preparing || spare.refusals == MAX_REFUSALS {
+            if spare.refusals >= MAX_REFUSALS {
                 return;
             }
-            spare.preparing = true;
+            let missing = wanted.saturating_sub(spare.channels.len() + spare.preparing);
+            spare.preparing += missing;
+            missing
+        };
+        for _ in 0..missing {
+            let connection = Arc::clone(self);
+            tokio::spawn(async move {
+                let opened = connection.open_channel().await;
+                let mut spare = connection.lock_spare();
+                spare.preparing -= 1;
+                match opened {
+                    Ok(channel) => {
+                        spare.channels.push(channel);
+                        spare.refusals = 0;
+                    }
+                    Err(_) => spare.refusals += 1,
+                }
+            });
         }
-        let connection = Arc::clone(self);
-        tokio::spawn(async move {
-            let opened = connection.open_channel().await;
-            let mut spare = connection.lock_spare();
-            spare.preparing = false;
-            match opened {
-                Ok(channel) => *spare = Spare { channel: Some(channel), ..Spare::default() },
-                Err(_) => spare.refusals += 1,
-            }
-        });
     }
 
     fn lock_spare(&self) -> MutexGuard<'_, Spare> {
@@ -250,6 +260,7 @@ impl Connection {
 
 const RETRY_SESSION: Duration = Duration::from_millis(100);
 const MAX_REFUSALS: u32 = 3;
+const SPARES: usize = 3;
 
 fn no_session(reason: &ChannelOpenFailure) -> Error {
     Error::new(ErrorKind::Unauthorized, format!("the server opened no session ({reason:?})"))

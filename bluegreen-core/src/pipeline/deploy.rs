@@ -34,7 +34,7 @@ pub(super) async fn set_out(session: &mut Session, release: &Release) -> Result<
     if let Some(old) = &course.old {
         verify::can_tell(&parts, old, seen.slot(old.slot)).await.map_err(Halt::Refused)?;
     }
-    session.set_course(course.clone()).await?;
+    session.set_course(course.clone()).await;
     Ok(course)
 }
 
@@ -57,7 +57,8 @@ pub(super) async fn stage(session: &mut Session, course: &Course) -> Result<(), 
     if !parts.smoke.is_empty() {
         health::smoke_step(session, &target).await?;
     }
-    session.record(|state| state.slot_mut(slot).status = SlotStatus::Staged).await
+    session.record(move |state| state.slot_mut(slot).status = SlotStatus::Staged).await;
+    Ok(())
 }
 
 /// Moves the traffic to the staged release, step by step, and sees it answer at the public address.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::builder::Parts;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::{JournalEntry, Lease, Operation, State};
+use crate::state::{Lease, Operation, State};
 use crate::store::{Revision, StateStore, Versioned};
 use crate::types::{OperationId, ServiceName};
 
@@ -30,16 +30,17 @@ pub(super) struct Ledger {
 /// The document as last written by us, and what the next write adds to it.
 struct Held {
     written: Versioned<State>,
-    deferred: Vec<JournalEntry>,
+    deferred: Vec<Change>,
 }
+
+/// A change of the document that waits for the next write.
+pub(super) type Change = Box<dyn Fn(&mut State) + Send + Sync>;
 
 impl Held {
     /// The document with what was deferred.
     fn now(&self) -> State {
         let mut state = self.written.value.clone();
-        if let Some(operation) = &mut state.operation {
-            operation.journal.extend(self.deferred.iter().cloned());
-        }
+        self.deferred.iter().for_each(|change| change(&mut state));
         state
     }
 }
@@ -120,10 +121,10 @@ impl Ledger {
         self.held.lock().await.now()
     }
 
-    /// Adds an entry to the journal with the next write, which saves one: for a step that is done. Should there be no
-    /// next write, a recovery finds the step begun, and looks what became of it, as it does after a death within it.
-    pub(super) async fn defer(&self, entry: JournalEntry) {
-        self.held.lock().await.deferred.push(entry);
+    /// Changes the document with the next write, which saves one. Should there be no next write, a recovery finds the record
+    /// as it was, and looks what became of the rest, as it does after a death in the step before.
+    pub(super) async fn defer(&self, change: Change) {
+        self.held.lock().await.deferred.push(change);
     }
 
     /// Changes the document. Fails when the lease is gone; then nothing may be done any more.

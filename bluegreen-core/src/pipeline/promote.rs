@@ -16,7 +16,7 @@ pub(super) async fn promote_staged(session: &mut Session) -> Result<(), Halt> {
     let state = session.ledger.state().await;
     let slot = staged(&state, &seen).map_err(Halt::Refused)?;
     let course = Course::to_slot(&parts, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
-    session.set_course(course.clone()).await?;
+    session.set_course(course.clone()).await;
 
     // It may have been staged long ago: it must be healthy now.
     health::step(session, &course.target).await?;

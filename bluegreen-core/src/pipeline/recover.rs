@@ -61,7 +61,7 @@ async fn recover_deploy(
         session.narrator.note("it had not begun to do anything");
         return Ok(());
     };
-    session.set_course(course.clone()).await?;
+    session.set_course(course.clone()).await;
     let slot = course.target.slot;
     let up = seen.slot(slot).is_running();
     let share = seen.split.map_or(0, |split| split.share(slot));
@@ -117,7 +117,7 @@ async fn recover_rollback(
     };
     if seen.split == Some(Split::all(course.target.slot)) {
         session.narrator.note("traffic had moved back: the rollback is completed");
-        session.set_course(course.clone()).await?;
+        session.set_course(course.clone()).await;
         return rollback::settle_back(session, &course, state, seen).await;
     }
     session.narrator.note("traffic had not moved yet: the rollback is run again");

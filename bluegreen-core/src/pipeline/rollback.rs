@@ -17,7 +17,7 @@ pub(super) async fn rollback(session: &mut Session) -> Result<(), Halt> {
     let state = session.ledger.state().await;
     let slot = destination(&state, &seen).map_err(Halt::Refused)?;
     let course = Course::to_slot(&parts, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
-    session.set_course(course.clone()).await?;
+    session.set_course(course.clone()).await;
 
     health::step(session, &course.target).await?;
     attach(session, slot).await?;

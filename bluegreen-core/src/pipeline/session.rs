@@ -98,30 +98,30 @@ impl Session {
     }
 
     /// Says what the operation sets out to do: in the journal, to the observers, and to a later undo.
-    pub(super) async fn set_course(&mut self, course: Course) -> Result<(), Halt> {
+    pub(super) async fn set_course(&mut self, course: Course) {
         let (slot, version) = (course.target.slot, course.target.version().clone());
         let from = course.old.as_ref().map(|old| old.slot);
-        self.record(|state| {
+        // Before the first side effect there is a write.
+        self.record(move |state| {
             if let Some(operation) = &mut state.operation {
                 operation.target = slot;
                 operation.from = from;
                 operation.version = Some(version.clone());
             }
         })
-        .await?;
+        .await;
         self.narrator.about(Some(course.target.version()), slot);
         self.narrator.say(What::Begun);
         self.course = Some(course);
-        Ok(())
     }
 
     /// Looks at the router and both slots, says where the record differs, and brings the record into agreement.
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
         let (parts, ledger) = (self.parts.clone(), self.ledger.clone());
         let state = ledger.state().await;
-        let work = Observed::now(&parts, &state);
-        let agree = |state: &mut State, seen: &Observed| seen.reconcile(state);
-        let seen = self.recorded_step(Step::Observe, OBSERVE_LIMIT * 2, |_| {}, work, agree).await?;
+        let seen = self.step(Step::Observe, OBSERVE_LIMIT * 2, Observed::now(&parts, &state)).await?;
+        let agreed = seen.clone();
+        self.record(move |state| agreed.reconcile(state)).await;
         for drift in &seen.drift {
             self.narrator.note(drift.to_string());
         }
@@ -148,7 +148,7 @@ impl Session {
     ) -> Result<T, Halt> {
         let (value, took) = self.work(step, limit, before, work).await?;
         let (progress, at) = (Progressed::Done, self.parts.clock.now());
-        self.ledger.defer(JournalEntry { step, progress, at }).await;
+        self.record(move |state| note(state, step, progress, at)).await;
         self.narrator.step_ended(took, None);
         Ok(value)
     }
@@ -168,7 +168,8 @@ impl Session {
         Ok(value)
     }
 
-    /// Writes that a step starts, and does its work; if that fails, writes so.
+    /// Writes that a step starts, and does its work; if that fails, writes so. A step that only looks may look while that is
+    /// written.
     ///
     /// The work is cut off when its time is over, when the lease is lost, and when the operation is cancelled.
     async fn work<T: Send + Sync>(
@@ -187,8 +188,22 @@ impl Session {
             return Err(cancelled());
         }
         let began = Instant::now();
-        self.write(step, Progressed::Started, &before).await?;
-        self.narrator.step_started(step, limit);
+        let mut start = Some(Box::pin(async {
+            self.write(step, Progressed::Started, &before).await?;
+            self.narrator.step_started(step, limit);
+            Ok::<(), Halt>(())
+        }));
+        if !step.only_looks()
+            && let Some(start) = start.take()
+        {
+            start.await?;
+        }
+        let start = async {
+            match start {
+                Some(start) => start.await,
+                None => Ok(()),
+            }
+        };
         let (version, slot) = self.narrator.subject();
         let span = tracing::info_span!(
             "step",
@@ -208,9 +223,10 @@ impl Session {
             () = self.parts.cancel.cancelled(), if self.cancellable => {
                 Err(Error::new(ErrorKind::Cancelled, "cancelled on request"))
             }
-            result = tokio::time::timeout(limit, work.instrument(span)) => result.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}")))
-            }),
+            (started, result) = async { tokio::join!(start, tokio::time::timeout(limit, work.instrument(span))) } => {
+                started?;
+                result.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}"))))
+            }
         };
         match result {
             Ok(value) => Ok((value, began.elapsed())),
@@ -237,9 +253,7 @@ impl Session {
         let at = self.parts.clock.now();
         self.ledger
             .update(|state| {
-                if let Some(operation) = &mut state.operation {
-                    operation.journal.push(JournalEntry { step, progress, at });
-                }
+                note(state, step, progress, at);
                 change(state);
             })
             .await
@@ -275,9 +289,9 @@ impl Session {
         Ok(has_all)
     }
 
-    /// Changes the record outside of a step.
-    pub(super) async fn record(&self, change: impl Fn(&mut State) + Send + Sync) -> Result<(), Halt> {
-        self.ledger.update(change).await.map_err(Halt::Lost)
+    /// Changes the record outside of a step, with the next write.
+    pub(super) async fn record(&self, change: impl Fn(&mut State) + Send + Sync + 'static) {
+        self.ledger.defer(Box::new(change)).await;
     }
 
     /// The operation with its journal, as last written.
@@ -413,4 +427,11 @@ fn ended(dead: Operation, recovery: &Past) -> Past {
 fn new_id(parts: &Parts, kind: OperationKind) -> Result<OperationId> {
     let moment: String = parts.clock.now().to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     OperationId::new(format!("{kind}-{moment}-{:04x}", fastrand::u16(..)))
+}
+
+/// Adds an entry to the journal of the running operation.
+fn note(state: &mut State, step: Step, progress: Progressed, at: Timestamp) {
+    if let Some(operation) = &mut state.operation {
+        operation.journal.push(JournalEntry { step, progress, at });
+    }
 }

@@ -85,6 +85,14 @@ type Numbered = fn(u8) -> Step;
 const NUMBERED: &[(Numbered, &str)] =
     &[(Step::Shift, "shift-"), (Step::Soak, "soak-"), (Step::CheckWayBack, "check-way-back-")];
 
+impl Step {
+    /// Whether it changes nothing anywhere.
+    pub(crate) fn only_looks(self) -> bool {
+        use Step::{CheckWayBack, CollectLogs, Drain, DrainFailed, Health, Observe, Verify};
+        matches!(self, Observe | Health | CheckWayBack(_) | Verify | Drain | DrainFailed | CollectLogs)
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -15,10 +15,9 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
         return Ok(());
     }
     let addresses = server.addresses_of(slot, instance)?;
-    let version = server.version().await?;
     let path = server.config.site_file_path();
     for _ in 0..ATTEMPTS {
-        let text = server.text(&path).await?;
+        let (version, text) = tokio::try_join!(server.version(), server.text(&path))?;
         let mut known = server.known(text.as_deref());
         if text.as_deref().and_then(SlotAddresses::in_site).is_none() {
             keeps_other(server, slot, &known).await?;

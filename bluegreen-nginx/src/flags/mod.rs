@@ -92,7 +92,9 @@ impl Router for NginxRouter {
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
         let about = |error: Error| error.trying("shift traffic").with("router", self).with("to", to);
-        let now = match observe::settled(&self.server).await.map_err(about)? {
+        // Where the slots listen is looked at beside, and only matters if there is a switch.
+        let (seen, has_addresses) = tokio::join!(observe::settled(&self.server), self.has_addresses(to));
+        let now = match seen.map_err(about)? {
             Seen::Agreed(now) if now == Some(to) => return Ok(()),
             Seen::Agreed(now) => now,
             // What the link says was confirmed once; going on repairs the flags.
@@ -102,7 +104,7 @@ impl Router for NginxRouter {
         if now != from {
             return Err(about(self.conflict(from, now)));
         }
-        self.has_addresses(to).await.map_err(about)?;
+        has_addresses.map_err(about)?;
         if !switch::switch(&self.server, from, Some(to)).await.map_err(about)? {
             // Someone else was first; if they want the same, all is well.
             let now = observe::settled(&self.server).await.and_then(Seen::agreed).map_err(about)?;

@@ -57,9 +57,13 @@ pub(super) async fn settled(server: &Server) -> Result<Seen> {
 
 /// Looks once.
 pub(super) async fn look(server: &Server) -> Result<Seen> {
-    let link = look_at_link(server).await?;
-    let line = server.line().await?;
-    let answer = match server.ask(&line, None).await {
+    let ask = async {
+        let line = server.line().await?;
+        let answer = server.ask(&line, None).await;
+        Ok((line, answer))
+    };
+    let (link, (line, answer)) = tokio::try_join!(look_at_link(server), ask)?;
+    let answer = match answer {
         Ok(answer) => answer,
         // Before the first deploy, nginx need not listen there at all.
         Err(_) if matches!(link, Link::Absent) => return Ok(Seen::Agreed(None)),
@@ -133,9 +137,9 @@ async fn wrong_border(server: &Server, line: &Line, percent: u8) -> Result<Optio
 /// Whether nginx does this now. The link is not looked at.
 pub(super) async fn is_followed(server: &Server, split: Split) -> Result<bool> {
     let (line, percent) = (server.line().await?, split.share(Slot::Green));
-    let answer = server.ask(&line, None).await?;
+    let (answer, wrong) = tokio::try_join!(server.ask(&line, None), wrong_border(server, &line, percent))?;
     let sees = answer.mark_of(&server.config.service).is_some_and(|mark| mark.green == Green::Percent(percent));
-    Ok(sees && wrong_border(server, &line, percent).await?.is_none())
+    Ok(sees && wrong.is_none())
 }
 
 /// What the link says.
