@@ -64,6 +64,11 @@ impl Release {
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).map(String::as_str)
     }
+
+    /// All settings, in the order of their names.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
 }
 
 impl From<Version> for Release {

@@ -1,0 +1,122 @@
+//! Compose, called as the tool it is: `docker compose` (v2), else `docker-compose` (v1).
+
+mod overlay;
+mod program;
+mod project;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bluegreen_core::{Command, Error, Host, Output, Result, Secret, Target};
+use tokio::sync::OnceCell;
+
+use crate::engine::{Address, Engine};
+
+pub(crate) use overlay::Overlay;
+use program::Program;
+pub(crate) use project::{Project, PullPolicy};
+
+/// The variables that are set for the compose file by ourselves.
+pub(crate) const OWN_VARIABLES: [&str; 2] = ["VERSION", "SLOT"];
+
+/// How long Compose may take to read its files.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+
+/// The compose files of a service, and how Compose is called on them.
+pub(crate) struct Compose {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) files: Vec<String>,
+    pub(crate) environment: BTreeMap<String, Secret>,
+    /// The program's words, where they are given.
+    pub(crate) given_program: Option<Vec<String>>,
+    /// Whether the engine is not the one of `host`, but is reached from there by our tunnel.
+    pub(crate) engine_is_elsewhere: bool,
+    pub(crate) program: OnceCell<Program>,
+}
+
+impl Compose {
+    /// What the compose files come to for a release, in a slot's project.
+    pub(crate) async fn project(&self, engine: &Engine, name: &str, target: &Target) -> Result<Project> {
+        let program = self.program().await?;
+        let arguments: &[&str] = if program.is_v1() { &["config"] } else { &["config", "--format", "json"] };
+        let command = self.command(engine, name, target, None).await?.args(arguments.iter().copied());
+        // It holds all that was given as variables, and is cut at its beginning where it is longer.
+        let command = command.timeout(READ_LIMIT).output_limit(16 << 20);
+        let output = self.host.run(&command).await.and_then(|output| output.ok(&command, &self.host));
+        let output = output.map_err(|error| {
+            self.explained(error.not_applied())
+                .trying("read the compose file")
+                .with("compose file", self.files.join(", "))
+        })?;
+        Project::parse(&output.stdout, program.is_v1())
+            .map_err(|error| error.with("compose file", self.files.join(", ")).with("program", program))
+    }
+
+    /// Compose on these files and, where there is one, our own file behind them; without what it is to do.
+    pub(crate) async fn command(
+        &self,
+        engine: &Engine,
+        name: &str,
+        target: &Target,
+        overlay: Option<&str>,
+    ) -> Result<Command> {
+        let program = self.program().await?;
+        let mut words = program.words().iter();
+        let mut command = Command::new(words.next().cloned().unwrap_or_default()).args(words.cloned());
+        command = command.args(["-p", name]);
+        for file in self.files.iter().map(String::as_str).chain(overlay) {
+            command = command.args(["-f", file]);
+        }
+        for (name, value) in &self.environment {
+            command = command.env(name, value.clone());
+        }
+        for (name, value) in target.release.settings() {
+            command = command.env(name, Secret::new(value));
+        }
+        let own = [target.version().as_str(), target.slot.as_str()];
+        for (name, value) in OWN_VARIABLES.into_iter().zip(own) {
+            command = command.env(name, Secret::new(value));
+        }
+        if let Some(address) = self.docker_host(engine).await? {
+            command = command.env("DOCKER_HOST", Secret::new(address.to_string()));
+        }
+        Ok(command)
+    }
+
+    /// Runs a command of Compose to its end. A non-zero exit status is not an error here.
+    pub(crate) async fn run(&self, command: &Command) -> Result<Output> {
+        self.host.run(command).await.map_err(|error| self.explained(error))
+    }
+
+    /// Compose v1 knows nothing of contexts, so both are told which engine we found. Not so one with TLS: Compose then
+    /// finds it, and its certificates, by itself.
+    async fn docker_host(&self, engine: &Engine) -> Result<Option<Address>> {
+        let connected = engine.connected().await?;
+        Ok(match &connected.settings {
+            _ if self.engine_is_elsewhere => Some(connected.reached_at.clone()),
+            settings if settings.certificates.is_some() => None,
+            settings => Some(settings.address.clone()),
+        })
+    }
+
+    pub(crate) async fn program(&self) -> Result<&Program> {
+        let find = || Program::find(&self.host, self.given_program.as_deref());
+        self.program.get_or_try_init(find).await.map_err(|error| error.trying("find Compose").with("host", &self.host))
+    }
+
+    fn explained(&self, error: Error) -> Error {
+        error.with("host", &self.host)
+    }
+}
+
+impl fmt::Debug for Compose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compose")
+            .field("host", &self.host)
+            .field("files", &self.files)
+            .field("environment", &self.environment.keys())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! Where an engine listens, as `DOCKER_HOST` says it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bluegreen_core::{Error, ErrorKind, Result};
+
+/// Where an engine listens, as seen from a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// The path of a socket.
+    Unix(String),
+    /// `host:port`.
+    Tcp(String),
+}
+
+impl Address {
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// As `Host::tunnel` takes it.
+    pub(crate) fn for_tunnel(&self) -> String {
+        match self {
+            Self::Unix(path) => format!("unix:{path}"),
+            Self::Tcp(address) => address.clone(),
+        }
+    }
+
+    /// What a tunnel is reached at from here.
+    pub(crate) fn of_tunnel(address: &str) -> Self {
+        match address.strip_prefix("unix:") {
+            Some(path) => Self::Unix(path.to_owned()),
+            None => Self::Tcp(address.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{path}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = |why: &str| Error::config(format!("{text:?} is not an engine's address: {why}"));
+        match text.split_once("://") {
+            Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.to_owned())),
+            Some(("unix", _)) => Err(refused("the path of a socket is absolute")),
+            Some(("tcp" | "http", address)) => {
+                let address = address.trim_end_matches('/');
+                let port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                match port && !address.contains('/') {
+                    true => Ok(Self::Tcp(address.to_owned())),
+                    false => Err(refused("a TCP address is host:port")),
+                }
+            }
+            Some(("ssh", there)) => {
+                Err(Error::new(ErrorKind::Unsupported, format!("the engine at {text} is behind SSH")).advice(format!(
+                    "give the server as a Host: Engine::on(SshHost::builder({there:?}).build()?), from bluegreen-ssh"
+                )))
+            }
+            _ => Err(refused("it begins with unix:// or tcp://")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_docker_host_may_say_is_understood_or_refused_with_a_reason() {
+        for good in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://[::1]:2376"] {
+            assert_eq!(good.parse::<Address>().unwrap().to_string(), good);
+        }
+        for bad in ["", "unix://relative", "tcp://host", "tcp://host:port", "/var/run/docker.sock", "npipe:////./x"] {
+            assert_eq!(bad.parse::<Address>().unwrap_err().kind(), ErrorKind::Config, "{bad}");
+        }
+        let ssh = "ssh://me@far".parse::<Address>().unwrap_err();
+        assert!(ssh.to_string().contains("SshHost") && ssh.to_string().contains("me@far"), "{ssh}");
+    }
+
+    #[test]
+    fn an_address_survives_its_way_through_a_tunnel() {
+        for text in ["unix:///x/docker.sock", "tcp://127.0.0.1:2375"] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(Address::of_tunnel(&address.for_tunnel()), address);
+        }
+    }
+}

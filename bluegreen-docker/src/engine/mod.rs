@@ -1,0 +1,114 @@
+//! [`Engine`]: a Docker engine, found as the `docker` command finds it.
+
+mod address;
+mod client_settings;
+mod connect;
+mod failure;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bluegreen_core::{Host, LocalHost, Result, Tunnel};
+use bollard::Docker;
+use tokio::sync::OnceCell;
+
+pub(crate) use address::Address;
+pub(crate) use client_settings::ClientSettings;
+pub(crate) use failure::{engine_error, if_found, quick, within};
+
+/// A Docker engine. Cheap to clone; it is looked for when it is first needed.
+///
+/// Unless an address is given, it is the engine that the `docker` command on that host talks to: `DOCKER_HOST`, else
+/// `DOCKER_CONTEXT`, else the current context of the client's `config.json`, else `unix:///var/run/docker.sock`. An
+/// engine on another machine is reached through its [`Host`]: there is no `ssh://` to configure, and the engine needs
+/// no open port.
+///
+/// TCP with TLS needs the crate's feature `tls`, which installs ring as the process's default cryptography provider for
+/// rustls where none is installed.
+///
+/// ```
+/// use bluegreen_docker::Engine;
+///
+/// assert_eq!(Engine::local().to_string(), "the Docker engine of this machine");
+/// let rootless = Engine::local().at("unix:///run/user/1000/docker.sock");
+/// assert_eq!(rootless.to_string(), "the Docker engine at unix:///run/user/1000/docker.sock of this machine");
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    host: Arc<dyn Host>,
+    given: Option<String>,
+    connected: Arc<OnceCell<Connected>>,
+}
+
+pub(crate) struct Connected {
+    pub(crate) docker: Docker,
+    pub(crate) settings: ClientSettings,
+    /// Where the engine is reached from here.
+    pub(crate) reached_at: Address,
+    _tunnel: Tunnel,
+    #[cfg(feature = "tls")]
+    _certificates: Option<tempfile::TempDir>,
+}
+
+impl Engine {
+    /// The engine of this machine.
+    pub fn local() -> Self {
+        Self::on(LocalHost::new())
+    }
+
+    /// The engine of a host.
+    pub fn on(host: impl Host) -> Self {
+        Self { host: Arc::new(host), given: None, connected: Arc::default() }
+    }
+
+    /// The engine at this address, as seen from the host: `unix:///path` or `tcp://host:port`.
+    #[must_use]
+    pub fn at(self, address: impl Into<String>) -> Self {
+        Self { given: Some(address.into()), connected: Arc::default(), ..self }
+    }
+
+    /// Connects now, so that an engine that is not there is found before anything else is done.
+    ///
+    /// # Errors
+    /// `Unreachable` when no engine answers, `Unauthorized` when this user may not use it, `Config` and `NotFound`
+    /// when what the client is set up with makes no sense.
+    pub async fn ping(&self) -> Result<()> {
+        let docker = self.docker().await?;
+        let answer = quick("ask the engine whether it is there", docker.ping()).await;
+        answer.map(drop).map_err(|error| error.not_applied().with("engine", self))
+    }
+
+    /// The same address, as seen from another host.
+    pub(crate) fn moved_to(self, host: Arc<dyn Host>) -> Self {
+        Self { host, given: self.given, connected: Arc::default() }
+    }
+
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    pub(crate) async fn docker(&self) -> Result<&Docker> {
+        Ok(&self.connected().await?.docker)
+    }
+
+    pub(crate) async fn connected(&self) -> Result<&Connected> {
+        let connect = || connect::connect(&self.host, self.given.as_deref());
+        let connected = self.connected.get_or_try_init(connect).await;
+        connected.map_err(|error| error.not_applied().trying("find the Docker engine").with("engine", self))
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.given {
+            Some(address) => write!(f, "the Docker engine at {address} of {}", self.host),
+            None => write!(f, "the Docker engine of {}", self.host),
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({self})")
+    }
+}

@@ -1,0 +1,223 @@
+//! The containers of a slot, as the engine shows them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bluegreen_core::{Error, Instance, Result, Version};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, PortBinding};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use futures::future::try_join_all;
+
+use crate::engine::{Engine, if_found, quick};
+use crate::labels;
+
+/// One container of a slot's project.
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    /// The service of the compose file.
+    pub(crate) service: String,
+    number: u32,
+    /// Whether it is there for one command, as of `compose run`.
+    pub(crate) is_one_off: bool,
+    labels: HashMap<String, String>,
+    pub(crate) state: State,
+    pub(crate) health: Option<Health>,
+    /// How often the engine has restarted it.
+    pub(crate) restarts: i64,
+    ports: HashMap<String, Option<Vec<PortBinding>>>,
+    pub(crate) image_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Made, and never started.
+    Created {
+        error: String,
+    },
+    /// Running, or paused.
+    Running,
+    /// Between an end and the next start.
+    Restarting {
+        status: i64,
+        out_of_memory: bool,
+    },
+    Exited {
+        status: i64,
+        out_of_memory: bool,
+        error: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Health {
+    Starting,
+    Healthy,
+    /// What the last check printed.
+    Unhealthy(String),
+}
+
+impl Container {
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
+        self.labels.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.label(labels::VERSION).and_then(|text| text.parse().ok())
+    }
+
+    /// Whether a process of it runs, or is about to run again.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.state, State::Running | State::Restarting { .. })
+    }
+
+    /// As `compose logs` calls it: by its number only where there are several.
+    pub(crate) fn title(&self, all: &[Self]) -> String {
+        let several = all.iter().any(|other| other.service == self.service && other.number != self.number);
+        if several { format!("{}-{}", self.service, self.number) } else { self.service.clone() }
+    }
+
+    /// Where a TCP port of it is published, as seen from the engine's machine.
+    pub(crate) fn published(&self, port: u16) -> Option<String> {
+        let bindings = self.ports.get(&format!("{port}/tcp"))?.as_ref()?;
+        let addresses = bindings.iter().filter_map(|binding| {
+            let port = binding.host_port.as_deref()?.parse::<u16>().ok().filter(|port| *port != 0)?;
+            Some(match binding.host_ip.as_deref() {
+                None | Some("" | "0.0.0.0") => format!("127.0.0.1:{port}"),
+                Some("::") => format!("[::1]:{port}"),
+                Some(address) if address.contains(':') => format!("[{address}]:{port}"),
+                Some(address) => format!("{address}:{port}"),
+            })
+        });
+        // One published on all addresses is listed for both families.
+        addresses.min_by_key(|address| address.starts_with('['))
+    }
+
+    /// The services that this one was told to wait for. Unknown under Compose v1.
+    pub(crate) fn depends_on(&self) -> BTreeSet<&str> {
+        let listed = self.label(labels::COMPOSE_DEPENDS_ON).unwrap_or_default().split(',');
+        listed.filter_map(|entry| entry.split(':').next()).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// Why it does not run, in words.
+    pub(crate) fn ending(&self) -> String {
+        match &self.state {
+            State::Running => "running".to_owned(),
+            State::Created { error } if error.is_empty() => "never started".to_owned(),
+            State::Created { error } => format!("could not be started: {error}"),
+            State::Restarting { status, out_of_memory } => in_words(*status, *out_of_memory, ""),
+            State::Exited { status, out_of_memory, error } => in_words(*status, *out_of_memory, error),
+        }
+    }
+
+    fn from_engine(found: ContainerInspectResponse) -> Option<Self> {
+        let labels = found.config?.labels?;
+        let service = labels.get(labels::COMPOSE_SERVICE)?.clone();
+        let state = found.state.unwrap_or_default();
+        let (status, error) = (state.exit_code.unwrap_or(-1), state.error.unwrap_or_default());
+        let out_of_memory = state.oom_killed.unwrap_or(false);
+        let health = state.health.and_then(|health| {
+            let output = || {
+                let last = health.log.as_ref().and_then(|log| log.last()).and_then(|entry| entry.output.clone());
+                last.unwrap_or_default().trim().to_owned()
+            };
+            match health.status? {
+                HealthStatusEnum::STARTING => Some(Health::Starting),
+                HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+                HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy(output())),
+                HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
+            }
+        });
+        Some(Self {
+            id: found.id?,
+            service,
+            number: labels.get(labels::COMPOSE_NUMBER).and_then(|number| number.parse().ok()).unwrap_or(0),
+            is_one_off: labels.get(labels::COMPOSE_ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            state: match state.status {
+                Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::PAUSED) => State::Running,
+                Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting { status, out_of_memory },
+                Some(ContainerStateStatusEnum::CREATED) => State::Created { error },
+                _ => State::Exited { status, out_of_memory, error },
+            },
+            health,
+            restarts: found.restart_count.unwrap_or(0),
+            ports: found.network_settings.and_then(|network| network.ports).unwrap_or_default(),
+            image_id: found.image.unwrap_or_default(),
+            labels,
+        })
+    }
+}
+
+/// "exit status 1", "exit status 137 (killed, out of memory)".
+pub(crate) fn in_words(status: i64, out_of_memory: bool, error: &str) -> String {
+    let mut words = format!("exit status {status}");
+    words.push_str(match (out_of_memory, status) {
+        (true, _) => " (out of memory: the kernel killed it at its memory limit)",
+        (false, 137) => " (killed)",
+        _ => "",
+    });
+    if !error.is_empty() {
+        words.push_str(&format!(" ({error})"));
+    }
+    words
+}
+
+/// All containers of a project, those for one command included, in the order of service and number.
+pub(crate) async fn containers_of(engine: &Engine, project: &str) -> Result<Vec<Container>> {
+    let docker = engine.docker().await?;
+    let filters = HashMap::from([("label", vec![format!("{}={project}", labels::COMPOSE_PROJECT)])]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let listed = quick("list the containers of a slot", docker.list_containers(Some(options))).await;
+    let listed = listed.map_err(|error| not_seen(error, project))?;
+    let inspect = async |id: String| {
+        let found = quick("inspect a container", docker.inspect_container(&id, None::<InspectContainerOptions>)).await;
+        // One that has been removed since is no longer one of them.
+        Ok::<_, Error>(if_found(found).map_err(|error| not_seen(error, project))?.and_then(Container::from_engine))
+    };
+    let found = try_join_all(listed.into_iter().filter_map(|container| container.id).map(inspect)).await?;
+    let mut containers: Vec<_> = found.into_iter().flatten().collect();
+    containers
+        .sort_by(|one, other| (&one.service, one.number, &one.id).cmp(&(&other.service, other.number, &other.id)));
+    Ok(containers)
+}
+
+/// Those that serve: without the ones for one command.
+pub(crate) async fn services_of(engine: &Engine, project: &str) -> Result<Vec<Container>> {
+    let mut containers = containers_of(engine, project).await?;
+    containers.retain(|container| !container.is_one_off);
+    Ok(containers)
+}
+
+fn not_seen(error: Error, project: &str) -> Error {
+    error.not_applied().with("project", project)
+}
+
+/// What is in a slot whose containers these are.
+pub(crate) fn instance_of(containers: &[Container], endpoints: &[crate::endpoint::EndpointPort]) -> Instance {
+    if containers.is_empty() {
+        return Instance::Absent;
+    }
+    let alive: Vec<_> = containers.iter().filter(|container| container.is_alive()).collect();
+    if alive.is_empty() {
+        let reasons: Vec<_> = containers
+            .iter()
+            .map(|container| format!("{}: {}", container.title(containers), container.ending()))
+            .collect();
+        let version = common_version(containers.iter());
+        return Instance::Stopped { version, reason: Some(reasons.join(", ")) };
+    }
+    let version = common_version(alive.iter().copied());
+    let found = endpoints.iter().flat_map(|endpoint| {
+        let of_service = alive.iter().filter(|container| container.service == endpoint.service);
+        of_service.filter_map(|container| {
+            Some(bluegreen_core::Endpoint::named(&endpoint.name, container.published(endpoint.port)?))
+        })
+    });
+    Instance::Running { version, endpoints: found.collect() }
+}
+
+/// The version that all of them have.
+fn common_version<'a>(containers: impl Iterator<Item = &'a Container>) -> Option<Version> {
+    let mut versions = containers.map(Container::version);
+    let first = versions.next()??;
+    versions.all(|version| version.as_ref() == Some(&first)).then_some(first)
+}

@@ -1,0 +1,143 @@
+//! What the containers of a slot wrote; also after they are gone.
+
+use bluegreen_core::{Error, Result, Slot};
+use bollard::container::LogOutput;
+use bollard::query_parameters::LogsOptionsBuilder;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::container::{Container, services_of};
+use super::records::StateDirectory;
+use crate::engine::{Engine, engine_error};
+
+/// How many lines of each container are kept when it is removed.
+const KEPT: usize = 1000;
+
+/// How much of a line is shown.
+const LONGEST: usize = 8 << 10;
+
+/// One line, with the engine's time of it, by which the lines of several containers are put in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) at: String,
+    pub(super) from: String,
+    pub(super) text: String,
+}
+
+/// The file with what a slot's containers wrote until they were removed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    /// By container, so that a removal which was cut off adds the rest.
+    containers: Vec<KeptContainer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptContainer {
+    id: String,
+    operation: String,
+    lines: Vec<Line>,
+}
+
+/// The last lines of a slot, or of one service of it, oldest first.
+pub(super) async fn of_slot(
+    engine: &Engine,
+    state: &StateDirectory,
+    project: &str,
+    slot: Slot,
+    service: Option<&str>,
+    tail: usize,
+) -> Result<Vec<String>> {
+    if tail == 0 {
+        return Ok(Vec::new());
+    }
+    let containers = services_of(engine, project).await?;
+    let mut lines = Vec::new();
+    if containers.is_empty() {
+        lines.extend(kept(state, slot).await?.containers.into_iter().flat_map(|container| container.lines));
+    }
+    for container in &containers {
+        let of_one = of_container(engine, &container.id, tail).await?;
+        let title = container.title(&containers);
+        lines.extend(of_one.into_iter().map(|line| Line { from: title.clone(), ..line }));
+    }
+    let is_of = |line: &Line, service: &str| {
+        line.from == service || line.from.rsplit_once('-').is_some_and(|(name, _)| name == service)
+    };
+    lines.retain(|line| service.is_none_or(|service| is_of(line, service)));
+    lines.sort_by(|one, other| one.at.cmp(&other.at));
+    let last = lines.split_off(lines.len().saturating_sub(tail));
+    Ok(last.into_iter().map(|line| format!("{} | {}", line.from, line.text)).collect())
+}
+
+/// Writes down what containers wrote, before they are removed.
+pub(super) async fn keep(engine: &Engine, state: &StateDirectory, slot: Slot, containers: &[Container]) -> Result<()> {
+    let operation = |container: &Container| container.label(crate::labels::OPERATION).unwrap_or_default().to_owned();
+    let Some(current) = containers.first().map(operation) else { return Ok(()) };
+    let mut kept = kept(state, slot).await.unwrap_or_default();
+    let is_here = |id: &str| containers.iter().any(|container| container.id == id);
+    kept.containers.retain(|before| before.operation == current && !is_here(&before.id));
+    for container in containers {
+        let lines = of_container(engine, &container.id, KEPT).await?.into_iter();
+        let title = container.title(containers);
+        let lines = lines.map(|line| Line { from: title.clone(), ..line }).collect();
+        kept.containers.push(KeptContainer { id: container.id.clone(), operation: operation(container), lines });
+    }
+    let text = serde_json::to_vec(&kept).unwrap_or_default();
+    state.write(&file(slot), &text).await
+}
+
+fn file(slot: Slot) -> String {
+    format!("{slot}.log.json")
+}
+
+async fn kept(state: &StateDirectory, slot: Slot) -> Result<Kept> {
+    match state.read(&file(slot)).await? {
+        // It is a help to a person, and nothing depends on it.
+        Some(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+        None => Ok(Kept::default()),
+    }
+}
+
+/// The last lines of one container, in the order in which they were written.
+pub(super) async fn of_container(engine: &Engine, id: &str, tail: usize) -> Result<Vec<Line>> {
+    let docker = engine.docker().await?;
+    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string());
+    let mut chunks = std::pin::pin!(docker.logs(id, Some(options.build())));
+    let mut lines = std::collections::VecDeque::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = match chunk {
+            Ok(LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message }) => {
+                message
+            }
+            Ok(LogOutput::StdIn { .. }) => continue,
+            Err(error) => {
+                let error = engine_error(error);
+                // It was removed meanwhile, or its log driver keeps nothing to be read.
+                match error.kind() {
+                    bluegreen_core::ErrorKind::NotFound => break,
+                    _ if error.message().contains("does not support reading") => break,
+                    _ => return Err(error.not_applied().trying("read the log of a container")),
+                }
+            }
+        };
+        lines.push_back(parse(&chunk));
+        if lines.len() > tail {
+            lines.pop_front();
+        }
+    }
+    Ok(lines.into())
+}
+
+/// "2023-11-14T22:13:20.123456789Z what it wrote"
+fn parse(chunk: &[u8]) -> Line {
+    let shown = &chunk[..chunk.len().min(LONGEST)];
+    let text = String::from_utf8_lossy(shown);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let (at, text) = text.split_once(' ').unwrap_or((text, ""));
+    Line { at: at.to_owned(), from: String::new(), text: text.to_owned() }
+}
+
+/// For messages of errors that must not hide the first one.
+pub(super) fn not_kept(error: &Error) {
+    tracing::warn!(error = %error.chain(), "what the containers wrote is not kept");
+}

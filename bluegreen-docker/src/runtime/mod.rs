@@ -1,0 +1,192 @@
+//! [`ComposeRuntime`]: one compose project per slot.
+
+mod builder;
+mod container;
+mod failure;
+mod logs;
+mod prepare;
+mod prune;
+mod readiness;
+mod records;
+mod start;
+mod stop;
+mod watch;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::{Error, Instance, Result, Runtime, ServiceName, Slot, Target};
+
+use crate::compose::{Compose, Project};
+use crate::endpoint::EndpointPort;
+use crate::engine::Engine;
+use records::StateDirectory;
+
+pub use builder::{ComposeRuntimeBuilder, DEFAULT_SETTLE, DEFAULT_START_DEADLINE};
+pub use prune::Pruned;
+
+/// Runs each slot as a compose project of its own, `<service>-blue` and `<service>-green`, from the user's own compose
+/// file. Cheap to clone.
+///
+/// The compose file sees `${VERSION}`, `${SLOT}`, the release's settings, and what [`env`](ComposeRuntimeBuilder::env)
+/// gives. It is not changed: what is added (labels, exact images, ports for the endpoints) is in a file of our own that
+/// Compose gets as its last.
+///
+/// - `prepare` pulls every image by its tag or digest, and records what it got. The same version with another image is
+///   a `Conflict`, found before anything is pulled. An image that cannot be had is an error before anything is changed.
+/// - `start` runs what was prepared, by digest, wherever the tags point by then. It returns when all services with a
+///   healthcheck are healthy, and all others have been running for a [settle](ComposeRuntimeBuilder::settle) time. A
+///   container that ends, restarts or is unhealthy fails it at once, with its exit status, whether it was out of
+///   memory, and its last lines. A service that another one waits for with `service_completed_successfully` may end.
+/// - `stop` stops what depends on others first, keeps the last lines of the log, and removes the containers and the
+///   networks that were made for this project alone. It never removes a volume, nor a network with a name of its own.
+/// - `inspect` and `logs` ask the engine. `logs` also knows what a slot wrote that was stopped by `stop`.
+///
+/// ```no_run
+/// use bluegreen_core::{Release, Runtime, Secret};
+/// use bluegreen_docker::ComposeRuntime;
+///
+/// # fn example() -> bluegreen_core::Result<()> {
+/// let runtime = ComposeRuntime::builder("shop", "/opt/shop/compose.yaml")
+///     .env("DATABASE_URL", Secret::from_env("DATABASE_URL")?)
+///     .endpoint("api", "api", 3001)
+///     .endpoint("web", "web", 3000)
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ComposeRuntime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: ServiceName,
+    /// Blue's, then green's.
+    projects: [String; 2],
+    engine: Engine,
+    compose: Compose,
+    endpoints: Vec<EndpointPort>,
+    settle: Duration,
+    start_deadline: Duration,
+    accept_changed_content: bool,
+    state: StateDirectory,
+}
+
+impl Inner {
+    fn project_name(&self, slot: Slot) -> String {
+        self.projects[usize::from(slot == Slot::Green)].clone()
+    }
+}
+
+impl ComposeRuntime {
+    /// Slots for a service, from a compose file on the host: its path there.
+    pub fn builder(service: impl Into<String>, compose_file: impl Into<String>) -> ComposeRuntimeBuilder {
+        ComposeRuntimeBuilder::new(service.into(), compose_file.into())
+    }
+
+    /// The engine that the slots run on.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The last `tail` lines of one service of the compose file in a slot, oldest first.
+    ///
+    /// # Errors
+    /// Those of the engine. A service that is not there has no lines.
+    pub async fn service_logs(&self, slot: Slot, service: &str, tail: usize) -> Result<Vec<String>> {
+        self.read_logs(slot, Some(service), tail).await
+    }
+
+    /// Removes the images of old releases from the engine: of those that came to it by `prepare` (or were built by
+    /// [`ImageBuild`](crate::ImageBuild)), and that neither the `keep` newest releases nor any container uses. Nothing
+    /// is removed by force. Repeatable.
+    ///
+    /// # Errors
+    /// Those of the engine; what was removed until then stays removed.
+    pub async fn prune(&self, keep: usize) -> Result<Pruned> {
+        let pruned = prune::prune(self, keep).await;
+        pruned.map_err(|error| self.located(error, || format!("prune images of {}", self.inner.service)))
+    }
+
+    async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
+        let Inner { engine, state, .. } = &*self.inner;
+        let lines = logs::of_slot(engine, state, &self.inner.project_name(slot), slot, service, tail).await;
+        lines.map_err(|error| self.located(error, || format!("read the logs of {slot}")))
+    }
+
+    /// What the compose files come to for this release.
+    async fn read_project(&self, target: &Target) -> Result<Project> {
+        let inner = &*self.inner;
+        if target.service != inner.service {
+            return Err(Error::config(format!("this runtime is for the service {}", inner.service)));
+        }
+        for (name, _) in target.release.settings() {
+            builder::check_variable(name).map_err(|error| error.trying("hand on the release's settings"))?;
+        }
+        let name = inner.project_name(target.slot);
+        let project = inner.compose.project(&inner.engine, &name, target).await?;
+        for endpoint in &inner.endpoints {
+            if !project.services.contains_key(&endpoint.service) {
+                let what = format!(
+                    "the compose file has no service {:?} for the endpoint {}",
+                    endpoint.service, endpoint.name
+                );
+                return Err(Error::config(what).with("compose file", inner.compose.files.join(", ")));
+            }
+        }
+        Ok(project)
+    }
+
+    fn located(&self, error: Error, what: impl FnOnce() -> String) -> Error {
+        error.trying(what()).with("engine", &self.inner.engine)
+    }
+}
+
+impl fmt::Display for ComposeRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [blue, green] = &self.inner.projects;
+        write!(f, "the compose projects {blue} and {green} on {}", self.inner.engine)
+    }
+}
+
+impl fmt::Debug for ComposeRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ComposeRuntime")
+            .field("projects", &self.inner.projects)
+            .field("engine", &self.inner.engine)
+            .field("compose", &self.inner.compose)
+            .field("state", &self.inner.state.path)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Runtime for ComposeRuntime {
+    async fn prepare(&self, target: &Target) -> Result<()> {
+        let done = prepare::prepare(self, target).await;
+        done.map_err(|error| self.located(error, || format!("prepare {target}")))
+    }
+
+    async fn start(&self, target: &Target) -> Result<Instance> {
+        let done = start::start(self, target).await;
+        done.map_err(|error| self.located(error, || format!("start {target}")))
+    }
+
+    async fn inspect(&self, slot: Slot) -> Result<Instance> {
+        let found = container::services_of(&self.inner.engine, &self.inner.project_name(slot)).await;
+        let found = found.map_err(|error| self.located(error, || format!("inspect {slot}")))?;
+        Ok(container::instance_of(&found, &self.inner.endpoints))
+    }
+
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+        let Inner { engine, state, .. } = &*self.inner;
+        let done = stop::stop(engine, state, &self.inner.project_name(slot), slot, grace).await;
+        done.map_err(|error| self.located(error, || format!("stop {slot}")))
+    }
+
+    async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        self.read_logs(slot, None, tail).await
+    }
+}

@@ -1,0 +1,168 @@
+//! Getting the images of a release to the engine, and recording which they are.
+
+use std::collections::BTreeMap;
+
+use bluegreen_core::{Clock, Error, ErrorKind, Result, SystemClock, Target};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::ComposeRuntime;
+use super::records::{ImageRecord, Record};
+use crate::compose::PullPolicy;
+use crate::engine::Engine;
+use crate::image::{Pulled, Reference, digest_in_registry, find_local, pull};
+
+/// How many images are fetched at a time, as the `docker` command does it for layers.
+const AT_A_TIME: usize = 3;
+
+/// One image that the release needs.
+struct Wanted {
+    reference: Reference,
+    policy: PullPolicy,
+    services: Vec<String>,
+    /// What was recorded when this version was prepared before.
+    recorded: Option<ImageRecord>,
+}
+
+pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result<()> {
+    let project = runtime.read_project(target).await?;
+    let mut records = runtime.inner.state.records().await?;
+    let recorded = records.releases.get(target.version());
+    let accepts = runtime.inner.accept_changed_content;
+
+    let mut wanted: BTreeMap<Reference, Wanted> = BTreeMap::new();
+    for (name, service) in &project.services {
+        let text = service.image(name)?;
+        let reference: Reference = text.parse().map_err(|error: Error| error.with("compose service", name))?;
+        let policy = service.pull_policy().unwrap_or(PullPolicy::Always);
+        let before = recorded.and_then(|record| record.images.get(name)).cloned();
+        if let (Some(before), false) = (&before, accepts) {
+            if before.reference != text {
+                return Err(changed(target, name, &before.reference, text));
+            }
+        }
+        let entry = wanted.entry(reference.clone());
+        let wanted = entry.or_insert_with(|| Wanted { reference, policy, services: Vec::new(), recorded: before });
+        wanted.services.push(name.clone());
+    }
+    if let (Some(record), false) = (recorded, accepts) {
+        same_services(target, record, &project)?;
+    }
+    if recorded.is_some() && !accepts {
+        // All of them before any is fetched: fetching moves a tag.
+        for image in wanted.values() {
+            is_unchanged(&runtime.inner.engine, target, image).await?;
+        }
+    }
+
+    let fetch = |image: Wanted| async move {
+        let found = fetch(&runtime.inner.engine, target, &image, accepts).await?;
+        Ok::<_, Error>((image, found))
+    };
+    let fetched: Vec<_> =
+        stream::iter(wanted.into_values().map(fetch)).buffer_unordered(AT_A_TIME).try_collect().await?;
+
+    let mut images = BTreeMap::new();
+    for (image, found) in fetched {
+        // What another release brought here is still ours.
+        let others = records.releases.values().flat_map(|record| record.images.values());
+        let ours = found.ours || others.into_iter().any(|other| other.ours && other.id == found.id);
+        for service in image.services {
+            let reference = image.reference.to_string();
+            let record = ImageRecord { reference, id: found.id.clone(), digest: found.digest.clone(), ours };
+            images.insert(service, record);
+        }
+    }
+    if let (Some(before), false) = (recorded, accepts) {
+        for (service, image) in &images {
+            let before = before.images.get(service).filter(|before| !before.is_content_of(image));
+            if let Some(before) = before {
+                return Err(changed(target, service, content(before), content(image)));
+            }
+        }
+    }
+    if recorded.is_some_and(|record| record.images == images && !record.pruned) {
+        return Ok(());
+    }
+    let record = Record { prepared: SystemClock.now(), images, pruned: false };
+    records.releases.insert(target.version().clone(), record);
+    runtime.inner.state.save(&records).await
+}
+
+fn content(image: &ImageRecord) -> &str {
+    image.digest.as_deref().unwrap_or(&image.id)
+}
+
+fn same_services(target: &Target, record: &Record, project: &crate::compose::Project) -> Result<()> {
+    let (before, now): (Vec<_>, Vec<_>) = (record.images.keys().collect(), project.services.keys().collect());
+    if before == now {
+        return Ok(());
+    }
+    let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(conflict(format!("it had the services {}, and now has {}", list(before), list(now)), target))
+}
+
+fn changed(target: &Target, service: &str, before: &str, now: &str) -> Error {
+    conflict(format!("its service {service} had {before}, and now has {now}"), target)
+}
+
+fn conflict(what: String, target: &Target) -> Error {
+    Error::new(ErrorKind::Conflict, format!("this version was prepared before with other content: {what}"))
+        .not_applied()
+        .with("version", target.version())
+        .advice("give changed content a new version, or allow it with `.accept_changed_content(true)`")
+}
+
+/// Asks whether the name still stands for what was recorded: the registry, or the engine where images are not fetched.
+async fn is_unchanged(engine: &Engine, target: &Target, image: &Wanted) -> Result<()> {
+    let Some(recorded) = image.recorded.as_ref().filter(|_| image.reference.digest.is_none()) else { return Ok(()) };
+    let (PullPolicy::Always, Some(before)) = (image.policy, &recorded.digest) else {
+        let found = find_local(engine, &image.reference).await?.filter(|found| found.id != recorded.id);
+        let refused = found.map(|found| changed(target, &image.services.join(", "), &recorded.id, &found.id));
+        return refused.map_or(Ok(()), Err);
+    };
+    match digest_in_registry(engine, &image.reference).await {
+        Ok(now) if now == *before => Ok(()),
+        Ok(now) => Err(changed(target, &image.services.join(", "), before, &now)),
+        // What was prepared is here, so this release can go on without its registry, at a rollback for instance.
+        Err(error) if error.kind() == ErrorKind::Unreachable && is_here(engine, image).await?.is_some() => {
+            tracing::warn!(image = %image.reference, error = %error.chain(), "using the image that is here already");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The image that was recorded, if the engine still has it.
+async fn is_here(engine: &Engine, image: &Wanted) -> Result<Option<Pulled>> {
+    let Some(recorded) = &image.recorded else { return Ok(None) };
+    let exact = match &recorded.digest {
+        Some(digest) => Reference { digest: Some(digest.clone()), ..image.reference.clone() },
+        None => image.reference.clone(),
+    };
+    let found = find_local(engine, &exact).await?.filter(|found| found.id == recorded.id);
+    Ok(found.map(|found| Pulled { digest: recorded.digest.clone(), ours: recorded.ours, ..found }))
+}
+
+async fn fetch(engine: &Engine, target: &Target, image: &Wanted, accepts: bool) -> Result<Pulled> {
+    // With changed content accepted, the name may stand for other content by now.
+    let known = if accepts { None } else { is_here(engine, image).await? };
+    if let Some(found) = known {
+        return Ok(found);
+    }
+    if image.policy != PullPolicy::Always || image.reference.digest.is_some() {
+        if let Some(found) = find_local(engine, &image.reference).await? {
+            return Ok(found);
+        }
+    }
+    match image.policy {
+        PullPolicy::Never => Err(Error::new(ErrorKind::NotFound, "the engine does not have the image")
+            .not_applied()
+            .with("image", &image.reference)
+            .advice("its `pull_policy` says that it is not fetched: build it on the engine's machine first")),
+        PullPolicy::Always | PullPolicy::Missing => {
+            let found = pull(engine, &image.reference, &target.progress).await?;
+            let ours = found.ours || image.recorded.as_ref().is_some_and(|before| before.ours && before.id == found.id);
+            Ok(Pulled { ours, ..found })
+        }
+    }
+}

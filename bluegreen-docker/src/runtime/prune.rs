@@ -1,0 +1,98 @@
+//! Removing the images of old releases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bluegreen_core::{ErrorKind, Result, Slot, Version};
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptions};
+
+use super::ComposeRuntime;
+use super::container::services_of;
+use super::records::{ImageRecord, Records};
+use crate::engine::{Engine, if_found, quick};
+use crate::image::{Reference, find_local};
+
+/// What [`ComposeRuntime::prune`] removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// The versions whose images are no longer on the engine, as far as they were ours to remove.
+    pub versions: Vec<Version>,
+    /// The names of the images that were removed.
+    pub images: Vec<String>,
+}
+
+pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Pruned> {
+    let engine = &runtime.inner.engine;
+    let mut records = runtime.inner.state.records().await?;
+    let mut kept = newest(&records, keep);
+    for slot in Slot::BOTH {
+        let containers = services_of(engine, &runtime.inner.project_name(slot)).await?;
+        kept.extend(containers.iter().filter_map(super::container::Container::version));
+    }
+    let mut spared = used_by_containers(engine).await?;
+    let of_kept = records.releases.iter().filter(|(version, _)| kept.contains(*version));
+    spared.extend(of_kept.flat_map(|(_, record)| record.images.values().map(|image| image.id.clone())));
+
+    let mut pruned = Pruned::default();
+    for (version, record) in &mut records.releases {
+        if record.pruned || kept.contains(version) {
+            continue;
+        }
+        let mut all = true;
+        for image in record.images.values().filter(|image| image.ours) {
+            match spared.contains(&image.id) {
+                true => all = false,
+                false => all &= remove(engine, image, &mut pruned.images).await?,
+            }
+        }
+        if all {
+            record.pruned = true;
+            pruned.versions.push(version.clone());
+        }
+    }
+    // The record stays: it is what tells that a version was used before, and for what.
+    if !pruned.versions.is_empty() {
+        runtime.inner.state.save(&records).await?;
+    }
+    Ok(pruned)
+}
+
+fn newest(records: &Records, keep: usize) -> BTreeSet<Version> {
+    let mut by_time: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (version, record) in records.releases.iter().filter(|(_, record)| !record.pruned) {
+        by_time.entry(record.prepared).or_default().push(version.clone());
+    }
+    by_time.into_values().rev().flatten().take(keep).collect()
+}
+
+/// The images of all containers of the engine, whoever made them, and whether they run or not.
+async fn used_by_containers(engine: &Engine) -> Result<BTreeSet<String>> {
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    let listed = quick("list all containers", engine.docker().await?.list_containers(Some(options))).await?;
+    Ok(listed.into_iter().filter_map(|container| container.image_id).collect())
+}
+
+/// Removes the names under which an image came here. Never by force: the engine keeps what anything else uses.
+async fn remove(engine: &Engine, image: &ImageRecord, removed: &mut Vec<String>) -> Result<bool> {
+    let Ok(reference) = image.reference.parse::<Reference>() else { return Ok(true) };
+    let mut names = vec![reference.to_string()];
+    names.extend(image.digest.as_ref().map(|digest| reference.by_digest(digest)));
+    for name in names {
+        let stands_for = find_local(engine, &name.parse()?).await?.map(|found| found.id);
+        if stands_for.as_deref() != Some(image.id.as_str()) {
+            // It is gone, or the name is another image's by now.
+            continue;
+        }
+        let docker = engine.docker().await?;
+        let done = quick("remove an image", docker.remove_image(&name, None::<RemoveImageOptions>, None)).await;
+        match if_found(done) {
+            Ok(_) => removed.push(name),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tracing::info!(image = name, "in use, so it stays");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.with("image", name)),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,188 @@
+//! Bringing a slot's project up, and waiting until it is ready.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
+
+use super::ComposeRuntime;
+use super::container::{Container, instance_of, services_of};
+use super::failure;
+use super::readiness::Readiness;
+use super::watch::Watch;
+use crate::compose::{Overlay, Project};
+use crate::image::Reference;
+use crate::labels;
+
+pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<Instance> {
+    let inner = &*runtime.inner;
+    let name = inner.project_name(target.slot);
+    let before = services_of(&inner.engine, &name).await?;
+    occupant_is_not_another(&before, target)?;
+
+    let project = runtime.read_project(target).await?;
+    let readiness = Readiness::new(&project, &before, inner.settle);
+    // From before anything is started, so that no end of a container goes unheard.
+    let mut watch = Watch::new(&inner.engine, &name, readiness, inner.start_deadline).await?;
+    if !is_whole(&before, &project) {
+        let file = write_overlay(runtime, target, &project, &before).await?;
+        let running = before.iter().any(Container::is_alive);
+        watch.during(up(runtime, target, &file, running)).await?;
+    }
+    watch.until_ready().await?;
+
+    let after = services_of(&inner.engine, &name).await?;
+    is_all_there(&after, &project, target)?;
+    let instance = instance_of(&after, &inner.endpoints);
+    has_all_endpoints(&instance, runtime)?;
+    Ok(instance)
+}
+
+fn occupant_is_not_another(found: &[Container], target: &Target) -> Result<()> {
+    let conflict = |what: String| {
+        Error::new(ErrorKind::Conflict, what).not_applied().with("slot", target.slot).advice("stop the slot first")
+    };
+    let owner = found.iter().find_map(|container| container.label(labels::SERVICE));
+    if let Some(owner) = owner.filter(|owner| *owner != target.service.as_str()) {
+        return Err(conflict(format!("the project of this slot belongs to the service {owner}"))
+            .advice("give one of the two another project name, with `.project(..)`"));
+    }
+    for container in found.iter().filter(|container| container.is_alive()) {
+        match container.version() {
+            Some(version) if version == *target.version() => {}
+            Some(version) => return Err(conflict(format!("{version} runs in the slot"))),
+            None => {
+                let what = "containers run in the slot that were not started by a deploy, and have no version";
+                return Err(conflict(what.to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all that the release needs runs, or has done its work.
+fn is_whole(found: &[Container], project: &Project) -> bool {
+    let jobs = project.jobs();
+    let runs = |name: &String| {
+        let mut own = found.iter().filter(|container| container.service == *name).peekable();
+        own.peek().is_some() && own.all(|container| container.is_alive() || jobs.contains(name))
+    };
+    project.services.iter().filter(|(_, service)| service.is_wanted()).all(|(name, _)| runs(name))
+        && found.iter().any(Container::is_alive)
+}
+
+/// Writes our own compose file of the slot; returns its path.
+pub(super) async fn write_overlay(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    project: &Project,
+    before: &[Container],
+) -> Result<String> {
+    let images = exact_images(runtime, target, project).await?;
+    // Of what runs already, the labels stay as they are: Compose would make it anew for any other.
+    let operation = before.iter().filter(|container| container.is_alive());
+    let operation = operation.filter_map(|container| container.label(labels::OPERATION)).next();
+    let overlay = Overlay {
+        target,
+        project,
+        project_name: &runtime.inner.project_name(target.slot),
+        images: &images,
+        endpoints: &runtime.inner.endpoints,
+        operation: operation.unwrap_or(target.operation.as_str()),
+    };
+    let (state, name) = (&runtime.inner.state, format!("{}.compose.json", target.slot));
+    state.write(&name, overlay.to_json().as_bytes()).await.map_err(Error::not_applied)?;
+    Ok(state.file(&name))
+}
+
+/// What runs is what was prepared, wherever the names of the images point by now.
+async fn exact_images(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    project: &Project,
+) -> Result<BTreeMap<String, String>> {
+    let records = runtime.inner.state.records().await?;
+    let unprepared = |what: &str| {
+        Error::new(ErrorKind::NotFound, what.to_owned())
+            .not_applied()
+            .advice("prepare the release before it is started")
+    };
+    let record = records.releases.get(target.version()).filter(|record| !record.pruned);
+    let record = record.ok_or_else(|| unprepared("this version has not been prepared"))?;
+    let mut images = BTreeMap::new();
+    for name in project.services.keys() {
+        let image = record.images.get(name);
+        let image =
+            image.ok_or_else(|| unprepared("the compose file has another service than when it was prepared"))?;
+        let exact = match &image.digest {
+            Some(digest) => image.reference.parse::<Reference>()?.pinned(digest),
+            None => image.id.clone(),
+        };
+        images.insert(name.clone(), exact);
+    }
+    Ok(images)
+}
+
+async fn up(runtime: &ComposeRuntime, target: &Target, file: &str, running: bool) -> Result<()> {
+    let inner = &*runtime.inner;
+    let name = inner.project_name(target.slot);
+    let command = inner.compose.command(&inner.engine, &name, target, Some(file)).await?;
+    let mut command = command.args(["up", "-d", "--no-build", "--remove-orphans"]).timeout(inner.start_deadline);
+    if running {
+        // A start that was cut off: what it has started stays.
+        command = command.arg("--no-recreate");
+    }
+    let output = inner.compose.run(&command).await?;
+    if output.success() {
+        return Ok(());
+    }
+    let error = explained(&output, output.clone().ok(&command, &inner.compose.host).err());
+    // What Compose says of a container that ended is less than what the engine knows of it.
+    let dead = services_of(&inner.engine, &name).await.unwrap_or_default();
+    Err(failure::of_dead(&inner.engine, &dead, error).await)
+}
+
+fn explained(output: &Output, error: Option<Error>) -> Error {
+    let error = error.unwrap_or_else(|| Error::new(ErrorKind::Unexpected, output.ending()));
+    let text = output.error_text();
+    let taken = text.contains("port is already allocated") || text.contains("address already in use");
+    match taken {
+        false => error,
+        true => {
+            Error::new(ErrorKind::Conflict, "a port that the compose file publishes is taken").because(error).advice(
+                "two slots cannot share a port: let the engine choose it (`127.0.0.1::3000`, or no `ports:` and an \
+                     `.endpoint(..)`)",
+            )
+        }
+    }
+}
+
+/// Compose v1 prints its usage and succeeds when it does not know an option: only the engine tells what was done.
+fn is_all_there(found: &[Container], project: &Project, target: &Target) -> Result<()> {
+    let versions: HashMap<_, _> = found.iter().map(|container| (&*container.service, container.version())).collect();
+    let wanted: BTreeSet<_> =
+        project.services.iter().filter(|(_, service)| service.is_wanted()).map(|(name, _)| name.as_str()).collect();
+    for name in wanted {
+        let what = match versions.get(name) {
+            None => format!("Compose succeeded, and there is no container of {name}"),
+            Some(Some(version)) if version == target.version() => continue,
+            Some(Some(version)) => format!("Compose succeeded, and the container of {name} is of {version}"),
+            Some(None) => format!("Compose succeeded, and the container of {name} has no version"),
+        };
+        return Err(Error::new(ErrorKind::Unexpected, what).with("slot", target.slot));
+    }
+    Ok(())
+}
+
+fn has_all_endpoints(instance: &Instance, runtime: &ComposeRuntime) -> Result<()> {
+    for endpoint in &runtime.inner.endpoints {
+        if instance.endpoint(Some(&endpoint.name)).is_none() {
+            return Err(Error::config(format!(
+                "the container of {} publishes no port {} for the endpoint {}",
+                endpoint.service, endpoint.port, endpoint.name
+            ))
+            .maybe_applied()
+            .advice("`docker ps` shows the ports; `network_mode: host` and `none` have none"));
+        }
+    }
+    Ok(())
+}

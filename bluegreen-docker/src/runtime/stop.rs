@@ -1,0 +1,118 @@
+//! Taking a slot's project down: what depends on others first, without volumes, and nothing that is shared.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use bluegreen_core::{Error, ErrorKind, Result, Slot};
+use bollard::query_parameters::{
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use futures::future::try_join_all;
+use tokio::time::Instant;
+
+use super::container::{Container, containers_of};
+use super::logs;
+use super::records::StateDirectory;
+use crate::engine::{Engine, if_found, quick, within};
+use crate::labels;
+
+/// How often it is looked whether anything has appeared meanwhile, by a start that was cut off and whose last request
+/// the engine was still at.
+const ROUNDS: usize = 10;
+
+/// How much longer than the grace the engine may take to kill what did not end.
+const TO_KILL: Duration = Duration::from_secs(60);
+
+pub(super) async fn stop(
+    engine: &Engine,
+    state: &StateDirectory,
+    project: &str,
+    slot: Slot,
+    grace: Duration,
+) -> Result<()> {
+    let deadline = Instant::now() + grace;
+    for round in 0..ROUNDS {
+        let containers = containers_of(engine, project).await?;
+        if containers.is_empty() {
+            return remove_networks(engine, project).await;
+        }
+        if round > 0 {
+            // Something else is at these containers: a removal that is under way, or a start that was cut off.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        stop_in_order(engine, &containers, deadline).await?;
+        let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
+        if let Err(error) = logs::keep(engine, state, slot, &services).await {
+            logs::not_kept(&error);
+        }
+        try_join_all(containers.iter().map(|container| remove(engine, container))).await?;
+        tracing::info!(%slot, project, containers = containers.len(), "removed");
+    }
+    Err(Error::new(ErrorKind::Unexpected, "containers appear in the slot as fast as they are removed")
+        .with("project", project)
+        .advice("is someone else at work on this project?"))
+}
+
+async fn stop_in_order(engine: &Engine, containers: &[Container], deadline: Instant) -> Result<()> {
+    let mut left: Vec<&Container> = containers.iter().collect();
+    while !left.is_empty() {
+        let needed: BTreeSet<_> = left.iter().flat_map(|container| container.depends_on()).collect();
+        let (later, mut now): (Vec<_>, Vec<_>) =
+            left.iter().copied().partition(|container| needed.contains(container.service.as_str()));
+        left = later;
+        if now.is_empty() {
+            // They wait for each other, which Compose refuses: someone changed the labels.
+            now = std::mem::take(&mut left);
+        }
+        try_join_all(now.into_iter().map(|container| stop_one(engine, container, deadline))).await?;
+    }
+    Ok(())
+}
+
+async fn stop_one(engine: &Engine, container: &Container, deadline: Instant) -> Result<()> {
+    if !container.is_alive() {
+        return Ok(());
+    }
+    let grace = deadline.saturating_duration_since(Instant::now());
+    // The engine counts in whole seconds, and kills at once at zero.
+    let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+    let options = StopContainerOptionsBuilder::default().t(seconds).build();
+    let docker = engine.docker().await?;
+    let stopped =
+        within(grace + TO_KILL, "stop a container", docker.stop_container(&container.id, Some(options))).await;
+    if_found(stopped).map(drop).map_err(|error| error.with("compose service", &container.service))
+}
+
+async fn remove(engine: &Engine, container: &Container) -> Result<()> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
+    let docker = engine.docker().await?;
+    let removed = within(TO_KILL, "remove a container", docker.remove_container(&container.id, Some(options))).await;
+    match removed {
+        // A removal is under way already; the next look waits for it.
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+        removed => if_found(removed).map(drop).map_err(|error| error.with("compose service", &container.service)),
+    }
+}
+
+/// Removes the networks that were made for this project alone. One with a name of its own may be used by others.
+async fn remove_networks(engine: &Engine, project: &str) -> Result<()> {
+    let docker = engine.docker().await?;
+    let filters = HashMap::from([("label", vec![format!("{}={project}", labels::COMPOSE_PROJECT)])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let networks = quick("list the networks of a slot", docker.list_networks(Some(options))).await?;
+    for network in networks {
+        let (Some(id), Some(name)) = (network.id, network.name) else { continue };
+        if !name.starts_with(&format!("{project}_")) {
+            continue;
+        }
+        match if_found(quick("remove a network", docker.remove_network(&id)).await) {
+            Ok(_) => {}
+            // Another container was connected to it by hand: it is that one's now.
+            Err(error) if error.message().contains("active endpoints") => {
+                tracing::warn!(network = name, "still in use, so it stays");
+            }
+            Err(error) => return Err(error.with("network", name)),
+        }
+    }
+    Ok(())
+}

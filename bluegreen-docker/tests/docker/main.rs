@@ -1,0 +1,8 @@
+//! Against a real engine, a real Compose and a real registry.
+//!
+//! Needed are a Docker engine that answers at `DOCKER_HOST` or on its usual socket, `docker compose` and
+//! `docker-compose`, a static busybox, and Debian's `docker-registry`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod conformance;
+mod support;

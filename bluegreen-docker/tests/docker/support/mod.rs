@@ -1,0 +1,62 @@
+//! What the tests need: an engine, images, a registry, a compose file; all removed again, also when a test fails.
+
+mod docker;
+mod images;
+mod registry;
+mod shop;
+
+pub(crate) use docker::{docker, docker_ok};
+pub(crate) use images::Images;
+pub(crate) use registry::Registry;
+pub(crate) use shop::{Shop, WAITS, grace};
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Whether the parts are here. Where they must be and are not, the test fails.
+pub(crate) fn parts_are_here() -> bool {
+    let answers = |words: &[&str]| {
+        let output = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        output.is_ok_and(|status| status.success())
+    };
+    let parts: [(&str, &str, &[&str]); 5] = [
+        ("a Docker engine", "start one with .ci/start-dockerd", &["docker", "version"]),
+        ("docker compose", "install it with .ci/install-compose-v2", &["docker", "compose", "version"]),
+        ("docker-compose", "install docker-compose", &["docker-compose", "version"]),
+        ("docker-registry", "install docker-registry", &["docker-registry", "--version"]),
+        ("a static busybox", "install busybox-static", &["busybox", "true"]),
+    ];
+    for (part, advice, words) in parts {
+        if !answers(words) {
+            assert!(std::env::var_os("BLUEGREEN_REQUIRE_ALL").is_none(), "{part} is missing: {advice}");
+            eprintln!("skipped: {part} is missing ({advice})");
+            return false;
+        }
+    }
+    true
+}
+
+/// Leaves the test where the parts are missing.
+macro_rules! needs_docker {
+    () => {
+        if !$crate::support::parts_are_here() {
+            return;
+        }
+    };
+}
+pub(crate) use needs_docker;
+
+/// A name that no other test has, in this run or another.
+pub(crate) fn unique(what: &str) -> String {
+    let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(6).collect();
+    format!("bg{what}{}{}", std::process::id(), random.to_lowercase())
+}
+
+/// Waits until something is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what}: still not so after 30 seconds");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
