@@ -54,7 +54,7 @@ struct Deploy {
 #[serde(untagged)]
 enum DependsOn {
     WithConditions(BTreeMap<String, Dependency>),
-    Names(Vec<String>),
+    Names(#[expect(dead_code, reason = "those that wait for nothing but a start need no look")] Vec<String>),
 }
 
 impl Default for DependsOn {

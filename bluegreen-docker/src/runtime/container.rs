@@ -25,7 +25,6 @@ pub(crate) struct Container {
     /// How often the engine has restarted it.
     pub(crate) restarts: i64,
     ports: HashMap<String, Option<Vec<PortBinding>>>,
-    pub(crate) image_id: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +140,6 @@ impl Container {
             health,
             restarts: found.restart_count.unwrap_or(0),
             ports: found.network_settings.and_then(|network| network.ports).unwrap_or_default(),
-            image_id: found.image.unwrap_or_default(),
             labels,
         })
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, Instance, Result, Runtime, ServiceName, Slot, Target};
+use bluegreen_core::{Command, Error, ErrorKind, Host, Instance, Result, Runtime, ServiceName, Slot, Target};
 
 use crate::compose::{Compose, Project};
 use crate::endpoint::EndpointPort;
@@ -108,6 +108,39 @@ impl ComposeRuntime {
     pub async fn prune(&self, keep: usize) -> Result<Pruned> {
         let pruned = prune::prune(self, keep).await;
         pruned.map_err(|error| self.located(error, || format!("prune images of {}", self.inner.service)))
+    }
+
+    pub(crate) fn project_name(&self, slot: Slot) -> String {
+        self.inner.project_name(slot)
+    }
+
+    pub(crate) fn compose_host(&self) -> &Arc<dyn Host> {
+        &self.inner.compose.host
+    }
+
+    /// The id of the container in which this release's service runs.
+    pub(crate) async fn running_container(&self, target: &Target, service: &str) -> Result<String> {
+        let found = container::services_of(&self.inner.engine, &self.inner.project_name(target.slot)).await?;
+        let is_it = |container: &&container::Container| {
+            container.service == service
+                && container.is_alive()
+                && container.version().as_ref() == Some(target.version())
+        };
+        let id = found.iter().find(is_it).map(|container| container.id.clone());
+        id.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("no container of {service} runs for {target}")).not_applied()
+        })
+    }
+
+    /// Compose on a prepared release in its slot; without what it is to do.
+    pub(crate) async fn compose_command(&self, target: &Target, service: &str) -> Result<Command> {
+        let project = self.read_project(target).await?;
+        if !project.services.contains_key(service) {
+            return Err(Error::config(format!("the compose file has no service {service:?}")));
+        }
+        let file = start::write_overlay(self, target, &project, &[]).await?;
+        let name = self.inner.project_name(target.slot);
+        self.inner.compose.command(&self.inner.engine, &name, target, Some(&file)).await
     }
 
     async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {

@@ -29,9 +29,10 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
         let containers = services_of(engine, &runtime.inner.project_name(slot)).await?;
         kept.extend(containers.iter().filter_map(super::container::Container::version));
     }
-    let mut spared = used_by_containers(engine).await?;
+    let in_use = used_by_containers(engine).await?;
     let of_kept = records.releases.iter().filter(|(version, _)| kept.contains(*version));
-    spared.extend(of_kept.flat_map(|(_, record)| record.images.values().map(|image| image.id.clone())));
+    let of_kept: BTreeSet<String> =
+        of_kept.flat_map(|(_, record)| record.images.values().map(|image| image.id.clone())).collect();
 
     let mut pruned = Pruned::default();
     for (version, record) in &mut records.releases {
@@ -39,8 +40,9 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
             continue;
         }
         let mut all = true;
-        for image in record.images.values().filter(|image| image.ours) {
-            match spared.contains(&image.id) {
+        // What a newer release needs too goes with that one.
+        for image in record.images.values().filter(|image| image.ours && !of_kept.contains(&image.id)) {
+            match in_use.contains(&image.id) {
                 true => all = false,
                 false => all &= remove(engine, image, &mut pruned.images).await?,
             }

@@ -18,7 +18,7 @@ impl Projects {
         let compose = "
 services:
   api:
-    image: IMAGES/app:${TAG:-$VERSION}
+    image: IMAGES/app:${TAG}
     ports: ['127.0.0.1::3000']
 ";
         let shop = Shop::new(compose);
@@ -29,6 +29,10 @@ services:
         let stubborn = "trap '' TERM; echo stubborn begins; echo and stays; while :; do sleep 1; done";
         shop.publish("app:1.8", stubborn);
         Self { shop, program }
+    }
+
+    fn release(&self, slot: Slot, version: &str) -> Target {
+        self.shop.target(slot, Release::new(version).unwrap().with_setting("TAG", version))
     }
 }
 
@@ -42,7 +46,7 @@ impl RuntimeFixture for Projects {
     }
 
     fn target(&self, slot: Slot, release: usize) -> Target {
-        self.shop.version(slot, &format!("1.{release}"))
+        self.release(slot, &format!("1.{release}"))
     }
 
     async fn alive(&self, slot: Slot) -> Option<String> {
@@ -68,11 +72,11 @@ impl RuntimeFixture for Projects {
     }
 
     fn missing_artifact(&self, slot: Slot) -> Option<Target> {
-        Some(self.shop.version(slot, "1.9"))
+        Some(self.release(slot, "1.9"))
     }
 
     fn stubborn(&self, slot: Slot) -> Option<Target> {
-        Some(self.shop.version(slot, "1.8"))
+        Some(self.release(slot, "1.8"))
     }
 }
 

@@ -4,5 +4,13 @@
 //! `docker-compose`, a static busybox, and Debian's `docker-registry`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod build;
+mod compose;
 mod conformance;
+mod engine;
+mod migrate;
+mod prepare;
+mod prune;
+mod start;
+mod stop;
 mod support;

@@ -34,7 +34,8 @@ impl Images {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        import.stdin.take().unwrap().write_all(&root()).unwrap();
+        // Of its own content, so that it is really fetched although others are there.
+        import.stdin.take().unwrap().write_all(&root(&name)).unwrap();
         assert!(import.wait().unwrap().success(), "docker import {name}");
         name
     }
@@ -55,8 +56,8 @@ impl Images {
     }
 }
 
-/// A root file system: busybox under all of its names.
-fn root() -> Vec<u8> {
+/// A root file system: busybox under all of its names, and a file with this text.
+fn root(text: &str) -> Vec<u8> {
     let busybox = std::fs::read("/bin/busybox").unwrap();
     let list = Command::new("busybox").arg("--list").output().unwrap();
     let mut tar = tar::Builder::new(Vec::new());
@@ -70,6 +71,9 @@ fn root() -> Vec<u8> {
         header.set_size(0);
         tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
     }
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    tar.append_data(&mut header, "image", text.as_bytes()).unwrap();
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_mode(0o1777);

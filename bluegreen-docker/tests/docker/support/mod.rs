@@ -1,11 +1,13 @@
 //! What the tests need: an engine, images, a registry, a compose file; all removed again, also when a test fails.
 
 mod docker;
+mod host;
 mod images;
 mod registry;
 mod shop;
 
 pub(crate) use docker::{docker, docker_ok};
+pub(crate) use host::NotingHost;
 pub(crate) use images::Images;
 pub(crate) use registry::Registry;
 pub(crate) use shop::{Shop, WAITS, grace};

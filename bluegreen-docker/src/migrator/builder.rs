@@ -1,0 +1,82 @@
+//! How a [`ComposeMigrator`] is made.
+
+use std::time::Duration;
+
+use bluegreen_core::{Error, Result, When};
+
+use super::{Commands, ComposeMigrator};
+use crate::runtime::ComposeRuntime;
+
+/// How long one command may take: as long as any command of a host, 15 minutes.
+pub const DEFAULT_MIGRATION_LIMIT: Duration = bluegreen_core::host::DEFAULT_TIMEOUT;
+
+/// Configures a [`ComposeMigrator`]. A command is given as its words; no shell is involved unless it is `sh`.
+#[derive(Debug)]
+#[must_use]
+pub struct ComposeMigratorBuilder {
+    runtime: ComposeRuntime,
+    service: String,
+    when: When,
+    commands: Commands,
+    limit: Duration,
+}
+
+impl ComposeMigratorBuilder {
+    pub(super) fn new(runtime: ComposeRuntime, service: String, when: When) -> Self {
+        Self { runtime, service, when, commands: Commands::default(), limit: DEFAULT_MIGRATION_LIMIT }
+    }
+
+    /// The command that adds what the new version needs. The old version must be able to live with what it does.
+    pub fn expand<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.commands.expand = words(command);
+        self
+    }
+
+    /// The command that removes what only the old version needs. Without it, there is nothing to contract.
+    pub fn contract<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.commands.contract = Some(words(command));
+        self
+    }
+
+    /// A command that must succeed after each phase.
+    pub fn verify<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.commands.verify = Some(words(command));
+        self
+    }
+
+    /// The command that undoes expand. Without it, the migrator cannot revert.
+    pub fn revert<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.commands.revert = Some(words(command));
+        self
+    }
+
+    /// A command that prints the names of what expand would apply, one on each line, and applies none. Without it, what
+    /// is pending cannot be told.
+    pub fn pending<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.commands.pending = Some(words(command));
+        self
+    }
+
+    /// How long one command may take; [`DEFAULT_MIGRATION_LIMIT`] unless set. One that takes longer is not ended, since
+    /// nobody can tell what that would leave: it is an error, and the next call waits for it.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// `Config` when a command has no words.
+    pub fn build(self) -> Result<ComposeMigrator> {
+        if self.commands.all().any(Vec::is_empty) {
+            return Err(Error::config("a command of a migration has no words").advice("give at least `.expand([..])`"));
+        }
+        let Self { runtime, service, when, commands, limit } = self;
+        Ok(ComposeMigrator { runtime, service, when, commands, limit })
+    }
+}
+
+fn words<W: Into<String>>(command: impl IntoIterator<Item = W>) -> Vec<String> {
+    command.into_iter().map(Into::into).collect()
+}

@@ -1,0 +1,107 @@
+//! A command inside a container that runs, over the engine.
+
+use std::time::Duration;
+
+use bluegreen_core::{Error, ErrorKind, Result, Target};
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::query_parameters::InspectContainerOptions;
+use futures::StreamExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::{ComposeMigrator, Ended, tail_of};
+use crate::engine::{engine_error, quick};
+
+/// How much of what a command prints is kept.
+const KEPT: usize = 64 << 10;
+
+/// Between two looks at a command that a cut-off left running.
+const PAUSE: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: &Target) -> Result<Ended> {
+    let deadline = Instant::now() + migrator.limit;
+    let docker = migrator.runtime.engine().docker().await?;
+    let container = migrator.runtime.running_container(target, &migrator.service).await?;
+    wait_for_leftovers(migrator, docker, &container, deadline).await?;
+
+    let options = CreateExecOptions {
+        cmd: Some(command.to_vec()),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..CreateExecOptions::default()
+    };
+    let made = quick("prepare a command in a container", docker.create_exec(&container, options)).await;
+    let id = made.map_err(Error::not_applied)?.id;
+    let (mut printed, mut both) = (Vec::new(), Vec::new());
+    let work = async {
+        let started = docker.start_exec(&id, None).await.map_err(engine_error)?;
+        let StartExecResults::Attached { mut output, .. } = started else { return Ok::<(), Error>(()) };
+        while let Some(chunk) = output.next().await {
+            let chunk = chunk.map_err(engine_error)?;
+            if matches!(chunk, LogOutput::StdOut { .. } | LogOutput::Console { .. }) {
+                keep(&mut printed, &chunk);
+            }
+            keep(&mut both, &chunk);
+        }
+        Ok(())
+    };
+    match timeout_at(deadline, work).await {
+        Ok(done) => done?,
+        Err(_) => return Err(too_long(migrator.limit)),
+    }
+    let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await?;
+    let tail = tail_of(&String::from_utf8_lossy(&both));
+    match (ended.running, ended.exit_code) {
+        (Some(false), Some(status)) => {
+            Ok(Ended { status, printed: String::from_utf8_lossy(&printed).into_owned(), tail })
+        }
+        _ => {
+            Err(Error::new(ErrorKind::Unreachable, format!("the connection was lost before the command ended: {tail}"))
+                .advice("it may still run in the container; the next attempt waits for it"))
+        }
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, chunk: &LogOutput) {
+    kept.extend_from_slice(chunk.as_ref());
+    if kept.len() > 2 * KEPT {
+        kept.drain(..kept.len() - KEPT);
+    }
+}
+
+fn too_long(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("it did not end within {limit:?}"))
+        .retryable(false)
+        .advice("it still runs in the container, and the next attempt waits for it; give it longer with `.limit(..)`")
+}
+
+/// The engine does not end a command whose client has gone. One of ours that still runs must not be joined by another.
+async fn wait_for_leftovers(
+    migrator: &ComposeMigrator,
+    docker: &Docker,
+    container: &str,
+    deadline: Instant,
+) -> Result<()> {
+    loop {
+        let found = docker.inspect_container(container, None::<InspectContainerOptions>);
+        let ids = quick("inspect a container", found).await.map_err(Error::not_applied)?.exec_ids.unwrap_or_default();
+        let mut running = false;
+        for id in ids {
+            // One that has ended may be forgotten by the engine at any time.
+            let Ok(found) = quick("inspect a command", docker.inspect_exec(&id)).await else { continue };
+            let process = found.process_config.unwrap_or_default();
+            let mut words: Vec<_> = process.entrypoint.into_iter().collect();
+            words.extend(process.arguments.unwrap_or_default());
+            running |= found.running == Some(true) && migrator.commands.all().any(|command| *command == words);
+        }
+        if !running {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(too_long(migrator.limit).not_applied());
+        }
+        tracing::info!(service = migrator.service, "an earlier migration still runs; waiting for it");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,162 @@
+//! [`ComposeMigrator`]: migrations by commands of the release itself.
+
+mod builder;
+mod exec;
+mod once;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::host::quote_all;
+use bluegreen_core::{Error, ErrorKind, Migrator, Phase, Result, Target, When};
+
+use crate::runtime::ComposeRuntime;
+
+pub use builder::{ComposeMigratorBuilder, DEFAULT_MIGRATION_LIMIT};
+
+/// Runs a release's migrations as commands in its own image: in the container that was started
+/// ([`exec`](Self::exec)), or in one of their own before the release is started ([`run_once`](Self::run_once)).
+///
+/// Each command must be repeatable, as migration tools are: one that was cut off is run again. What a cut-off left
+/// running in the slot is waited for first, so that no two of them run at a time.
+///
+/// ```no_run
+/// use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
+///
+/// # fn example(runtime: &ComposeRuntime) -> bluegreen_core::Result<()> {
+/// let migrator = ComposeMigrator::run_once(runtime, "api")
+///     .expand(["pnpm", "db:migrate:deploy"])
+///     .verify(["pnpm", "db:status"])
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ComposeMigrator {
+    runtime: ComposeRuntime,
+    service: String,
+    when: When,
+    commands: Commands,
+    limit: Duration,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Commands {
+    expand: Vec<String>,
+    contract: Option<Vec<String>>,
+    verify: Option<Vec<String>>,
+    revert: Option<Vec<String>>,
+    pending: Option<Vec<String>>,
+}
+
+impl Commands {
+    fn all(&self) -> impl Iterator<Item = &Vec<String>> {
+        let others = [&self.contract, &self.verify, &self.revert, &self.pending];
+        std::iter::once(&self.expand).chain(others.into_iter().flatten())
+    }
+}
+
+/// How a command ended, with the last that it printed.
+struct Ended {
+    status: i64,
+    /// Standard output alone.
+    printed: String,
+    /// The last lines of both.
+    tail: String,
+}
+
+impl ComposeMigrator {
+    /// Runs the commands inside the running container of this service, after the new release is healthy.
+    pub fn exec(runtime: &ComposeRuntime, service: impl Into<String>) -> ComposeMigratorBuilder {
+        ComposeMigratorBuilder::new(runtime.clone(), service.into(), When::AfterStart)
+    }
+
+    /// Runs each command in a container of its own, made like those of this service and removed afterwards, before the
+    /// new release is started. The services that it depends on are not started for it.
+    pub fn run_once(runtime: &ComposeRuntime, service: impl Into<String>) -> ComposeMigratorBuilder {
+        ComposeMigratorBuilder::new(runtime.clone(), service.into(), When::BeforeStart)
+    }
+
+    async fn run(&self, command: &[String], target: &Target) -> Result<Ended> {
+        match self.when {
+            When::AfterStart => exec::run(self, command, target).await,
+            When::BeforeStart => once::run(self, command, target).await,
+        }
+    }
+
+    /// Runs a command that must succeed; returns what it printed.
+    async fn must(&self, what: &str, command: &[String], target: &Target) -> Result<String> {
+        let naming = |error: Error| {
+            let error = error.trying(format!("{what} {target} by `{}`", quote_all(command)));
+            error.with("compose service", &self.service).with("engine", self.runtime.engine())
+        };
+        let ended = self.run(command, target).await.map_err(naming)?;
+        if ended.status == 0 {
+            return Ok(ended.printed);
+        }
+        let tail = if ended.tail.is_empty() { "it printed nothing".to_owned() } else { ended.tail };
+        Err(naming(Error::new(ErrorKind::Unexpected, format!("exit status {}: {tail}", ended.status))))
+    }
+}
+
+#[async_trait]
+impl Migrator for ComposeMigrator {
+    fn when(&self) -> When {
+        self.when
+    }
+
+    async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>> {
+        let Some(command) = &self.commands.pending else { return Ok(None) };
+        match self.must("list what is pending for", command, target).await {
+            Ok(printed) => {
+                let lines = printed.lines().map(str::trim).filter(|line| !line.is_empty());
+                Ok(Some(lines.map(str::to_owned).collect()))
+            }
+            // Not prepared, or not started yet: there is nothing that could be asked.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
+        let command = match phase {
+            Phase::Expand => &self.commands.expand,
+            Phase::Contract => match &self.commands.contract {
+                Some(command) => command,
+                None => return Ok(()),
+            },
+        };
+        self.must(&format!("{phase} the data for"), command, target).await?;
+        match &self.commands.verify {
+            Some(command) => self.must("verify the migration for", command, target).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn revert(&self, target: &Target) -> Result<()> {
+        match &self.commands.revert {
+            Some(command) => self.must("revert the migration for", command, target).await.map(drop),
+            None => Err(Error::new(ErrorKind::Unsupported, "there is no command to revert by")
+                .trying(format!("revert by {self}"))
+                .advice("give one with `.revert(..)`")),
+        }
+    }
+}
+
+impl fmt::Display for ComposeMigrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.when {
+            When::AfterStart => "in the container of",
+            When::BeforeStart => "in a container made like those of",
+        };
+        write!(f, "`{}` {place} {}", quote_all(&self.commands.expand), self.service)
+    }
+}
+
+const LINES_IN_ERROR: usize = 20;
+
+/// The last lines of what was printed.
+fn tail_of(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LINES_IN_ERROR)..].join("\n")
+}

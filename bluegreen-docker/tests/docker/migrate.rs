@@ -1,0 +1,198 @@
+//! `ComposeMigrator`: core's contract, and what it promises beyond.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::testing::conformance::{self, MigratorFixture};
+use bluegreen_core::{Effect, ErrorKind, Migrator, Phase, Runtime, Slot, Target, When};
+use bluegreen_docker::ComposeMigrator;
+
+use crate::support::{Shop, WAITS, docker_ok, eventually, grace, needs_docker};
+
+/// The data is a file with a line for each thing that a version needs; a migration takes its time, and is repeatable.
+const MIGRATE: &str = r#"case $1 in
+expand) grep -q '^new$' /data/schema || { echo half >> /data/log; sleep 0.05; echo new >> /data/schema; };;
+contract) grep -v '^old$' /data/schema > /data/next; sleep 0.05; cat /data/next > /data/schema;;
+revert) grep -v '^new$' /data/schema > /data/next; cat /data/next > /data/schema;;
+pending) grep -q '^new$' /data/schema || echo add-new;;
+verify) grep -q '^new$' /data/schema;;
+esac"#;
+
+struct Data {
+    shop: Shop,
+    when: When,
+}
+
+impl Data {
+    async fn new(when: When) -> Self {
+        let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0', volumes: ['./data:/data']}}");
+        shop.publish("app:1.0", WAITS);
+        std::fs::create_dir(shop.path("data")).unwrap();
+        let data = Self { shop, when };
+        let runtime = data.shop.runtime();
+        runtime.prepare(&data.target()).await.unwrap();
+        if when == When::AfterStart {
+            runtime.start(&data.target()).await.unwrap();
+        }
+        data
+    }
+
+    fn schema(&self) -> PathBuf {
+        self.shop.path("data/schema")
+    }
+
+    fn has(&self, line: &str) -> bool {
+        std::fs::read_to_string(self.schema()).unwrap().lines().any(|found| found == line)
+    }
+}
+
+fn command(phase: &str) -> Vec<String> {
+    ["sh", "-c", MIGRATE, "migrate", phase].map(str::to_owned).to_vec()
+}
+
+#[async_trait]
+impl MigratorFixture for Data {
+    type Migrator = ComposeMigrator;
+
+    async fn open(&self) -> ComposeMigrator {
+        let runtime = self.shop.runtime();
+        let builder = match self.when {
+            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
+            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
+        };
+        let builder = builder.expand(command("expand")).contract(command("contract")).verify(command("verify"));
+        builder.revert(command("revert")).pending(command("pending")).build().unwrap()
+    }
+
+    fn target(&self) -> Target {
+        self.shop.version(Slot::Green, "1.0")
+    }
+
+    async fn reset(&self) {
+        std::fs::write(self.schema(), "old\n").unwrap();
+    }
+
+    async fn data(&self) -> String {
+        std::fs::read_to_string(self.schema()).unwrap()
+    }
+
+    async fn old_version_works(&self) -> bool {
+        self.has("old")
+    }
+
+    async fn is_expanded(&self) -> bool {
+        self.has("new")
+    }
+
+    async fn is_contracted(&self) -> bool {
+        !self.has("old")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_inside_the_new_release_keep_the_contract() {
+    needs_docker!();
+    conformance::migrator(&Data::new(When::AfterStart).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_in_a_container_of_their_own_keep_the_contract_and_leave_none_behind() {
+    needs_docker!();
+    let data = Data::new(When::BeforeStart).await;
+    conformance::migrator(&data).await;
+    eventually("no container is left", async || data.shop.ps(Slot::Green, &["-a", "-q"]).is_empty()).await;
+    data.shop.runtime().stop(Slot::Green, grace()).await.unwrap();
+    assert_eq!(data.shop.list("network", Slot::Green), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fails_is_told_with_its_exit_status_and_what_it_printed_last() {
+    needs_docker!();
+    let data = Data::new(When::AfterStart).await;
+    let runtime = data.shop.runtime();
+    let script = "seq 1 100000; echo relation users does not exist >&2; exit 9";
+    let once = ComposeMigrator::run_once(&runtime, "api").expand(["sh", "-c", script]).build().unwrap();
+    let exec = ComposeMigrator::exec(&runtime, "api").expand(["sh", "-c", script]).build().unwrap();
+    for migrator in [exec, once] {
+        let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unexpected, "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("exit status 9") && text.contains("relation users does not exist"), "{text}");
+        assert!(text.contains("compose service: api") && text.len() < 2000, "{text}");
+        migrator.migrate(Phase::Contract, &data.target()).await.unwrap();
+    }
+    // No such program is no success either.
+    let missing = ComposeMigrator::exec(&runtime, "api").expand(["no-such-program"]).build().unwrap();
+    let error = missing.migrate(Phase::Expand, &data.target()).await.unwrap_err();
+    assert!(error.to_string().contains("no-such-program"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_cannot_be_verified_has_failed() {
+    needs_docker!();
+    let data = Data::new(When::AfterStart).await;
+    let builder = ComposeMigrator::exec(&data.shop.runtime(), "api").expand(["true"]);
+    let migrator = builder.verify(["sh", "-c", "echo still missing; false"]).build().unwrap();
+    let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
+    assert!(error.to_string().contains("verify") && error.to_string().contains("still missing"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_off_left_running_is_waited_for_and_never_doubled() {
+    needs_docker!();
+    for when in [When::AfterStart, When::BeforeStart] {
+        let data = Data::new(when).await;
+        let runtime = data.shop.runtime();
+        let script = "mkdir /data/lock || { echo two at a time >> /data/schema; exit 1; }; sleep 3; rmdir /data/lock; \
+                      echo done >> /data/schema";
+        let builder = match when {
+            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
+            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
+        };
+        let migrator = builder.expand(["sh", "-c", script]).build().unwrap();
+        let (first, target) = (migrator.clone(), data.target());
+        let running = tokio::spawn(async move { first.migrate(Phase::Expand, &target).await });
+        eventually("the migration runs", async || data.shop.path("data/lock").exists()).await;
+        running.abort();
+        let _ = running.await;
+        migrator.migrate(Phase::Expand, &data.target()).await.unwrap();
+        assert_eq!(data.data().await, "done\ndone\n", "{when:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_takes_too_long_is_told_and_not_ended() {
+    needs_docker!();
+    for when in [When::AfterStart, When::BeforeStart] {
+        let data = Data::new(when).await;
+        let runtime = data.shop.runtime();
+        let builder = match when {
+            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
+            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
+        };
+        let script = "touch /data/begun; sleep 8; echo done >> /data/schema";
+        let migrator = builder.expand(["sh", "-c", script]).limit(Duration::from_secs(5)).build().unwrap();
+        let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+        assert!(data.shop.path("data/begun").exists() && error.to_string().contains("still runs"), "{error}");
+        eventually("it ends by itself", async || data.schema().exists()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_anything_is_prepared_it_cannot_be_told_what_is_pending() {
+    needs_docker!();
+    let data = Data::new(When::BeforeStart).await;
+    data.reset().await;
+    let other = data.shop.version(Slot::Green, "2.0");
+    assert_eq!(data.open().await.pending(&other).await.unwrap(), None);
+    assert_eq!(data.open().await.pending(&data.target()).await.unwrap(), Some(vec!["add-new".to_owned()]));
+    let runtime = data.shop.runtime();
+    let error = ComposeMigrator::exec(&runtime, "api").expand(["true"]).build().unwrap();
+    let error = error.migrate(Phase::Expand, &other).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied), "{error:?}");
+    assert!(ComposeMigrator::exec(&runtime, "api").build().is_err());
+    let live = docker_ok(&["ps", "-q", "--filter", &format!("name={}-migration", data.shop.project(Slot::Green))]);
+    assert_eq!(live, "");
+}

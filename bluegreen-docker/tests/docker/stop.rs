@@ -1,0 +1,140 @@
+//! What `stop`, `inspect` and `logs` promise.
+
+use bluegreen_core::{Instance, Runtime, Slot};
+
+use crate::support::{Shop, WAITS, docker, docker_ok, grace, needs_docker, unique};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_never_touches_the_other_slot_nor_what_is_shared_nor_any_volume() {
+    needs_docker!();
+    let shared = unique("net");
+    let shop = Shop::new(&format!(
+        "
+services:
+  api:
+    image: IMAGES/app:${{VERSION}}
+    volumes: ['data:/tmp/data', 'common:/tmp/common']
+    networks: [default, far, named]
+networks:
+  far: {{name: {shared}, external: true}}
+  named: {{name: {shared}-named}}
+volumes:
+  data: {{}}
+  common: {{name: {shared}-common}}
+"
+    ));
+    shop.publish("app:1.0", WAITS);
+    docker_ok(&["network", "create", &shared]);
+    let _removed = Leftovers(shared.clone());
+    let runtime = shop.runtime();
+    for slot in Slot::BOTH {
+        runtime.prepare(&shop.version(slot, "1.0")).await.unwrap();
+        runtime.start(&shop.version(slot, "1.0")).await.unwrap();
+    }
+    let live = shop.running(Slot::Blue);
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    assert_eq!(shop.running(Slot::Blue), live);
+    assert_eq!(shop.ps(Slot::Green, &["-a", "-q"]), Vec::<String>::new());
+    runtime.stop(Slot::Blue, grace()).await.unwrap();
+
+    let names = |kind: &str| docker_ok(&[kind, "ls", "--format", "{{.Name}}"]);
+    for kept in [shared.clone(), format!("{shared}-named")] {
+        assert!(names("network").lines().any(|name| name == kept), "the network {kept} is gone");
+    }
+    for slot in Slot::BOTH {
+        assert!(names("volume").contains(&format!("{}_data", shop.project(slot))), "a volume is gone");
+        assert!(!names("network").contains(&format!("{}_default", shop.project(slot))), "a network was left");
+    }
+    assert!(names("volume").contains(&format!("{shared}-common")), "a volume is gone");
+}
+
+struct Leftovers(String);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for name in docker_ok(&["ps", "-aq", "--filter", &format!("network={}", self.0)]).lines() {
+            docker(&["rm", "-f", name]);
+        }
+        docker(&["network", "rm", &self.0, &format!("{}-named", self.0)]);
+        docker(&["volume", "rm", &format!("{}-common", self.0)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_depends_on_others_ends_first_and_its_last_words_are_kept() {
+    needs_docker!();
+    let shop = Shop::new(
+        "
+services:
+  web: {image: 'IMAGES/app:1.0', depends_on: [api], environment: {NAME: web}}
+  api: {image: 'IMAGES/app:1.0', depends_on: {db: {condition: service_started}}, environment: {NAME: api}}
+  db: {image: 'IMAGES/app:1.0', environment: {NAME: db}}
+",
+    );
+    let script = "trap 'sleep 0.3; echo $NAME ends; exit 0' TERM; echo begins; while :; do sleep 1 & wait $!; done";
+    shop.publish("app:1.0", script);
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    let logs = shop.runtime().logs(Slot::Green, 3).await.unwrap();
+    assert_eq!(logs, ["web | web ends", "api | api ends", "db | db ends"]);
+    assert_eq!(runtime.service_logs(Slot::Green, "api", 10).await.unwrap(), ["api | begins", "api | api ends"]);
+    assert_eq!(runtime.service_logs(Slot::Green, "none", 10).await.unwrap(), Vec::<String>::new());
+
+    // The next occupant's log is its own.
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let logs = runtime.logs(Slot::Green, 100).await.unwrap();
+    assert!(logs.iter().all(|line| line.ends_with("begins")), "{logs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_died_tells_why_for_each_service() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}, web: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", "trap 'exit 5' USR1; echo begins; while :; do sleep 1 & wait $!; done");
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    docker_ok(&["kill", "-s", "USR1", &shop.container(Slot::Green, "api")]);
+    docker_ok(&["wait", &shop.container(Slot::Green, "api")]);
+    // One of two runs: there is something to be stopped.
+    assert!(runtime.inspect(Slot::Green).await.unwrap().is_running());
+    docker_ok(&["kill", &shop.container(Slot::Green, "web")]);
+    let Instance::Stopped { version, reason } = runtime.inspect(Slot::Green).await.unwrap() else {
+        panic!("not stopped")
+    };
+    assert_eq!(version.unwrap().as_str(), "1.0");
+    assert_eq!(reason.unwrap(), "api: exit status 5, web: exit status 137 (killed)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_containers_of_a_service_are_several_endpoints() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0', scale: 2}}");
+    shop.publish("app:1.0", WAITS);
+    let runtime = shop.builder().endpoint("http", "api", 3000).build().unwrap();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let started = runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let addresses: std::collections::BTreeSet<_> =
+        started.endpoints().iter().map(|endpoint| &endpoint.address).collect();
+    assert_eq!(addresses.len(), 2, "{started:?}");
+    let logs = runtime.service_logs(Slot::Green, "api", 100).await.unwrap();
+    assert!(
+        logs.iter().any(|line| line.starts_with("api-1 | ")) && logs.iter().any(|line| line.starts_with("api-2 | "))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_works_without_a_compose_file_that_can_be_read() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", WAITS);
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    shop.write("compose.yaml", "services: [");
+    std::fs::remove_dir_all(shop.path(".bluegreen")).unwrap();
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    assert_eq!(shop.ps(Slot::Green, &["-a", "-q"]), Vec::<String>::new());
+}
