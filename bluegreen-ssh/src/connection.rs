@@ -201,6 +201,14 @@ impl Connection {
         }
     }
 
+    /// A channel to a socket in the server's file system.
+    pub(crate) async fn direct_to_socket(&self, path: &str) -> Result<Channel<Msg>, Failure> {
+        match self.handle.channel_open_direct_streamlocal(path).await {
+            Ok(channel) => Ok(channel),
+            Err(error) => Err(self.ending.explain(Failure::Protocol(error)).await),
+        }
+    }
+
     fn others_in_use(&self) -> bool {
         // One of the permits in use is the caller's own.
         self.max_sessions - self.sessions.available_permits() > 1

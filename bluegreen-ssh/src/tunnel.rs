@@ -1,35 +1,96 @@
-//! Tunnels: a local port whose connections come out on the server.
+//! Tunnels: a local port, or a local socket, whose connections come out on the server.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::{Error, Result, Tunnel};
-use russh::ChannelStream;
 use russh::client::Msg;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use russh::{Channel, ChannelStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+use crate::connection::Connection;
 use crate::destination::Destination;
+use crate::failure::Failure;
 use crate::host::Link;
 
-/// Listens on a port of the loopback interface for as long as the tunnel lives, and connects each connection to
-/// `address` as seen from the server.
+/// Where a tunnel leads to, as seen from the server.
+#[derive(Debug, Clone)]
+enum End {
+    Tcp { host: String, port: u16 },
+    Socket(String),
+}
+
+impl End {
+    fn parse(address: &str) -> Result<Self> {
+        if let Some(path) = address.strip_prefix("unix:") {
+            return match path.starts_with('/') && !path.contains('\0') {
+                true => Ok(Self::Socket(path.to_owned())),
+                false => Err(Error::config(format!("{address:?} is not unix: and an absolute path"))),
+            };
+        }
+        match address.parse::<Destination>() {
+            Ok(Destination { user: None, host, port: Some(port) }) => Ok(Self::Tcp { host, port }),
+            _ => Err(Error::config(format!("{address:?} is neither host:port nor unix:/path"))),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Socket(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// Listens here for as long as the tunnel lives, and connects each connection to `address` as seen from the server: on a
+/// port of the loopback interface, or, for a socket, on a socket in a directory that nobody else may enter.
 pub(crate) async fn open(link: &Arc<Link>, address: &str) -> Result<Tunnel> {
-    let (host, port) = match address.parse::<Destination>() {
-        Ok(Destination { user: None, host, port: Some(port) }) => (host, port),
-        _ => return Err(Error::config(format!("{address:?} is not host:port"))),
-    };
+    let end = End::parse(address)?;
     // A server that cannot be reached is told now, not to the first client.
     link.connection().await?;
     let listen = async {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let local = listener.local_addr()?;
-        Ok::<_, std::io::Error>((listener, local))
+        Ok::<_, std::io::Error>(match &end {
+            End::Tcp { .. } => {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+                let local = listener.local_addr()?.to_string();
+                (Listener::Tcp(listener), local, None)
+            }
+            End::Socket(_) => {
+                // Whoever reaches an engine's socket is as good as root on the server.
+                let directory = tempfile::Builder::new().prefix("tunnel-").tempdir()?;
+                let path = directory.path().join("socket");
+                let listener = UnixListener::bind(&path)?;
+                (Listener::Socket(listener), format!("unix:{}", path.display()), Some(directory))
+            }
+        })
     };
-    let (listener, local) = listen.await.map_err(|error| Error::from(error).not_applied())?;
-    let accepting = tokio::spawn(accept(listener, Arc::clone(link), host, port));
-    Ok(Tunnel::guarded(local.to_string(), AbortOnDrop(accepting)))
+    let (listener, local, directory) = listen.await.map_err(|error| Error::from(error).not_applied())?;
+    let accepting = tokio::spawn(accept(listener, Arc::clone(link), end));
+    Ok(Tunnel::guarded(local, (AbortOnDrop(accepting), directory)))
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Socket(UnixListener),
+}
+
+enum Client {
+    Tcp(TcpStream),
+    Socket(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Client> {
+        Ok(match self {
+            Self::Tcp(listener) => Client::Tcp(listener.accept().await?.0),
+            Self::Socket(listener) => Client::Socket(listener.accept().await?.0),
+        })
+    }
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -40,14 +101,14 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn accept(listener: TcpListener, link: Arc<Link>, host: String, port: u16) {
+async fn accept(listener: Listener, link: Arc<Link>, end: End) {
     // Dropped with this task, and with it all connections through the tunnel.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((client, _)) => {
-                let (link, host) = (Arc::clone(&link), host.clone());
-                connections.spawn(async move { forward(client, &link, &host, port).await });
+            Ok(client) => {
+                let (link, end) = (Arc::clone(&link), end.clone());
+                connections.spawn(async move { forward(client, &link, &end).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "a tunnel cannot accept a connection");
@@ -58,32 +119,44 @@ async fn accept(listener: TcpListener, link: Arc<Link>, host: String, port: u16)
     }
 }
 
-async fn forward(client: TcpStream, link: &Link, host: &str, port: u16) {
+async fn connect(connection: &Connection, end: &End) -> Result<Channel<Msg>, Failure> {
+    match end {
+        End::Tcp { host, port } => connection.direct(host, *port).await,
+        End::Socket(path) => connection.direct_to_socket(path).await,
+    }
+}
+
+async fn forward(client: Client, link: &Link, end: &End) {
     let opened = async {
         let connection = link.connection().await?;
-        match connection.direct(host, port).await {
-            Err(failure) if failure.is_lost() => Ok(link.connection().await?.direct(host, port).await?),
+        match connect(&connection, end).await {
+            Err(failure) if failure.is_lost() => Ok(connect(&*link.connection().await?, end).await?),
             outcome => outcome.map_err(Error::from),
         }
     };
-    match opened.await {
-        Ok(channel) => {
+    match (opened.await, client) {
+        // Either end may break it off; both ends see that.
+        (Ok(channel), Client::Tcp(client)) => {
             let _ = client.set_nodelay(true);
-            // Either end may break it off; both ends see that.
             let _ = copy(client, channel.into_stream()).await;
         }
-        Err(error) => {
-            let error = error.with("host", &link.settings).with("address", format!("{host}:{port}"));
+        (Ok(channel), Client::Socket(client)) => {
+            let _ = copy(client, channel.into_stream()).await;
+        }
+        (Err(error), client) => {
+            let error = error.with("host", &link.settings).with("address", end);
             tracing::warn!(error = %error.chain(), "a tunnel has no connection to its end");
-            // The client sees a reset and not an orderly end, as if it had asked the address itself.
-            let _ = client.set_zero_linger();
+            if let Client::Tcp(client) = client {
+                // The client sees a reset and not an orderly end, as if it had asked the address itself.
+                let _ = client.set_zero_linger();
+            }
         }
     }
 }
 
 /// Copies both ways until both have ended, or one is broken.
-async fn copy(mut client: TcpStream, server: ChannelStream<Msg>) -> std::io::Result<()> {
-    let (mut from_client, mut to_client) = client.split();
+async fn copy(client: impl AsyncRead + AsyncWrite, server: ChannelStream<Msg>) -> std::io::Result<()> {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let up = async {
         tokio::io::copy(&mut from_client, &mut to_server).await?;

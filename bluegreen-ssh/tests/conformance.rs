@@ -67,6 +67,17 @@ impl HostFixture for Server {
         Some(address.to_string())
     }
 
+    async fn socket_greeter(&self, greeting: &[u8]) -> Option<String> {
+        let path = self.directory.path().join("greeter.sock");
+        let (listener, greeting) = (std::os::unix::net::UnixListener::bind(&path).unwrap(), greeting.to_vec());
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                connection.unwrap().write_all(&greeting).unwrap();
+            }
+        });
+        Some(format!("unix:{}", path.display()))
+    }
+
     fn has_sudo(&self) -> bool {
         std::process::Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success())
     }

@@ -56,7 +56,10 @@ pub trait Host: Debug + Display + Send + Sync + 'static {
     /// Makes `link` point to `target` in one atomic step; an existing link is replaced by rename.
     async fn symlink(&self, target: &str, link: &str) -> Result<()>;
 
-    /// A local address that reaches `address` (`host:port`) as seen from the host, for as long as the [`Tunnel`] lives.
+    /// A local address that reaches `address` as seen from the host, for as long as the [`Tunnel`] lives.
+    ///
+    /// It is `host:port` for a TCP server, and `unix:/path` for a socket in the file system, and the tunnel's address is
+    /// of the same form. The local socket of a tunnel to a socket can be reached by this user alone.
     async fn tunnel(&self, address: &str) -> Result<Tunnel>;
 }
 

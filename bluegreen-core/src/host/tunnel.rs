@@ -18,7 +18,7 @@ impl Tunnel {
         Self { address: address.into(), _guard: Some(Box::new(guard)) }
     }
 
-    /// The address to connect to: `host:port`.
+    /// The address to connect to: `host:port`, or `unix:/path` for a tunnel to a socket.
     pub fn address(&self) -> &str {
         &self.address
     }

@@ -47,6 +47,12 @@ pub trait HostFixture: Sync {
         None
     }
 
+    /// The same on a socket in the file system, as `unix:/path`. `None`: tunnels to sockets are not tested.
+    async fn socket_greeter(&self, greeting: &[u8]) -> Option<String> {
+        let _ = greeting;
+        None
+    }
+
     /// Whether `sudo -n` works for the host's user.
     fn has_sudo(&self) -> bool {
         false

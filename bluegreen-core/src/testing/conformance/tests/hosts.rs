@@ -58,6 +58,17 @@ impl HostFixture for ThisMachine {
     async fn greeter(&self, greeting: &[u8]) -> Option<String> {
         Some(greeter(greeting))
     }
+
+    async fn socket_greeter(&self, greeting: &[u8]) -> Option<String> {
+        let path = self.0.path().join("greeter.sock");
+        let (listener, greeting) = (std::os::unix::net::UnixListener::bind(&path).unwrap(), greeting.to_vec());
+        std::thread::spawn(move || {
+            for connection in listener.incoming().take(10) {
+                connection.unwrap().write_all(&greeting).unwrap();
+            }
+        });
+        Some(format!("unix:{}", path.display()))
+    }
 }
 
 pub(super) fn look(path: &str) -> Option<(Vec<u8>, u32)> {
