@@ -1,4 +1,72 @@
-//! Compose projects as blue and green slots, on any Docker engine.
+//! Blue-green deploys of compose projects, on the Docker engine of this machine or of a server.
+//!
+//! - [`ComposeRuntime`] runs each slot as a compose project of its own, from the compose file that there is.
+//! - [`ComposeMigrator`] migrates the data by commands of the release itself.
+//! - [`ImageBuild`] builds an image, pushes it, and copies files out of it.
+//! - [`Engine`] is the engine: found as the `docker` command finds it, or given.
+//!
+//! A deploy tool brings these together in a `bluegreen_core` pipeline:
+//!
+//! ```no_run
+//! use bluegreen_core::{HealthCheck, Pipeline, Release, Router, Secret, StateStore};
+//! use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
+//!
+//! # async fn example(router: impl Router, store: impl StateStore, health: impl HealthCheck, public: impl HealthCheck)
+//! # -> bluegreen_core::Result<()> {
+//! let runtime = ComposeRuntime::builder("shop", "/opt/shop/compose.yaml")
+//!     .env("DATABASE_URL", Secret::from_env("DATABASE_URL")?)
+//!     .endpoint("api", "api", 3001)
+//!     .endpoint("web", "web", 3000)
+//!     .build()?;
+//! let migrator = ComposeMigrator::run_once(&runtime, "api").expand(["pnpm", "db:migrate:deploy"]).build()?;
+//! let pipeline = Pipeline::builder("shop")
+//!     .runtime(runtime.clone())
+//!     .migrator(migrator)
+//!     .router(router)
+//!     .store(store)
+//!     .health(health)
+//!     .verify(public)
+//!     .build()?;
+//! println!("{}", pipeline.deploy(Release::new("1.4.0")?).await?);
+//! runtime.prune(5).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # The compose file
+//!
+//! It stays as it is. It names its images by `${VERSION}`, publishes no fixed host port (two slots cannot share one),
+//! and has a healthcheck for what takes time to start:
+//!
+//! ```yaml
+//! services:
+//!   api:
+//!     image: registry.internal:5000/shop/api:${VERSION}
+//!     init: true
+//!     environment: {DATABASE_URL: "${DATABASE_URL}"}
+//!     healthcheck: {test: [CMD, wget, -qO-, "http://127.0.0.1:3001/health"], interval: 2s}
+//! ```
+//!
+//! What both slots use, such as a database, belongs into a project of its own, with a network that both slots join as
+//! `external`.
+//!
+//! # What it takes
+//!
+//! A Docker engine from 20.10 on, and on the host with the compose files either `docker compose` (v2) or
+//! `docker-compose` from 1.27 on. Compose is called as a program, for what only it knows: to read compose files, and to
+//! bring containers up. All else is asked of the engine itself, over its socket; for an engine on a server, through the
+//! tunnel of its [`Host`](bluegreen_core::Host).
+//!
+//! # What it promises
+//!
+//! - **What runs is what was prepared**, by digest, wherever a tag points by then. A version never stands for other
+//!   content than it did before.
+//! - **A container that is healthy, or dead, is noticed by the engine's event**, within milliseconds.
+//! - **A failed start tells why**: which container, its exit status, whether it was out of memory, its last lines.
+//! - **The other slot, shared networks and volumes are never touched.**
+//! - **Secrets** reach Compose by its environment alone, and no argument, file, error or log of ours. (Whoever may use
+//!   the engine can see what a compose file puts into a container's environment.)
+//! - **Everything that is made carries labels** (`bluegreen.service`, `.slot`, `.version`, `.operation`), except volumes,
+//!   which outlive releases: Compose would take one with other labels for another one.
 
 mod build;
 mod compose;
@@ -6,6 +74,7 @@ mod endpoint;
 mod engine;
 mod image;
 mod labels;
+mod mask;
 mod migrator;
 mod runtime;
 

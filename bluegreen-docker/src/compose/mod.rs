@@ -13,6 +13,7 @@ use bluegreen_core::{Command, Error, Host, Output, Result, Secret, Target};
 use tokio::sync::OnceCell;
 
 use crate::engine::{Address, Engine};
+use crate::mask::Mask;
 
 pub(crate) use overlay::Overlay;
 use program::Program;
@@ -29,6 +30,8 @@ pub(crate) struct Compose {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) files: Vec<String>,
     pub(crate) environment: BTreeMap<String, Secret>,
+    /// Hides the values of the environment.
+    pub(crate) mask: Mask,
     /// The program's words, where they are given.
     pub(crate) given_program: Option<Vec<String>>,
     /// Whether the engine is not the one of `host`, but is reached from there by our tunnel.
@@ -44,7 +47,11 @@ impl Compose {
         let command = self.command(engine, name, target, None).await?.args(arguments.iter().copied());
         // It holds all that was given as variables, and is cut at its beginning where it is longer.
         let command = command.timeout(READ_LIMIT).output_limit(16 << 20);
-        let output = self.host.run(&command).await.and_then(|output| output.ok(&command, &self.host));
+        let output = self.host.run(&command).await;
+        let output =
+            output.and_then(
+                |output| if output.success() { Ok(output) } else { self.masked(output).ok(&command, &self.host) },
+            );
         let output = output.map_err(|error| {
             self.explained(error.not_applied())
                 .trying("read the compose file")
@@ -85,9 +92,14 @@ impl Compose {
         Ok(command)
     }
 
-    /// Runs a command of Compose to its end. A non-zero exit status is not an error here.
+    /// Runs a command of Compose to its end. A non-zero exit status is not an error here. The output shows no secrets.
     pub(crate) async fn run(&self, command: &Command) -> Result<Output> {
-        self.host.run(command).await.map_err(|error| self.explained(error))
+        self.host.run(command).await.map(|output| self.masked(output)).map_err(|error| self.explained(error))
+    }
+
+    fn masked(&self, output: Output) -> Output {
+        let hide = |bytes: &[u8]| self.mask.apply_to_bytes(bytes);
+        Output { stdout: hide(&output.stdout), stderr: hide(&output.stderr), ..output }
     }
 
     /// Compose v1 knows nothing of contexts, so both are told which engine we found. Not so one with TLS: Compose then

@@ -51,7 +51,7 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         Err(_) => return Err(too_long(migrator.limit)),
     }
     let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await?;
-    let tail = tail_of(&String::from_utf8_lossy(&both));
+    let tail = migrator.runtime.compose().mask.apply(&tail_of(&String::from_utf8_lossy(&both)));
     match (ended.running, ended.exit_code) {
         (Some(false), Some(status)) => {
             Ok(Ended { status, printed: String::from_utf8_lossy(&printed).into_owned(), tail })

@@ -19,7 +19,7 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         .args(["run", "--rm", "-T", "--no-deps", "--name", &name, "--label", &label, service])
         .args(command.iter().cloned())
         .timeout(migrator.limit);
-    let output = migrator.runtime.compose_host().run(&compose).await.map_err(|error| match error.kind() {
+    let output = migrator.runtime.compose().run(&compose).await.map_err(|error| match error.kind() {
         ErrorKind::Timeout => error.retryable(false).advice(
             "it still runs in its container, and the next attempt waits for it; give it longer with `.limit(..)`",
         ),

@@ -11,6 +11,7 @@ use super::{ComposeRuntime, Inner};
 use crate::compose::{Compose, OWN_VARIABLES};
 use crate::endpoint::EndpointPort;
 use crate::engine::Engine;
+use crate::mask::Mask;
 
 /// How long containers without a healthcheck must run before they count as started. Long enough to see a program that
 /// cannot find its database.
@@ -95,7 +96,8 @@ impl ComposeRuntimeBuilder {
     /// Sets a variable for the compose file, such as `${DATABASE_URL}`.
     ///
     /// Compose gets it in its environment and in no other way. What a compose file puts into a container's environment
-    /// can be read there with `docker inspect`, by whoever may use the engine.
+    /// can be read there with `docker inspect`, by whoever may use the engine. In errors and logs, values of six
+    /// characters or more are replaced by `***`.
     pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
         self.environment.insert(name.into(), value);
         self
@@ -181,6 +183,7 @@ impl ComposeRuntimeBuilder {
         let compose = Compose {
             host: Arc::clone(&self.host),
             files: self.files,
+            mask: Mask::new(self.environment.values()),
             environment: self.environment,
             given_program: self.program,
             engine_is_elsewhere: self.engine_is_elsewhere,

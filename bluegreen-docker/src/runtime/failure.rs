@@ -7,26 +7,28 @@ use bluegreen_core::{Error, ErrorKind};
 use super::container::{Container, State};
 use super::logs;
 use crate::engine::Engine;
+use crate::mask::Mask;
 
 /// How many lines of each container's log an error holds.
 const LINES: usize = 10;
 
 /// These containers failed, for these reasons (by id): the reasons, and the last that each of them wrote.
-pub(super) async fn of(engine: &Engine, all: &[Container], failed: &HashMap<String, String>) -> Error {
+pub(super) async fn of(engine: &Engine, mask: &Mask, all: &[Container], failed: &HashMap<String, String>) -> Error {
     let mut what = Vec::new();
     for container in all {
         if let Some(reason) = failed.get(&container.id) {
-            what.push(format!("{} {reason}{}", container.title(all), last_lines(engine, container).await));
+            let reason = mask.apply(reason);
+            what.push(format!("{} {reason}{}", container.title(all), last_lines(engine, mask, container).await));
         }
     }
     Error::new(ErrorKind::Unhealthy, what.join("; "))
 }
 
 /// Adds what each container wrote last.
-pub(super) async fn with_logs(engine: &Engine, all: &[Container], error: Error) -> Error {
+pub(super) async fn with_logs(engine: &Engine, mask: &Mask, all: &[Container], error: Error) -> Error {
     let mut what = error.message().to_owned();
     for container in all {
-        let lines = last_lines(engine, container).await;
+        let lines = last_lines(engine, mask, container).await;
         if !lines.is_empty() {
             what.push_str(&format!("; {}{lines}", container.title(all)));
         }
@@ -35,7 +37,7 @@ pub(super) async fn with_logs(engine: &Engine, all: &[Container], error: Error) 
 }
 
 /// Compose failed: the containers that ended, if that is why.
-pub(super) async fn of_dead(engine: &Engine, all: &[Container], error: Error) -> Error {
+pub(super) async fn of_dead(engine: &Engine, mask: &Mask, all: &[Container], error: Error) -> Error {
     let ended = |container: &&Container| match &container.state {
         State::Exited { status, .. } => *status != 0,
         State::Restarting { .. } => true,
@@ -43,12 +45,12 @@ pub(super) async fn of_dead(engine: &Engine, all: &[Container], error: Error) ->
     };
     let failed: HashMap<_, _> =
         all.iter().filter(ended).map(|container| (container.id.clone(), container.ending())).collect();
-    if failed.is_empty() { error } else { of(engine, all, &failed).await.because(error) }
+    if failed.is_empty() { error } else { of(engine, mask, all, &failed).await.because(error) }
 }
 
-async fn last_lines(engine: &Engine, container: &Container) -> String {
+async fn last_lines(engine: &Engine, mask: &Mask, container: &Container) -> String {
     // Without the log, the reason is still worth telling.
-    let lines = logs::of_container(engine, &container.id, LINES).await.unwrap_or_default();
+    let lines = logs::of_container(engine, mask, &container.id, LINES).await.unwrap_or_default();
     if lines.is_empty() {
         return String::new();
     }

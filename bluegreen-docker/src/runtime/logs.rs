@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::container::{Container, services_of};
 use super::records::StateDirectory;
 use crate::engine::{Engine, engine_error};
+use crate::mask::Mask;
 
 /// How many lines of each container are kept when it is removed.
 const KEPT: usize = 1000;
@@ -41,6 +42,7 @@ struct KeptContainer {
 /// The last lines of a slot, or of one service of it, oldest first.
 pub(super) async fn of_slot(
     engine: &Engine,
+    mask: &Mask,
     state: &StateDirectory,
     project: &str,
     slot: Slot,
@@ -56,7 +58,7 @@ pub(super) async fn of_slot(
         lines.extend(kept(state, slot).await?.containers.into_iter().flat_map(|container| container.lines));
     }
     for container in &containers {
-        let of_one = of_container(engine, &container.id, tail).await?;
+        let of_one = of_container(engine, mask, &container.id, tail).await?;
         let title = container.title(&containers);
         lines.extend(of_one.into_iter().map(|line| Line { from: title.clone(), ..line }));
     }
@@ -70,14 +72,20 @@ pub(super) async fn of_slot(
 }
 
 /// Writes down what containers wrote, before they are removed.
-pub(super) async fn keep(engine: &Engine, state: &StateDirectory, slot: Slot, containers: &[Container]) -> Result<()> {
+pub(super) async fn keep(
+    engine: &Engine,
+    mask: &Mask,
+    state: &StateDirectory,
+    slot: Slot,
+    containers: &[Container],
+) -> Result<()> {
     let operation = |container: &Container| container.label(crate::labels::OPERATION).unwrap_or_default().to_owned();
     let Some(current) = containers.first().map(operation) else { return Ok(()) };
     let mut kept = kept(state, slot).await.unwrap_or_default();
     let is_here = |id: &str| containers.iter().any(|container| container.id == id);
     kept.containers.retain(|before| before.operation == current && !is_here(&before.id));
     for container in containers {
-        let lines = of_container(engine, &container.id, KEPT).await?.into_iter();
+        let lines = of_container(engine, mask, &container.id, KEPT).await?.into_iter();
         let title = container.title(containers);
         let lines = lines.map(|line| Line { from: title.clone(), ..line }).collect();
         kept.containers.push(KeptContainer { id: container.id.clone(), operation: operation(container), lines });
@@ -99,7 +107,7 @@ async fn kept(state: &StateDirectory, slot: Slot) -> Result<Kept> {
 }
 
 /// The last lines of one container, in the order in which they were written.
-pub(super) async fn of_container(engine: &Engine, id: &str, tail: usize) -> Result<Vec<Line>> {
+pub(super) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: usize) -> Result<Vec<Line>> {
     let docker = engine.docker().await?;
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string());
     let mut chunks = std::pin::pin!(docker.logs(id, Some(options.build())));
@@ -120,7 +128,8 @@ pub(super) async fn of_container(engine: &Engine, id: &str, tail: usize) -> Resu
                 }
             }
         };
-        lines.push_back(parse(&chunk));
+        let line = parse(&chunk);
+        lines.push_back(Line { text: mask.apply(&line.text), ..line });
         if lines.len() > tail {
             lines.pop_front();
         }

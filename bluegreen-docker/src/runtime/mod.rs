@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Command, Error, ErrorKind, Host, Instance, Result, Runtime, ServiceName, Slot, Target};
+use bluegreen_core::{Command, Error, ErrorKind, Instance, Result, Runtime, ServiceName, Slot, Target};
 
 use crate::compose::{Compose, Project};
 use crate::endpoint::EndpointPort;
@@ -114,8 +114,8 @@ impl ComposeRuntime {
         self.inner.project_name(slot)
     }
 
-    pub(crate) fn compose_host(&self) -> &Arc<dyn Host> {
-        &self.inner.compose.host
+    pub(crate) fn compose(&self) -> &Compose {
+        &self.inner.compose
     }
 
     /// The id of the container in which this release's service runs.
@@ -144,8 +144,9 @@ impl ComposeRuntime {
     }
 
     async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
-        let Inner { engine, state, .. } = &*self.inner;
-        let lines = logs::of_slot(engine, state, &self.inner.project_name(slot), slot, service, tail).await;
+        let Inner { engine, state, compose, .. } = &*self.inner;
+        let lines =
+            logs::of_slot(engine, &compose.mask, state, &self.inner.project_name(slot), slot, service, tail).await;
         lines.map_err(|error| self.located(error, || format!("read the logs of {slot}")))
     }
 
@@ -214,8 +215,8 @@ impl Runtime for ComposeRuntime {
     }
 
     async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
-        let Inner { engine, state, .. } = &*self.inner;
-        let done = stop::stop(engine, state, &self.inner.project_name(slot), slot, grace).await;
+        let Inner { engine, state, compose, .. } = &*self.inner;
+        let done = stop::stop(engine, &compose.mask, state, &self.inner.project_name(slot), slot, grace).await;
         done.map_err(|error| self.located(error, || format!("stop {slot}")))
     }
 

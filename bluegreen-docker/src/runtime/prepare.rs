@@ -32,13 +32,16 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
     let mut wanted: BTreeMap<Reference, Wanted> = BTreeMap::new();
     for (name, service) in &project.services {
         let text = service.image(name)?;
-        let reference: Reference = text.parse().map_err(|error: Error| error.with("compose service", name))?;
+        let reference: Reference = text.parse().map_err(|error: Error| {
+            // The name may come from a variable that it should not come from.
+            Error::config(runtime.inner.compose.mask.apply(error.message())).with("compose service", name)
+        })?;
         let policy = service.pull_policy().unwrap_or(PullPolicy::Always);
         let before = recorded.and_then(|record| record.images.get(name)).cloned();
-        if let (Some(before), false) = (&before, accepts) {
-            if before.reference != text {
-                return Err(changed(target, name, &before.reference, text));
-            }
+        if let (Some(before), false) = (&before, accepts)
+            && before.reference != text
+        {
+            return Err(changed(target, name, &before.reference, text));
         }
         let entry = wanted.entry(reference.clone());
         let wanted = entry.or_insert_with(|| Wanted { reference, policy, services: Vec::new(), recorded: before });
@@ -149,10 +152,10 @@ async fn fetch(engine: &Engine, target: &Target, image: &Wanted, accepts: bool) 
     if let Some(found) = known {
         return Ok(found);
     }
-    if image.policy != PullPolicy::Always || image.reference.digest.is_some() {
-        if let Some(found) = find_local(engine, &image.reference).await? {
-            return Ok(found);
-        }
+    let may_be_here = image.policy != PullPolicy::Always || image.reference.digest.is_some();
+    let here = if may_be_here { find_local(engine, &image.reference).await? } else { None };
+    if let Some(found) = here {
+        return Ok(found);
     }
     match image.policy {
         PullPolicy::Never => Err(Error::new(ErrorKind::NotFound, "the engine does not have the image")

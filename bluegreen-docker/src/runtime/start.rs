@@ -22,7 +22,7 @@ pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<I
     let project = runtime.read_project(target).await?;
     let readiness = Readiness::new(&project, &before, inner.settle);
     // From before anything is started, so that no end of a container goes unheard.
-    let mut watch = Watch::new(&inner.engine, &name, readiness, inner.start_deadline).await?;
+    let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, readiness, inner.start_deadline).await?;
     if !is_whole(&before, &project) {
         let file = write_overlay(runtime, target, &project, &before).await?;
         let running = before.iter().any(Container::is_alive);
@@ -138,7 +138,7 @@ async fn up(runtime: &ComposeRuntime, target: &Target, file: &str, running: bool
     let error = explained(&output, output.clone().ok(&command, &inner.compose.host).err());
     // What Compose says of a container that ended is less than what the engine knows of it.
     let dead = services_of(&inner.engine, &name).await.unwrap_or_default();
-    Err(failure::of_dead(&inner.engine, &dead, error).await)
+    Err(failure::of_dead(&inner.engine, &inner.compose.mask, &dead, error).await)
 }
 
 fn explained(output: &Output, error: Option<Error>) -> Error {

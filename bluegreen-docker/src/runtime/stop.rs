@@ -15,6 +15,7 @@ use super::logs;
 use super::records::StateDirectory;
 use crate::engine::{Engine, if_found, quick, within};
 use crate::labels;
+use crate::mask::Mask;
 
 /// How often it is looked whether anything has appeared meanwhile, by a start that was cut off and whose last request
 /// the engine was still at.
@@ -25,6 +26,7 @@ const TO_KILL: Duration = Duration::from_secs(60);
 
 pub(super) async fn stop(
     engine: &Engine,
+    mask: &Mask,
     state: &StateDirectory,
     project: &str,
     slot: Slot,
@@ -42,7 +44,7 @@ pub(super) async fn stop(
         }
         stop_in_order(engine, &containers, deadline).await?;
         let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
-        if let Err(error) = logs::keep(engine, state, slot, &services).await {
+        if let Err(error) = logs::keep(engine, mask, state, slot, &services).await {
             logs::not_kept(&error);
         }
         try_join_all(containers.iter().map(|container| remove(engine, container))).await?;

@@ -17,6 +17,7 @@ use super::failure;
 use super::readiness::{Judgement, Readiness};
 use crate::engine::{Engine, quick};
 use crate::labels;
+use crate::mask::Mask;
 
 /// How long an engine that cannot be reached is asked again: it may be restarting.
 const ENGINE_GONE: Duration = Duration::from_secs(15);
@@ -26,6 +27,7 @@ const ENGINE_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Watch<'a> {
     engine: &'a Engine,
+    mask: &'a Mask,
     project: &'a str,
     readiness: Readiness,
     began: Instant,
@@ -54,6 +56,7 @@ impl<'a> Watch<'a> {
     /// All events from now on count.
     pub(super) async fn new(
         engine: &'a Engine,
+        mask: &'a Mask,
         project: &'a str,
         readiness: Readiness,
         limit: Duration,
@@ -61,7 +64,7 @@ impl<'a> Watch<'a> {
         let since = engine_time(engine.docker().await?).await?;
         let began = Instant::now();
         let (deadline, out_of_memory) = (began + limit, BTreeSet::new());
-        Ok(Self { engine, project, readiness, began, deadline, events: None, since, out_of_memory })
+        Ok(Self { engine, mask, project, readiness, began, deadline, events: None, since, out_of_memory })
     }
 
     /// Runs what brings the containers up, and fails as soon as one of them ends.
@@ -94,10 +97,9 @@ impl<'a> Watch<'a> {
             }
             let wake = until.map_or(self.deadline, |until| until.min(self.deadline));
             // Nothing heard by then: it is time to look again.
-            if let Ok(heard) = timeout_at(wake, self.hear()).await {
-                if let Heard::End { id, service, status } = heard? {
-                    self.end(&id, &service, status).await?;
-                }
+            let heard = timeout_at(wake, self.hear()).await.unwrap_or(Ok(Heard::Other))?;
+            if let Heard::End { id, service, status } = heard {
+                self.end(&id, &service, status).await?;
             }
         }
     }
@@ -118,7 +120,7 @@ impl<'a> Watch<'a> {
         match self.readiness.judge(&containers, is_up, Instant::now()) {
             Judgement::Failed(failed) => {
                 let failed: HashMap<_, _> = failed.into_iter().collect();
-                Err(failure::of(self.engine, &containers, &failed).await)
+                Err(failure::of(self.engine, self.mask, &containers, &failed).await)
             }
             judgement => Ok(judgement),
         }
@@ -137,13 +139,14 @@ impl<'a> Watch<'a> {
             let what = format!("{service} ended: {}", in_words(status, out_of_memory, ""));
             return Err(Error::new(ErrorKind::Unhealthy, what));
         }
-        Err(failure::of(self.engine, &containers, &failed).await)
+        Err(failure::of(self.engine, self.mask, &containers, &failed).await)
     }
 
     async fn too_late(&mut self, on: &[String]) -> Error {
         let containers = services_of(self.engine, self.project).await.unwrap_or_default();
         let what = format!("not ready after {:?}: {}", self.began.elapsed().max(Duration::from_secs(1)), on.join(", "));
-        failure::with_logs(self.engine, &containers, Error::new(ErrorKind::Timeout, what).retryable(false)).await
+        failure::with_logs(self.engine, self.mask, &containers, Error::new(ErrorKind::Timeout, what).retryable(false))
+            .await
     }
 
     /// The next event that matters.

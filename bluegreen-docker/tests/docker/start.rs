@@ -258,7 +258,7 @@ services:
 ",
     );
     shop.publish("app:1.0", WAITS);
-    shop.publish("app:1.1", "exit 1");
+    shop.publish("app:1.1", "echo the token is $TOKEN; exit 1");
     let host = NotingHost::default();
     let builder = shop.builder().host(host.clone()).env("TOKEN", Secret::new("hunter2$x"));
     let runtime = builder.build().unwrap();
@@ -275,7 +275,13 @@ services:
     let error = runtime.start(&broken).await.unwrap_err();
     shop.write("compose.yaml", "services: {api: {image: '${TOKEN}', bad: 1}}");
     let unreadable = runtime.prepare(&broken).await.unwrap_err();
-    let everything = format!("{:?} {error:?} {unreadable:?} {runtime:?} {runtime}", host.noted());
+    shop.write("compose.yaml", "services: {api: {image: 'IMAGES/app:${TOKEN}'}}");
+    let misused = runtime.prepare(&broken).await.unwrap_err();
+    assert!(error.to_string().contains("the token is ***"), "{error}");
+    let logs = runtime.logs(Slot::Green, 10).await.unwrap();
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    let errors = format!("{error:?} {unreadable:?} {misused:?}");
+    let everything = format!("{:?} {errors} {logs:?} {runtime:?} {runtime}", host.noted());
     assert!(!everything.contains("hunter2"), "{everything}");
 
     let bad = shop.target(Slot::Green, Release::new("1.1").unwrap().with_setting("SLOT", "blue"));

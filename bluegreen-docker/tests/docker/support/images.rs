@@ -84,6 +84,11 @@ fn root(text: &str) -> Vec<u8> {
 
 impl Drop for Images {
     fn drop(&mut self) {
+        let all = docker_ok(&["ps", "-a", "--format", "{{.ID}} {{.Image}}"]);
+        let ours = all.lines().filter_map(|line| line.split_once(' '));
+        for (id, _) in ours.filter(|(_, image)| image.starts_with(&format!("{}/", self.prefix))) {
+            docker(&["rm", "-f", "-v", id]);
+        }
         for name in self.on_engine() {
             docker(&["rmi", "-f", &name]);
         }
