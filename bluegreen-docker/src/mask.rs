@@ -16,7 +16,10 @@ pub(crate) struct Mask(Vec<Secret>);
 
 impl Mask {
     pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Self {
-        let mut secrets: Vec<_> = secrets.filter(|secret| secret.reveal().len() >= SHORTEST).cloned().collect();
+        let long = secrets.map(Secret::reveal).filter(|secret| secret.len() >= SHORTEST);
+        // Compose doubles each dollar in what it prints.
+        let forms = long.flat_map(|secret| [secret.to_owned(), secret.replace('$', "$$")]);
+        let mut secrets: Vec<_> = forms.map(Secret::new).collect();
         // One that is a part of another must not uncover the rest of that.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
         Self(secrets)
@@ -47,9 +50,10 @@ mod tests {
 
     #[test]
     fn secrets_are_hidden_and_settings_are_not() {
-        let secrets = ["4", "hunter2", "hunter2-and-more"].map(Secret::new);
+        let secrets = ["4", "hunter2", "hunter2-and-more", "pa$$word"].map(Secret::new);
         let mask = Mask::new(secrets.iter());
         assert_eq!(mask.apply("4 times hunter2, hunter2-and-more"), "4 times ***, ***");
+        assert_eq!(mask.apply("pa$$word, pa$$$$word"), "***, ***");
         assert!(!format!("{mask:?}").contains("hunter"));
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::container::{Container, services_of};
 use super::records::StateDirectory;
 use crate::engine::{Engine, engine_error};
+use crate::labels;
 use crate::mask::Mask;
 
 /// How many lines of each container are kept when it is removed.
@@ -35,7 +36,8 @@ struct Kept {
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptContainer {
     id: String,
-    operation: String,
+    /// The version, and the operation that started it.
+    occupant: String,
     lines: Vec<Line>,
 }
 
@@ -79,16 +81,19 @@ pub(super) async fn keep(
     slot: Slot,
     containers: &[Container],
 ) -> Result<()> {
-    let operation = |container: &Container| container.label(crate::labels::OPERATION).unwrap_or_default().to_owned();
-    let Some(current) = containers.first().map(operation) else { return Ok(()) };
+    let occupant = |container: &Container| {
+        let label = |name| container.label(name).unwrap_or_default();
+        format!("{} of {}", label(labels::VERSION), label(labels::OPERATION))
+    };
+    let Some(current) = containers.first().map(occupant) else { return Ok(()) };
     let mut kept = kept(state, slot).await.unwrap_or_default();
     let is_here = |id: &str| containers.iter().any(|container| container.id == id);
-    kept.containers.retain(|before| before.operation == current && !is_here(&before.id));
+    kept.containers.retain(|before| before.occupant == current && !is_here(&before.id));
     for container in containers {
         let lines = of_container(engine, mask, &container.id, KEPT).await?.into_iter();
         let title = container.title(containers);
         let lines = lines.map(|line| Line { from: title.clone(), ..line }).collect();
-        kept.containers.push(KeptContainer { id: container.id.clone(), operation: operation(container), lines });
+        kept.containers.push(KeptContainer { id: container.id.clone(), occupant: occupant(container), lines });
     }
     let text = serde_json::to_vec(&kept).unwrap_or_default();
     state.write(&file(slot), &text).await

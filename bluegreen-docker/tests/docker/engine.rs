@@ -9,7 +9,7 @@ use bluegreen_docker::Engine;
 
 use crate::support::{NotingHost, Shop, WAITS, grace, needs_docker};
 
-fn engine_socket() -> String {
+pub(crate) fn engine_socket() -> String {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
 }

@@ -14,3 +14,5 @@ mod prune;
 mod start;
 mod stop;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,6 +1,6 @@
 //! Small images of our own: busybox, and one command.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use super::{docker, docker_ok};
@@ -26,6 +26,11 @@ impl Images {
 
     /// Makes an image whose containers run this shell script.
     pub(crate) fn make(&self, image: &str, script: &str) -> String {
+        self.make_large(image, script, 0)
+    }
+
+    /// With a file `/large` of so many bytes, if any, which cannot be compressed.
+    pub(crate) fn make_large(&self, image: &str, script: &str, large: u64) -> String {
         let name = self.name(image);
         let command = serde_json::to_string(&["/bin/sh", "-c", script]).unwrap();
         let mut import = Command::new("docker")
@@ -35,7 +40,7 @@ impl Images {
             .spawn()
             .unwrap();
         // Of its own content, so that it is really fetched although others are there.
-        import.stdin.take().unwrap().write_all(&root(&name)).unwrap();
+        root(import.stdin.take().unwrap(), &name, large);
         assert!(import.wait().unwrap().success(), "docker import {name}");
         name
     }
@@ -56,30 +61,32 @@ impl Images {
     }
 }
 
-/// A root file system: busybox under all of its names, and a file with this text.
-fn root(text: &str) -> Vec<u8> {
+/// Writes a root file system: busybox under all of its names, a file with this text, and a large one.
+fn root(archive: impl Write, text: &str, large: u64) {
     let busybox = std::fs::read("/bin/busybox").unwrap();
     let list = Command::new("busybox").arg("--list").output().unwrap();
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o755);
-    header.set_size(busybox.len() as u64);
-    tar.append_data(&mut header, "bin/busybox", busybox.as_slice()).unwrap();
-    for applet in String::from_utf8(list.stdout).unwrap().lines().filter(|applet| *applet != "busybox") {
+    let mut tar = tar::Builder::new(archive);
+    let file = |mode: u32, size: u64| {
         let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(size);
+        header
+    };
+    tar.append_data(&mut file(0o755, busybox.len() as u64), "bin/busybox", busybox.as_slice()).unwrap();
+    for applet in String::from_utf8(list.stdout).unwrap().lines().filter(|applet| *applet != "busybox") {
+        let mut header = file(0o755, 0);
         header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
         tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
     }
-    let mut header = tar::Header::new_gnu();
-    header.set_size(text.len() as u64);
-    tar.append_data(&mut header, "image", text.as_bytes()).unwrap();
-    let mut header = tar::Header::new_gnu();
+    tar.append_data(&mut file(0o644, text.len() as u64), "image", text.as_bytes()).unwrap();
+    let mut header = file(0o1777, 0);
     header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o1777);
-    header.set_size(0);
     tar.append_data(&mut header, "tmp", std::io::empty()).unwrap();
-    tar.into_inner().unwrap()
+    if large > 0 {
+        let random = std::fs::File::open("/dev/urandom").unwrap();
+        tar.append_data(&mut file(0o644, large), "large", random.take(large)).unwrap();
+    }
+    tar.finish().unwrap();
 }
 
 impl Drop for Images {

@@ -42,7 +42,12 @@ impl Shop {
 
     /// Makes an image of this script and sends it to the registry. It does not stay on the engine.
     pub(crate) fn publish(&self, image: &str, script: &str) {
-        let name = self.images.make(image, script);
+        self.publish_large(image, script, 0);
+    }
+
+    /// The same with a file `/large` of so many bytes.
+    pub(crate) fn publish_large(&self, image: &str, script: &str, large: u64) {
+        let name = self.images.make_large(image, script, large);
         docker_ok(&["push", "-q", &name]);
         docker_ok(&["rmi", &name]);
     }
