@@ -52,8 +52,8 @@
 //! # What it takes
 //!
 //! A Docker engine from 20.10 on, and on the host with the compose files either `docker compose` (v2) or
-//! `docker-compose` from 1.27 on. Compose is called as a program, for what only it knows: to read compose files, and to
-//! bring containers up. All else is asked of the engine itself, over its socket; for an engine on a server, through the
+//! `docker-compose` from 1.27 on, a POSIX `sh`, and `flock` (util-linux). Compose is called as a program, for what only
+//! it knows: to read compose files, and to bring containers up. All else is asked of the engine itself, over its socket; for an engine on a server, through the
 //! tunnel of its [`Host`](bluegreen_core::Host).
 //!
 //! # What it promises

@@ -3,13 +3,14 @@
 mod overlay;
 mod program;
 mod project;
+mod slot_files;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Command, Error, Host, Output, Result, Secret, Target};
+use bluegreen_core::{Command, Error, ErrorKind, Host, Output, Result, Secret, Target};
 use tokio::sync::OnceCell;
 
 use crate::engine::{Address, Engine};
@@ -18,6 +19,7 @@ use crate::mask::Mask;
 pub(crate) use overlay::Overlay;
 use program::Program;
 pub(crate) use project::{Project, PullPolicy};
+pub(crate) use slot_files::{SlotFiles, is_busy, wait_for_others};
 
 /// The variables that are set for the compose file by ourselves.
 pub(crate) const OWN_VARIABLES: [&str; 2] = ["VERSION", "SLOT"];
@@ -61,18 +63,21 @@ impl Compose {
             .map_err(|error| error.with("compose file", self.files.join(", ")).with("program", program))
     }
 
-    /// Compose on these files and, where there is one, our own file behind them; without what it is to do.
+    /// Compose on these files; without what it is to do. With the files of the slot, it may change that.
     pub(crate) async fn command(
         &self,
         engine: &Engine,
         name: &str,
         target: &Target,
-        overlay: Option<&str>,
+        slot: Option<&SlotFiles>,
     ) -> Result<Command> {
         let program = self.program().await?;
-        let mut words = program.words().iter();
-        let mut command = Command::new(words.next().cloned().unwrap_or_default()).args(words.cloned());
+        let mut words = slot.map(SlotFiles::locking).unwrap_or_default();
+        words.extend(program.words().iter().cloned());
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default()).args(words);
         command = command.args(["-p", name]);
+        let overlay = slot.map(|files| files.overlay.as_str());
         for file in self.files.iter().map(String::as_str).chain(overlay) {
             command = command.args(["-f", file]);
         }
@@ -94,7 +99,12 @@ impl Compose {
 
     /// Runs a command of Compose to its end. A non-zero exit status is not an error here. The output shows no secrets.
     pub(crate) async fn run(&self, command: &Command) -> Result<Output> {
-        self.host.run(command).await.map(|output| self.masked(output)).map_err(|error| self.explained(error))
+        let output = self.host.run(command).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => self.explained(error).advice("is flock there? It comes with util-linux"),
+            _ => self.explained(error),
+        })?;
+        is_busy(output.status)?;
+        Ok(self.masked(output))
     }
 
     fn masked(&self, output: Output) -> Output {

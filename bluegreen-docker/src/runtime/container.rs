@@ -69,6 +69,11 @@ impl Container {
         matches!(self.state, State::Running | State::Restarting { .. })
     }
 
+    /// Whether the kernel killed it at its memory limit, when it last ended.
+    pub(crate) fn was_out_of_memory(&self) -> bool {
+        matches!(self.state, State::Exited { out_of_memory: true, .. } | State::Restarting { out_of_memory: true, .. })
+    }
+
     /// As `compose logs` calls it: by its number only where there are several.
     pub(crate) fn title(&self, all: &[Self]) -> String {
         let several = all.iter().any(|other| other.service == self.service && other.number != self.number);

@@ -18,7 +18,7 @@ pub(super) async fn of(engine: &Engine, mask: &Mask, all: &[Container], failed: 
     for container in all {
         if let Some(reason) = failed.get(&container.id) {
             let reason = mask.apply(reason);
-            what.push(format!("{} {reason}{}", container.title(all), last_lines(engine, mask, container).await));
+            what.push(format!("{}: {reason}{}", container.title(all), last_lines(engine, mask, container).await));
         }
     }
     Error::new(ErrorKind::Unhealthy, what.join("; "))

@@ -138,9 +138,9 @@ impl ComposeRuntime {
         if !project.services.contains_key(service) {
             return Err(Error::config(format!("the compose file has no service {service:?}")));
         }
-        let file = start::write_overlay(self, target, &project, &[]).await?;
+        let files = start::write_overlay(self, target, &project, &[]).await?;
         let name = self.inner.project_name(target.slot);
-        self.inner.compose.command(&self.inner.engine, &name, target, Some(&file)).await
+        self.inner.compose.command(&self.inner.engine, &name, target, Some(&files)).await
     }
 
     async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {

@@ -20,16 +20,20 @@ pub(super) struct Readiness {
     settle: Duration,
 }
 
+/// What there is to wait for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// By container.
+    pub(super) on: Vec<String>,
+    /// When to look again although nothing has happened.
+    pub(super) until: Option<Instant>,
+}
+
 /// What the containers come to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     Ready,
-    Waiting {
-        /// By container: what it waits for.
-        on: Vec<String>,
-        /// When to look again although nothing has happened.
-        until: Option<Instant>,
-    },
+    Waiting(Waiting),
     /// The containers that make it fail, by id, with the reason.
     Failed(Vec<(String, String)>),
 }
@@ -96,6 +100,6 @@ impl Readiness {
         }
         let missing = self.wanted.iter().filter(|name| !containers.iter().any(|found| found.service == **name));
         on.extend(missing.map(|name| format!("{name}: no container yet")));
-        if on.is_empty() && is_up { Judgement::Ready } else { Judgement::Waiting { on, until } }
+        if on.is_empty() && is_up { Judgement::Ready } else { Judgement::Waiting(Waiting { on, until }) }
     }
 }

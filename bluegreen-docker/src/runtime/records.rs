@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bluegreen_core::{Command, Error, ErrorKind, Host, Result, Timestamp, Version};
+use bluegreen_core::{Command, Error, ErrorKind, Host, Result, Slot, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 
 /// The file of the state directory that holds the records, on the host.
@@ -57,6 +57,11 @@ pub(super) struct StateDirectory {
 impl StateDirectory {
     pub(super) fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
+    }
+
+    /// The lock under which a slot is changed.
+    pub(super) fn lock(&self, slot: Slot) -> String {
+        self.file(&format!("{slot}.lock"))
     }
 
     pub(super) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {

@@ -9,7 +9,7 @@ use super::container::{Container, instance_of, services_of};
 use super::failure;
 use super::readiness::Readiness;
 use super::watch::Watch;
-use crate::compose::{Overlay, Project};
+use crate::compose::{Overlay, Project, SlotFiles};
 use crate::image::Reference;
 use crate::labels;
 
@@ -24,9 +24,9 @@ pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<I
     // From before anything is started, so that no end of a container goes unheard.
     let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, readiness, inner.start_deadline).await?;
     if !is_whole(&before, &project) {
-        let file = write_overlay(runtime, target, &project, &before).await?;
+        let files = write_overlay(runtime, target, &project, &before).await?;
         let running = before.iter().any(Container::is_alive);
-        watch.during(up(runtime, target, &file, running)).await?;
+        watch.during(up(runtime, target, &files, running)).await?;
     }
     watch.until_ready().await?;
 
@@ -70,13 +70,13 @@ fn is_whole(found: &[Container], project: &Project) -> bool {
         && found.iter().any(Container::is_alive)
 }
 
-/// Writes our own compose file of the slot; returns its path.
+/// Writes our own compose file of the slot.
 pub(super) async fn write_overlay(
     runtime: &ComposeRuntime,
     target: &Target,
     project: &Project,
     before: &[Container],
-) -> Result<String> {
+) -> Result<SlotFiles> {
     let images = exact_images(runtime, target, project).await?;
     // Of what runs already, the labels stay as they are: Compose would make it anew for any other.
     let operation = before.iter().filter(|container| container.is_alive());
@@ -91,7 +91,7 @@ pub(super) async fn write_overlay(
     };
     let (state, name) = (&runtime.inner.state, format!("{}.compose.json", target.slot));
     state.write(&name, overlay.to_json().as_bytes()).await.map_err(Error::not_applied)?;
-    Ok(state.file(&name))
+    Ok(SlotFiles { overlay: state.file(&name), lock: state.lock(target.slot) })
 }
 
 /// What runs is what was prepared, wherever the names of the images point by now.
@@ -122,10 +122,10 @@ async fn exact_images(
     Ok(images)
 }
 
-async fn up(runtime: &ComposeRuntime, target: &Target, file: &str, running: bool) -> Result<()> {
+async fn up(runtime: &ComposeRuntime, target: &Target, files: &SlotFiles, running: bool) -> Result<()> {
     let inner = &*runtime.inner;
     let name = inner.project_name(target.slot);
-    let command = inner.compose.command(&inner.engine, &name, target, Some(file)).await?;
+    let command = inner.compose.command(&inner.engine, &name, target, Some(files)).await?;
     let mut command = command.args(["up", "-d", "--no-build", "--remove-orphans"]).timeout(inner.start_deadline);
     if running {
         // A start that was cut off: what it has started stays.

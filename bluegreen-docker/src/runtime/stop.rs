@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::container::{Container, containers_of};
 use super::logs;
 use super::records::StateDirectory;
+use crate::compose::wait_for_others;
 use crate::engine::{Engine, if_found, quick, within};
 use crate::labels;
 use crate::mask::Mask;
@@ -33,12 +34,19 @@ pub(super) async fn stop(
     grace: Duration,
 ) -> Result<()> {
     let deadline = Instant::now() + grace;
+    let mut is_quiet = false;
     for round in 0..ROUNDS {
         let containers = containers_of(engine, project).await?;
         if containers.is_empty() {
-            return remove_networks(engine, project).await;
+            if is_quiet {
+                return remove_networks(engine, project).await;
+            }
+            // Compose may be at it still, for a deployer that was killed. With its containers gone, it ends.
+            wait_for_others(&state.host, &state.lock(slot)).await?;
+            is_quiet = true;
+            continue;
         }
-        if round > 0 {
+        if round > 0 && !is_quiet {
             // Something else is at these containers: a removal that is under way, or a start that was cut off.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

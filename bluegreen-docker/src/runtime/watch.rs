@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::container::{in_words, services_of};
 use super::failure;
-use super::readiness::{Judgement, Readiness};
+use super::readiness::{Judgement, Readiness, Waiting};
 use crate::engine::{Engine, quick};
 use crate::labels;
 use crate::mask::Mask;
@@ -87,11 +87,7 @@ impl<'a> Watch<'a> {
     /// Waits until all containers are ready.
     pub(super) async fn until_ready(&mut self) -> Result<()> {
         loop {
-            let (on, until) = match self.judge(true).await? {
-                Judgement::Ready => return Ok(()),
-                Judgement::Waiting { on, until } => (on, until),
-                Judgement::Failed(_) => (Vec::new(), None),
-            };
+            let Some(Waiting { on, until }) = self.judge(true).await? else { return Ok(()) };
             if Instant::now() >= self.deadline {
                 return Err(self.too_late(&on).await);
             }
@@ -104,8 +100,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What the engine shows now. An `Err` when it makes the start fail.
-    async fn judge(&mut self, is_up: bool) -> Result<Judgement> {
+    /// What there is to wait for, as the engine shows it now; `None` when all is ready. An `Err` when it fails the start.
+    async fn judge(&mut self, is_up: bool) -> Result<Option<Waiting>> {
         let gone = Instant::now() + ENGINE_GONE;
         let containers = loop {
             match services_of(self.engine, self.project).await {
@@ -122,7 +118,8 @@ impl<'a> Watch<'a> {
                 let failed: HashMap<_, _> = failed.into_iter().collect();
                 Err(failure::of(self.engine, self.mask, &containers, &failed).await)
             }
-            judgement => Ok(judgement),
+            Judgement::Waiting(waiting) => Ok(Some(waiting)),
+            Judgement::Ready => Ok(None),
         }
     }
 
@@ -132,8 +129,8 @@ impl<'a> Watch<'a> {
         }
         let containers = services_of(self.engine, self.project).await.unwrap_or_default();
         let shown = containers.iter().find(|container| container.id == id);
-        let out_of_memory = self.out_of_memory.contains(id)
-            || shown.is_some_and(|container| container.ending().contains(&in_words(status, true, "")));
+        let out_of_memory =
+            self.out_of_memory.contains(id) || shown.is_some_and(|container| container.was_out_of_memory());
         let failed = HashMap::from([(id.to_owned(), in_words(status, out_of_memory, ""))]);
         if shown.is_none() {
             let what = format!("{service} ended: {}", in_words(status, out_of_memory, ""));

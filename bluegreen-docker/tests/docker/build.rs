@@ -8,15 +8,32 @@ use bluegreen_core::{ErrorKind, Progress, Runtime, Slot};
 use bluegreen_docker::{Engine, ImageBuild};
 use tempfile::TempDir;
 
-use crate::support::{Shop, WAITS, docker, docker_ok, eventually, needs_docker, unique};
+use crate::support::{Shop, WAITS, docker, docker_ok, eventually, needs_docker, remove_nameless, unique};
 
-/// A directory with what makes an image of busybox.
-fn context(instructions: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+/// A directory with what makes an image of busybox. Dropping it removes what is left of the builds.
+struct Context {
+    folder: TempDir,
+    mark: String,
+}
+
+impl Context {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        remove_nameless(&self.mark);
+    }
+}
+
+fn context(instructions: &str) -> Context {
+    let (folder, mark) = (tempfile::tempdir().unwrap(), format!("bluegreen.test={}", unique("build")));
     std::fs::copy("/bin/busybox", folder.path().join("busybox")).unwrap();
-    let text = format!("FROM scratch\nCOPY busybox /bin/sh\nENV PATH=/bin\n{instructions}\n");
+    let text = format!("FROM scratch\nLABEL {mark}\nCOPY busybox /bin/sh\nENV PATH=/bin\n{instructions}\n");
     std::fs::write(folder.path().join("Dockerfile"), text).unwrap();
-    folder
+    Context { folder, mark }
 }
 
 fn shop() -> Shop {

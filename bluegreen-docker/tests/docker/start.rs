@@ -100,8 +100,8 @@ services:
     let (error, took) = fails(&shop, "echo cannot reach the database; sleep 1; exit 3").await;
     assert_eq!(error.kind(), ErrorKind::Unhealthy, "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("worker exit status 3") && text.contains("cannot reach the database"), "{text}");
-    assert!(!text.contains("api "), "the one that did not fail is blamed: {text}");
+    assert!(text.contains("worker: exit status 3") && text.contains("cannot reach the database"), "{text}");
+    assert!(!text.contains("api:"), "the one that did not fail is blamed: {text}");
     assert!(took < Duration::from_secs(20), "it waited for the others: {took:?}");
     assert_eq!(shop.running(Slot::Blue), before);
     live.stop(Slot::Green, grace()).await.unwrap();
@@ -224,7 +224,7 @@ services:
     runtime.prepare(&shop.version(Slot::Green, "1.1")).await.unwrap();
     let error = runtime.start(&shop.version(Slot::Green, "1.1")).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("setup exit status 4") && text.contains("cannot set up"), "{error:?}");
+    assert!(text.contains("setup: exit status 4") && text.contains("cannot set up"), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

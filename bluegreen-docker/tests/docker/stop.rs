@@ -2,7 +2,7 @@
 
 use bluegreen_core::{Instance, Runtime, Slot};
 
-use crate::support::{Shop, WAITS, docker, docker_ok, grace, needs_docker, unique};
+use crate::support::{Shop, WAITS, docker, docker_ok, eventually, grace, needs_docker, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_never_touches_the_other_slot_nor_what_is_shared_nor_any_volume() {
@@ -123,6 +123,29 @@ async fn several_containers_of_a_service_are_several_endpoints() {
     assert!(
         logs.iter().any(|line| line.starts_with("api-1 | ")) && logs.iter().any(|line| line.starts_with("api-2 | "))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_deployer_left_at_work_is_waited_for_and_removed() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", WAITS);
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    // Compose, as it goes on when the one who called it is gone; it has not started anything yet.
+    let state = shop.path(".bluegreen").join(&shop.name);
+    let (begun, project) = (shop.path("begun"), shop.project(Slot::Green));
+    let script = "touch \"$1\"; sleep 2; exec docker compose -p \"$2\" -f \"$3\" -f \"$4\" up -d";
+    let mut compose = std::process::Command::new("flock");
+    compose.arg(state.join("green.lock")).args(["sh", "-c", script, "sh"]).arg(&begun).arg(&project);
+    let mut compose = compose.arg(shop.path("compose.yaml")).arg(state.join("green.compose.json")).spawn().unwrap();
+    eventually("it is at work", async || begun.exists()).await;
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    assert!(compose.try_wait().unwrap().is_some(), "it is still at work");
+    assert_eq!(shop.ps(Slot::Green, &["-a", "-q"]), Vec::<String>::new());
+    assert_eq!(shop.list("network", Slot::Green), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

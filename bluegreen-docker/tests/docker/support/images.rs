@@ -19,6 +19,11 @@ impl Images {
         &self.prefix
     }
 
+    /// A label by which all of them are found, also those that lost their names.
+    pub(crate) fn mark(&self) -> String {
+        format!("bluegreen.test={}", self.prefix)
+    }
+
     /// The name of an image: `prefix/name:tag`.
     pub(crate) fn name(&self, image: &str) -> String {
         format!("{}/{image}", self.prefix)
@@ -34,7 +39,8 @@ impl Images {
         let name = self.name(image);
         let command = serde_json::to_string(&["/bin/sh", "-c", script]).unwrap();
         let mut import = Command::new("docker")
-            .args(["import", "--change", &format!("CMD {command}"), "--change", "ENV PATH=/bin", "-", &name])
+            .args(["import", "--change", &format!("CMD {command}"), "--change", "ENV PATH=/bin"])
+            .args(["--change", &format!("LABEL {}", self.mark()), "-", &name])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -89,6 +95,18 @@ fn root(archive: impl Write, text: &str, large: u64) {
     tar.finish().unwrap();
 }
 
+/// Removes images without a name that have this label.
+pub(crate) fn remove_nameless(mark: &str) {
+    let label = format!("label={mark}");
+    // A removal uncovers what it was built upon.
+    for _ in 0..5 {
+        let found = docker_ok(&["images", "-q", "--filter", "dangling=true", "--filter", &label]);
+        for id in found.lines() {
+            docker(&["rmi", "-f", id]);
+        }
+    }
+}
+
 impl Drop for Images {
     fn drop(&mut self) {
         let all = docker_ok(&["ps", "-a", "--format", "{{.ID}} {{.Image}}"]);
@@ -99,5 +117,6 @@ impl Drop for Images {
         for name in self.on_engine() {
             docker(&["rmi", "-f", &name]);
         }
+        remove_nameless(&self.mark());
     }
 }

@@ -8,7 +8,7 @@ mod shop;
 
 pub(crate) use docker::{docker, docker_ok};
 pub(crate) use host::NotingHost;
-pub(crate) use images::Images;
+pub(crate) use images::{Images, remove_nameless};
 pub(crate) use registry::Registry;
 pub(crate) use shop::{Shop, WAITS, grace};
 
