@@ -25,7 +25,7 @@ pub(crate) use slot_files::{SlotFiles, is_busy, wait_for_others};
 pub(crate) const OWN_VARIABLES: [&str; 2] = ["VERSION", "SLOT"];
 
 /// How long Compose may take to read its files.
-const READ_LIMIT: Duration = Duration::from_secs(60);
+const READ_LIMIT: Duration = Duration::from_secs(120);
 
 /// The compose files of a service, and how Compose is called on them.
 pub(crate) struct Compose {

@@ -69,11 +69,6 @@ impl Container {
         matches!(self.state, State::Running | State::Restarting { .. })
     }
 
-    /// Whether the kernel killed it at its memory limit, when it last ended.
-    pub(crate) fn was_out_of_memory(&self) -> bool {
-        matches!(self.state, State::Exited { out_of_memory: true, .. } | State::Restarting { out_of_memory: true, .. })
-    }
-
     /// As `compose logs` calls it: by its number only where there are several.
     pub(crate) fn title(&self, all: &[Self]) -> String {
         let several = all.iter().any(|other| other.service == self.service && other.number != self.number);
@@ -150,12 +145,18 @@ impl Container {
     }
 }
 
+/// What is said of a container that was ended by SIGKILL, for a reason that is not known.
+pub(crate) const KILLED: &str = " (killed)";
+
+/// The same, for one that was ended because of its memory.
+pub(crate) const OUT_OF_MEMORY: &str = " (out of memory: the kernel killed it at its memory limit)";
+
 /// "exit status 1", "exit status 137 (killed, out of memory)".
 pub(crate) fn in_words(status: i64, out_of_memory: bool, error: &str) -> String {
     let mut words = format!("exit status {status}");
     words.push_str(match (out_of_memory, status) {
-        (true, _) => " (out of memory: the kernel killed it at its memory limit)",
-        (false, 137) => " (killed)",
+        (true, _) => OUT_OF_MEMORY,
+        (false, 137) => KILLED,
         _ => "",
     });
     if !error.is_empty() {

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::container::{in_words, services_of};
+use super::container::{Container, KILLED, OUT_OF_MEMORY, in_words, services_of};
 use super::failure;
 use super::readiness::{Judgement, Readiness, Waiting};
 use crate::engine::{Engine, quick};
@@ -24,6 +24,9 @@ const ENGINE_GONE: Duration = Duration::from_secs(15);
 
 /// Between two attempts to reach such an engine.
 const ENGINE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long after a container was killed the engine may tell that it was for its memory.
+const TO_TELL_OF_MEMORY: Duration = Duration::from_secs(1);
 
 pub(super) struct Watch<'a> {
     engine: &'a Engine,
@@ -114,10 +117,7 @@ impl<'a> Watch<'a> {
             }
         };
         match self.readiness.judge(&containers, is_up, Instant::now()) {
-            Judgement::Failed(failed) => {
-                let failed: HashMap<_, _> = failed.into_iter().collect();
-                Err(failure::of(self.engine, self.mask, &containers, &failed).await)
-            }
+            Judgement::Failed(failed) => Err(self.failed(&containers, failed.into_iter().collect()).await),
             Judgement::Waiting(waiting) => Ok(Some(waiting)),
             Judgement::Ready => Ok(None),
         }
@@ -128,15 +128,32 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         let containers = services_of(self.engine, self.project).await.unwrap_or_default();
-        let shown = containers.iter().find(|container| container.id == id);
-        let out_of_memory =
-            self.out_of_memory.contains(id) || shown.is_some_and(|container| container.was_out_of_memory());
-        let failed = HashMap::from([(id.to_owned(), in_words(status, out_of_memory, ""))]);
-        if shown.is_none() {
-            let what = format!("{service} ended: {}", in_words(status, out_of_memory, ""));
+        if !containers.iter().any(|container| container.id == id) {
+            let what = format!("{service} ended: {}", in_words(status, false, ""));
             return Err(Error::new(ErrorKind::Unhealthy, what));
         }
-        Err(failure::of(self.engine, self.mask, &containers, &failed).await)
+        let failed = HashMap::from([(id.to_owned(), in_words(status, false, ""))]);
+        Err(self.failed(&containers, failed).await)
+    }
+
+    /// The error for containers that fail the start, by id with the reason.
+    async fn failed(&mut self, containers: &[Container], mut failed: HashMap<String, String>) -> Error {
+        // The engine tells of a container's end and of its want of memory in any order.
+        let is_open = |watch: &Self| {
+            failed.iter().any(|(id, reason)| reason.contains(KILLED) && !watch.out_of_memory.contains(id))
+        };
+        let until = Instant::now() + TO_TELL_OF_MEMORY;
+        while is_open(self) {
+            if !matches!(timeout_at(until, self.hear()).await, Ok(Ok(_))) {
+                break;
+            }
+        }
+        for (id, reason) in &mut failed {
+            if self.out_of_memory.contains(id) && !reason.contains(OUT_OF_MEMORY) {
+                *reason = format!("{}{OUT_OF_MEMORY}", reason.replace(KILLED, ""));
+            }
+        }
+        failure::of(self.engine, self.mask, containers, &failed).await
     }
 
     async fn too_late(&mut self, on: &[String]) -> Error {
@@ -169,6 +186,7 @@ impl<'a> Watch<'a> {
             match event.action.as_deref().unwrap_or_default() {
                 "oom" => {
                     self.out_of_memory.insert(id);
+                    return Ok(Heard::Other);
                 }
                 "die" => {
                     let status = attribute("exitCode").parse().unwrap_or(-1);
