@@ -49,11 +49,11 @@ impl Compose {
         let command = self.command(engine, name, target, None).await?.args(arguments.iter().copied());
         // It holds all that was given as variables, and is cut at its beginning where it is longer.
         let command = command.timeout(READ_LIMIT).output_limit(16 << 20);
-        let output = self.host.run(&command).await;
-        let output =
-            output.and_then(
-                |output| if output.success() { Ok(output) } else { self.masked(output).ok(&command, &self.host) },
-            );
+        let output = match self.host.run(&command).await {
+            // Only what is not used is shown to anyone.
+            Ok(output) if !output.success() => self.masked(output).ok(&command, &self.host),
+            outcome => outcome,
+        };
         let output = output.map_err(|error| {
             self.explained(error.not_applied())
                 .trying("read the compose file")
