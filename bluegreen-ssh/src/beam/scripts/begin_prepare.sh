@@ -14,14 +14,9 @@ mkdir -p "$base/releases" || fail "cannot write in $base"
 chmod 700 "$base/slots" "$base/incoming"
 lock "$base/lock"
 
-# What prepares that were cut off have left.
+# What an unpacking that was cut off has left. What lies in `incoming` is left alone here: this may be the rest of a prepare
+# that was cut off itself, and is overtaken by the next one and its upload.
 rm -rf "$base/releases"/.unpack-* "$base/releases"/.gone-*
-for file in "$base/incoming"/* "$base/incoming"/.[!.]*; do
-    case $file in
-    "$base/incoming/$3.tar.gz") ;;
-    *) rm -f "$file" ;;
-    esac
-done
 
 IFS= read -r cookie || fail "the input is not whole"
 (umask 077 && cat > "$slot/env.new") || fail "cannot write $slot/env.new"
@@ -42,5 +37,6 @@ fi
 
 [ -e "$base/releases/$3" ] || reply absent "incoming $base/incoming"
 [ -f "$base/releases/$3/.sha256" ] || reply foreign
+rm -f "$base/incoming/$3.tar.gz"
 read -r content < "$base/releases/$3/.sha256" || fail "cannot read $base/releases/$3/.sha256"
 reply "present $content"

@@ -6,6 +6,10 @@ place "$1" "$2" || fail "$1 is gone"
 lock "$base/lock"
 archive=$base/incoming/$version.tar.gz
 release=$base/releases/$version
+# What uploads that were cut off have left.
+for file in "$base/incoming"/* "$base/incoming"/.[!.]*; do
+    [ "$file" = "$archive" ] || rm -f "$file"
+done
 if [ -e "$release" ]; then
     rm -f "$archive"
     reply "present $(cat "$release/.sha256" 2> /dev/null)"
