@@ -1,13 +1,11 @@
 //! A deploy tool for an Elixir release on one server behind nginx. Copy it, and change what is different with you.
 //!
 //! ```text
-//! beam-nginx build 1.4.0
 //! beam-nginx deploy 1.4.0          build it, start it beside the live one, migrate, switch; the old one stays warm
 //! beam-nginx deploy 1.4.0 --stage  the same without the switch, which is then: beam-nginx promote green
 //! beam-nginx rollback              back to the release before, at once
-//! beam-nginx migrate | console | status | logs | recover
+//! beam-nginx build | migrate | console | status | logs | recover
 //! ```
-//!
 //! What it deploys, and where to, is in `deploy.toml`; `beam-nginx.toml` beside this file is one to begin with.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +17,7 @@ use bluegreen_core::state::SlotStatus;
 use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot};
 use bluegreen_http::{HttpCheck, all};
 use bluegreen_nginx::{NginxConfig, NginxRouter};
-use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, SshHost};
+use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, DEFAULT_EPMD_PORT, SshHost};
 use clap::{Parser, Subcommand};
 use serde::Deserialize;
 
@@ -68,18 +66,13 @@ enum Verb {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     app: String,
-    /// As one would give it to ssh.
     server: String,
     ssh_config: Option<PathBuf>,
-    /// Where everyone reaches the app.
     public: String,
-    /// On the server.
     directory: String,
     ports: [u16; 2],
     epmd_port: Option<u16>,
-    /// `NAME=value` lines: the environment of the app.
-    env_file: Option<PathBuf>,
-    /// The command that builds the release; `{version}` stands for the version, here and in the next.
+    env_file: PathBuf,
     build: Vec<String>,
     tarball: String,
     migrate: Option<String>,
@@ -104,8 +97,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let pipeline = settings.pipeline(&host)?.observer(ProgressDisplay::stderr()).build()?;
     let report = match arguments.verb {
         Verb::Build { version } => {
-            let artifact = settings.build(&version).await?;
-            println!("{} ({} bytes, SHA-256 {})", artifact.file().display(), artifact.size(), artifact.sha256());
+            println!("{}", settings.build(&version).await?.file().display());
             return Ok(());
         }
         Verb::Deploy { version, stage } => {
@@ -128,9 +120,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
         Verb::Status => {
             print!("{}", pipeline.status().await?);
-            for past in pipeline.history().await?.iter().rev().take(10) {
-                println!("{past}");
-            }
+            pipeline.history().await?.iter().rev().take(10).for_each(|past| println!("{past}"));
             return Ok(());
         }
     };
@@ -142,22 +132,15 @@ async fn run(arguments: Arguments) -> Result<()> {
 async fn promote(pipeline: &Pipeline, slot: Slot) -> Result<Report> {
     let status = pipeline.status().await?;
     match status.state.slot(slot).status {
-        _ if status.observed.live == Some(slot) => {
-            Err(Error::new(ErrorKind::Conflict, format!("{slot} is live already")))
-        }
+        SlotStatus::Live => Err(Error::new(ErrorKind::Conflict, format!("{slot} is live already"))),
         SlotStatus::Staged => pipeline.promote().await,
         _ => pipeline.rollback().await,
     }
 }
 
 async fn given_or_live(pipeline: &Pipeline, slot: Option<Slot>) -> Result<Slot> {
-    match slot {
-        Some(slot) => Ok(slot),
-        None => {
-            let live = pipeline.status().await?.observed.live;
-            live.ok_or_else(|| Error::new(ErrorKind::NotFound, "no slot is live: say blue or green"))
-        }
-    }
+    let slot = if slot.is_some() { slot } else { pipeline.status().await?.observed.live };
+    slot.ok_or_else(|| Error::new(ErrorKind::NotFound, "no slot is live: say blue or green"))
 }
 
 impl Settings {
@@ -168,10 +151,8 @@ impl Settings {
     }
 
     pub(crate) fn host(&self) -> Result<SshHost> {
-        match &self.ssh_config {
-            Some(file) => SshHost::from_ssh_config_file(file, &self.server)?.build(),
-            None => SshHost::from_ssh_config(&self.server)?.build(),
-        }
+        let Some(file) = &self.ssh_config else { return SshHost::from_ssh_config(&self.server)?.build() };
+        SshHost::from_ssh_config_file(file, &self.server)?.build()
     }
 
     /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
@@ -184,8 +165,8 @@ impl Settings {
         ]);
         let public = HttpCheck::at(format!("{}/version", self.public)).version_from_body().build()?;
         // nginx knows both ports from the first deploy on, so that no later one has to reload it.
-        let known = |nginx: NginxConfig, slot| nginx.slot(slot, format!("127.0.0.1:{}", self.ports[slot as usize]));
-        let nginx = Slot::BOTH.into_iter().fold(self.nginx.clone().service(&self.app), known);
+        let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
+        let nginx = self.nginx.clone().service(&self.app).slot(Slot::Blue, blue).slot(Slot::Green, green);
         let mut pipeline = Pipeline::builder(&self.app)
             .router(NginxRouter::new(host.clone(), nginx)?)
             .store(HostStateStore::new(host.clone(), format!("{}/state", self.directory)))
@@ -198,21 +179,16 @@ impl Settings {
     }
 
     fn runtime(&self, host: &SshHost) -> Result<BeamRuntime> {
-        let mut runtime = BeamRuntime::builder(host.clone(), &self.app).directory(&self.directory);
-        for slot in Slot::BOTH {
-            runtime = runtime.port(slot, self.ports[slot as usize]);
-        }
-        if let Some(port) = self.epmd_port {
-            runtime = runtime.epmd_port(port);
-        }
         let refused = |error: dotenvy::Error| Error::config(error.to_string()).trying("read the environment file");
-        if let Some(file) = &self.env_file {
-            for variable in dotenvy::from_path_iter(file).map_err(refused)? {
-                let (name, value) = variable.map_err(refused)?;
-                runtime = runtime.env(name, Secret::new(value));
-            }
-        }
-        runtime.build()
+        let lines = dotenvy::from_path_iter(&self.env_file).map_err(refused)?;
+        let variables: Vec<_> = lines.collect::<Result<_, _>>().map_err(refused)?;
+        BeamRuntime::builder(host.clone(), &self.app)
+            .directory(&self.directory)
+            .port(Slot::Blue, self.ports[0])
+            .port(Slot::Green, self.ports[1])
+            .epmd_port(self.epmd_port.unwrap_or(DEFAULT_EPMD_PORT))
+            .envs(variables.into_iter().map(|(name, value)| (name, Secret::new(value))))
+            .build()
     }
 
     pub(crate) async fn build(&self, version: &str) -> Result<Artifact> {

@@ -22,7 +22,7 @@ async fn every_command_of_the_tool_does_what_its_help_says() {
     fails(&["logs"], "no slot is live").await;
 
     assert!(run(&["deploy", "1.0.0"]).await.contains("deploy of demo_app 1.0.0 (blue): succeeded"));
-    assert!(run(&["build", "1.0.0"]).await.contains("demo_app-1.0.0.tar.gz ("));
+    assert!(run(&["build", "1.0.0"]).await.contains("demo_app-1.0.0.tar.gz"));
     server.release_here("2.0.0");
     assert!(run(&["deploy", "2.0.0", "--stage"]).await.contains("stage of demo_app 2.0.0 (green): succeeded"));
     assert!(run(&["status"]).await.contains("green  staged"));
