@@ -1,11 +1,12 @@
 //! A connection that is lost in the middle of a step.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bluegreen_core::event::What;
 use bluegreen_core::{Event, observer};
+use tokio::sync::Mutex;
 
 use crate::crashes::STEPS;
 use crate::setup::Server;
@@ -30,13 +31,13 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
                     let server = server.clone();
                     std::thread::spawn(move || {
                         std::thread::sleep(Duration::from_millis(15));
-                        server.lock().unwrap().sshd.restart();
+                        server.blocking_lock().sshd.restart();
                     });
                 }
             })
         };
         let (pipeline, release) = {
-            let server = server.lock().unwrap();
+            let server = server.lock().await;
             (server.builder().observer(killer).build().unwrap(), server.release(&version, ""))
         };
         let deployed = pipeline.deploy(release).await;
@@ -51,7 +52,7 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
         if deployed.is_ok() {
             assert_eq!(answering, version, "{step}: a deploy that succeeded is live");
         }
-        let server = server.lock().unwrap();
+        let server = server.lock().await;
         server.is_settled_on(&answering).await;
         live = answering;
     }
