@@ -105,6 +105,10 @@ impl SshHost {
         self.located(done, || format!("run {command} on a terminal"))
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.link.settings
+    }
+
     fn located<T>(&self, result: Result<T>, what: impl FnOnce() -> String) -> Result<T> {
         result.map_err(|error| error.trying(what()).with("host", self))
     }

@@ -85,10 +85,12 @@ mod console;
 mod destination;
 mod failure;
 mod files;
+mod git;
 mod host;
 mod host_key;
 mod known_hosts;
 mod process;
+mod reply;
 mod run;
 mod script;
 mod settings;
@@ -103,4 +105,5 @@ pub use beam::{
 pub use builder::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE_INTERVAL, DEFAULT_KEEPALIVE_MAX, DEFAULT_MAX_SESSIONS, SshHostBuilder,
 };
+pub use git::{DEFAULT_BRANCH, GitRuntime, GitRuntimeBuilder, GitServer};
 pub use host::SshHost;

@@ -9,6 +9,7 @@
 )]
 
 pub mod beam;
+pub mod git;
 #[path = "../../../tests/beam-app/releases.rs"]
 pub mod releases;
 pub mod terminal;

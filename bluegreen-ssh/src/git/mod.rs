@@ -1,0 +1,185 @@
+//! Releases that are commits, deployed by `git push`.
+
+mod builder;
+mod prepare;
+mod remote;
+mod script;
+mod server;
+mod settings;
+mod start;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::{Command, Endpoint, Instance, Result, Runtime, Slot, Target, Version};
+
+pub use builder::{DEFAULT_BRANCH, GitRuntimeBuilder};
+pub use server::GitServer;
+use settings::Settings;
+
+/// Deploys commits of a repository on this machine to a server per slot, where a web server serves them.
+///
+/// ```no_run
+/// use bluegreen_core::{OperationId, Release, Runtime, ServiceName, Slot, Target};
+/// use bluegreen_ssh::{GitRuntime, GitServer, SshHost};
+///
+/// # async fn example() -> bluegreen_core::Result<()> {
+/// let blue = SshHost::builder("deploy@blue.example.com").build()?;
+/// let green = SshHost::builder("deploy@green.example.com").build()?;
+/// let runtime = GitRuntime::builder("/home/me/sample_app")
+///     .server(Slot::Blue, GitServer::new(blue, "/srv/sample_app"))
+///     .server(Slot::Green, GitServer::new(green, "/srv/sample_app"))
+///     .run("npm ci && npm run build")
+///     .build()?;
+///
+/// let target = Target::new(ServiceName::new("sample")?, Slot::Blue, Release::new("v2")?, OperationId::new("op-1")?);
+/// runtime.prepare(&target).await?; // pushes the commit that is tagged v2
+/// let instance = runtime.start(&target).await?; // checks it out, runs the commands, switches the web root
+/// assert_eq!(instance.to_string(), "running v2");
+/// # Ok(()) }
+/// ```
+///
+/// On the servers, nginx or Apache serves `/srv/sample_app/current`; nothing else has to be done there than to install
+/// git and to make the directory writable for the user of the login.
+///
+/// # Which commit
+///
+/// The release's setting `commit` names it, as anything that git understands. Without that setting it is the tag with
+/// the version's name, or with `v` before it; or else the branch of that name; or else the commit that the version is the
+/// (beginning of the) id of, with 7 characters at least. What is not committed is not deployed. Commits with submodules are
+/// refused.
+///
+/// # Guarantees
+///
+/// - **Prepare** makes the repository, the directories and the hook where they are missing
+///   ([`setup`](Self::setup) does only that), and pushes the commit to the ref `refs/bluegreen/<commit>`, which deploys
+///   nothing. Then it records version and commit: the same version with another commit is a `Conflict`. So is a branch
+///   on the server with commits that are neither before nor after the release's (a history that was rewritten, somebody
+///   else's push), and so are files of the server's release that were changed there by hand, unless
+///   [`force`](GitRuntimeBuilder::force) is set. To go back to an older commit is none of these.
+/// - **Start** checks the commit out into a directory of its own, `releases/<version>`, runs the commands there, and
+///   then switches the web root, a symbolic link, by a rename. What fails before leaves the web root as it was; when the
+///   restart command fails, it is switched back. The error has the last lines of the log. In the end the branch stands
+///   at what is deployed. A version that has been checked out once is only switched to.
+/// - **A push by hand** to the branch, `git push blue master`, is deployed by the hook with the very same scripts and
+///   under the same lock, as the version whose commit it is, or else as the first 12 characters of the commit. Git
+///   cannot tell the pusher about a hook that fails but by its words, since the branch has moved by then; the hook moves
+///   it back, so that the same push can be made again. A deploy does not depend on that: it runs the scripts by
+///   itself, and sees how they end.
+/// - **Inspect** reads the link. A link that leads elsewhere is running, with an unknown version. Whether the web server
+///   runs, it does not say: that is the health check's business.
+/// - **Stop** points the web root to an empty directory, so that the web server, which goes on running, answers 403 or
+///   404; then it runs the [`on_stop`](GitRuntimeBuilder::on_stop) command.
+/// - **Git's ssh is told what the [`SshHost`](crate::SshHost) was told**, and is given nothing else: the same keys, the
+///   same `known_hosts`, no configuration, no prompt. A host key that is not recorded ends the push. Here, the push runs
+///   none of the repository's hooks, and a `url.insteadOf` that would lead it elsewhere is refused.
+/// - Releases beyond [`keep_releases`](GitRuntimeBuilder::keep_releases) are removed, never the one that is served.
+///
+/// # Files
+///
+/// In the slot's directory on the server: `repository.git`, `releases/<version>/`, `current` (the web root, unless it is
+/// elsewhere), `stopped/`, `log` (of the last deploy), and for the owner alone `versions/`, `ready/` and `index/`. The
+/// web server must be able to enter the directory; a home directory that others may not enter is no place for it.
+///
+/// # Needs
+///
+/// Here: `git` 2.30, `ssh` 8.7 or newer. On the server: Linux with a POSIX `sh`, `git` and `flock`; `timeout` for
+/// [`on_stop`](GitRuntimeBuilder::on_stop). Tested with git 2.47 and OpenSSH 9.2.
+#[derive(Debug, Clone)]
+pub struct GitRuntime {
+    settings: Arc<Settings>,
+}
+
+impl GitRuntime {
+    /// Begins the configuration of a runtime for the repository in this directory of this machine.
+    pub fn builder(repository: impl Into<PathBuf>) -> GitRuntimeBuilder {
+        GitRuntimeBuilder::new(repository.into())
+    }
+
+    /// Makes the repository, the directories and the hook on a slot's server. What is there is kept, and nothing that is
+    /// served changes. [`prepare`](Runtime::prepare) does it too.
+    ///
+    /// # Errors
+    /// `Conflict` when there is a hook that is not ours, or something at the web root; `Unsupported` when there is no git.
+    pub async fn setup(&self, slot: Slot) -> Result<()> {
+        self.set_up(slot, None).await.map(drop).map_err(|error| error.trying(format!("set up the server of {slot}")))
+    }
+
+    /// The URL for a push by hand to a slot's server: `git remote add blue <url>`.
+    pub fn remote(&self, slot: Slot) -> String {
+        let server = self.settings.server(slot);
+        server.remote.url(&server.directory)
+    }
+
+    /// The commit that a release names in the repository on this machine.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, or no repository.
+    pub async fn commit(&self, target: &Target) -> Result<String> {
+        self.resolve(target).await.map_err(|error| error.trying(format!("find the commit of {}", target.version())))
+    }
+
+    fn script(&self, slot: Slot, body: script::Body, patience: Duration) -> Command {
+        script::on_server(&self.settings, slot, body, patience)
+    }
+
+    fn running(&self, slot: Slot, version: Option<Version>) -> Instance {
+        let server = self.settings.server(slot);
+        Instance::Running { version, endpoints: vec![Endpoint::http(server.endpoint()).on(server.host.to_string())] }
+    }
+
+    async fn look(&self, slot: Slot) -> Result<Instance> {
+        let host = &*self.settings.server(slot).host;
+        let reply = script::run(host, &self.script(slot, script::INSPECT, Duration::ZERO)).await?;
+        let version = || Version::new(reply.rest());
+        match reply.word() {
+            "absent" | "directory" => Ok(Instance::Absent),
+            "running" => Ok(self.running(slot, Some(version()?))),
+            "elsewhere" => Ok(self.running(slot, None)),
+            "stopped" => Ok(Instance::Stopped { version: Some(version()?), reason: Some("stopped on request".into()) }),
+            "gone" => Ok(Instance::Stopped {
+                version: Some(version()?),
+                reason: Some("its directory was removed from the server".into()),
+            }),
+            _ => Err(reply.unexpected(host)),
+        }
+    }
+
+    async fn tail(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        let command = self.script(slot, script::LOGS, Duration::ZERO).arg(tail.to_string());
+        Ok(script::run(&*self.settings.server(slot).host, &command).await?.lines())
+    }
+}
+
+impl fmt::Display for GitRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [blue, green] = &self.settings.servers;
+        write!(f, "commits of {} on {} and {}", self.settings.repository.display(), blue.host, green.host)
+    }
+}
+
+#[async_trait]
+impl Runtime for GitRuntime {
+    async fn prepare(&self, target: &Target) -> Result<()> {
+        self.prepare_release(target).await.map_err(|error| error.trying(format!("prepare {target}")))
+    }
+
+    async fn start(&self, target: &Target) -> Result<Instance> {
+        self.start_release(target).await.map_err(|error| error.trying(format!("start {target}")))
+    }
+
+    async fn inspect(&self, slot: Slot) -> Result<Instance> {
+        self.look(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))
+    }
+
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+        self.end(slot, grace).await.map_err(|error| error.trying(format!("stop {slot}")))
+    }
+
+    async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        self.tail(slot, tail).await.map_err(|error| error.trying(format!("read the log of {slot}")))
+    }
+}

@@ -1,0 +1,76 @@
+# Brings a version onto the web root, all or nothing: VERSION COMMIT. The lock is held; what it says is the log.
+deploy() {
+    version=$1 commit=$2
+    look
+    before=$target
+    check_out && publish
+}
+
+# A version is checked out at the path where it stays, since what is built there may remember the path. It counts when
+# `ready` says so.
+check_out() {
+    release=$base/releases/$version
+    if [ -f "$base/ready/$version" ] && [ -d "$release" ]; then
+        echo "version $version ($commit) is checked out already"
+        return
+    fi
+    rm -rf "$release" "$base/ready/$version" "$base/index/$version"
+    umask 022
+    echo "checking out version $version ($commit)"
+    fill && return
+    rm -rf "$release"
+    return 1
+}
+
+fill() {
+    mkdir "$release" && (files_of "$version" read-tree --reset -u "$commit") && commands || return 1
+    changes "$version" > "$base/changes" || return 1
+    sync -f "$release" 2> /dev/null || sync
+    mv -f "$base/changes" "$base/ready/$version" && settle "$base/ready"
+}
+
+# Whatever fails puts the web root back.
+publish() {
+    [ "$before" != "$release" ] || before=$(last)
+    point "$release" || return 1
+    if restart && repo update-ref "refs/heads/$branch" "$commit"; then
+        touch "$base/versions/$version"
+        printf '%s\n' "$version" | put "$base/live"
+        echo "version $version ($commit) is served from $web"
+        prune
+        return 0
+    fi
+    if [ -n "$before" ]; then point "$before"; else rm -f "$web"; fi
+    echo "the web root is as it was before"
+    restart
+    return 1
+}
+
+# Where the web root pointed before a deploy that was cut off between the switch and its end.
+last() {
+    live=$(cat "$base/live" 2> /dev/null)
+    if [ -d "$base/releases/$live" ] && [ "$live" != "$version" ]; then
+        echo "$base/releases/$live"
+    else
+        mkdir -p "$base/stopped/$version" && echo "$base/stopped/$version"
+    fi
+}
+
+restart() {
+    [ -z "$restart_by" ] || run "$release" "$restart_by"
+}
+
+# Keeps the newest, what is on the web root, and `version`.
+prune() {
+    look
+    kept=0
+    for old in $(ls -1t "$base/versions"); do
+        kept=$((kept + 1))
+        [ "$kept" -gt "$keep" ] && [ "$old" != "$served" ] && [ "$old" != "$version" ] || continue
+        read -r gone < "$base/versions/$old"
+        rm -f "$base/ready/$old" "$base/index/$old"
+        rm -rf "$base/releases/$old" "$base/stopped/$old"
+        rm -f "$base/versions/$old"
+        grep -qsxF "$gone" "$base"/versions/* || repo update-ref -d "refs/bluegreen/$gone"
+    done
+}

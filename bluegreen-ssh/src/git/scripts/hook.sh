@@ -1,0 +1,50 @@
+# What git runs after a push by hand: `deploy`, the same that a deployer runs.
+reply() {
+    printf 'NOT deployed: %s\n' "$*"
+    take_back
+    exit 1
+}
+
+# The branch says what is deployed. So the same push can be made again.
+take_back() {
+    if [ -z "${old#"${old%%[!0]*}"}" ]; then
+        repo update-ref -d "$ref" "$new"
+    else
+        repo update-ref "$ref" "$old" "$new"
+    fi
+}
+
+by_hand() {
+    lock "$base/lock"
+    commit=$new
+    look
+    case $state in directory | elsewhere) reply "$web is not ours: run the setup" ;; esac
+    version=
+    for file in "$base"/versions/*; do
+        [ -f "$file" ] && grep -qxF "$commit" "$file" && version=${file##*/}
+    done
+    if [ -z "$version" ]; then
+        version=$(printf '%.12s' "$commit")
+        record "$version" "$commit"
+    fi
+    echo "$branch was received. Deploying it to $slot on $(uname -n) ..."
+    (deploy "$version" "$commit") > "$base/log" 2>&1
+    status=$?
+    cat "$base/log"
+    [ "$status" -eq 0 ] || reply "see above; the web root and $branch are as they were"
+    exec 9>&-
+}
+
+place ..
+while read -r old new ref; do
+    case $ref in
+    "refs/heads/$branch") ;;
+    refs/bluegreen/*) continue ;;
+    *) echo "$ref was received. Nothing is deployed: only $branch is." && continue ;;
+    esac
+    case $new in
+    *[!0]*) by_hand ;;
+    *) echo "$branch is gone. What is served stays." ;;
+    esac
+done
+# end

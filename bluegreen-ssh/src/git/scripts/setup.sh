@@ -1,0 +1,53 @@
+# Makes the places, the repository and the hook: BASE VERSION COMMIT. Standard input: the hook. With a version, says
+# what is there of it, and refuses what would get lost.
+#
+# Replies: `ready <base>` with the lines `version <commit>` and `received` where it is so; `missing <tool>`,
+# `hook <path>`, `taken <web root>`, or `dirty <version>` with the files behind `log`.
+for tool in git flock; do
+    command -v "$tool" > /dev/null || reply "missing $tool"
+done
+umask 022
+mkdir -p "$1" && place "$1" || fail "cannot make $1"
+mkdir -p "$base/releases" "$base/stopped" || fail "cannot write in $base"
+(umask 077 && mkdir -p "$base/versions" "$base/ready" "$base/index") || fail "cannot write in $base"
+lock "$base/lock"
+
+(umask 077 && git init -q --bare --template= "$repository") || fail "cannot make $repository"
+repo config core.hooksPath "$repository/hooks" && repo config receive.denyNonFastForwards "$deny_force" &&
+    repo symbolic-ref HEAD "refs/heads/$branch" && mkdir -p "$repository/hooks" || fail "cannot write in $repository"
+hook=$repository/hooks/post-receive
+ours='# Written by bluegreen-ssh'
+if [ -e "$hook" ] && ! grep -qF "$ours" "$hook"; then
+    [ -n "$take_over" ] || reply "hook $hook"
+    mv "$hook" "$hook.before-bluegreen" || fail "cannot rename $hook"
+fi
+(umask 077 && cat > "$hook.new") && [ "$(tail -n 1 "$hook.new")" = '# end' ] || fail "the hook did not arrive whole"
+if cmp -s "$hook.new" "$hook" && [ -x "$hook" ]; then
+    rm -f "$hook.new"
+else
+    chmod 700 "$hook.new" && settle "$hook.new" && mv -f "$hook.new" "$hook" || fail "cannot write $hook"
+fi
+
+look
+case $state in
+directory | elsewhere)
+    if [ "$state" = directory ] && rmdir "$web" 2> /dev/null; then
+        :
+    elif [ -n "$take_over" ]; then
+        mv -T "$web" "$web.before-bluegreen" || fail "cannot rename $web"
+    else
+        reply "taken $web"
+    fi
+    ;;
+esac
+[ -w "${web%/*}" ] || fail "cannot write in ${web%/*}"
+
+[ -n "$2" ] || reply "ready $base"
+if [ -z "$force" ] && [ -n "$served" ] && [ -f "$base/ready/$served" ] && [ "$state" != gone ]; then
+    dirty=$(changes "$served" | grep -vxF -f "$base/ready/$served")
+    [ -z "$dirty" ] || reply "dirty $served" log "$dirty"
+fi
+set -- "$2" "$3"
+[ ! -f "$base/versions/$1" ] || known=$(cat "$base/versions/$1")
+! repo rev-parse -q --verify "refs/bluegreen/$2" > /dev/null || received=yes
+reply "ready $base" ${known:+"version $known"} ${received:+received}

@@ -1,0 +1,19 @@
+# Brings a version that was prepared onto the web root: BASE VERSION LINES.
+#
+# Replies: `running <commit>`, `occupied <version>`, `taken <web root>`, `absent`; or `failed`, with lines of the log
+# behind `log`.
+place "$1" || reply absent
+lock "$base/lock"
+[ -f "$base/versions/$2" ] && read -r commit < "$base/versions/$2" || reply absent
+look
+case $state in
+directory | elsewhere) reply "taken $web" ;;
+running)
+    [ "$served" = "$2" ] || reply "occupied $served"
+    # A start that was cut off may have switched and not restarted.
+    [ "$(cat "$base/live" 2> /dev/null)" != "$2" ] || reply "running $commit"
+    ;;
+esac
+(deploy "$2" "$commit") > "$base/log" 2>&1 && reply "running $commit"
+printf '%s\n' failed log
+tail -n "$3" "$base/log"

@@ -1,0 +1,24 @@
+# Points the web root to an empty directory, and runs the service's own command: BASE SECONDS. Replies: `stopped`,
+# `nothing`, `taken <web root>`, or `failed` with lines of the log behind `log`.
+place "$1" || reply nothing
+[ -d "$repository" ] || reply nothing
+lock "$base/lock"
+look
+case $state in
+elsewhere) reply "taken $web" ;;
+absent | directory) reply nothing ;;
+stopped) [ -e "$base/live" ] || reply nothing ;;
+esac
+version=$served commit=$(cat "$base/versions/$served" 2> /dev/null)
+umask 022
+mkdir -p "$base/stopped/$served" && point "$base/stopped/$served" || fail "cannot switch $web"
+echo "version $served is served no more" >> "$base/log"
+if [ -n "$stop_by" ]; then
+    if ! run "$base/stopped/$served" "timeout -k 1 $2 sh -c $stop_by" >> "$base/log" 2>&1; then
+        printf '%s\n' failed log
+        tail -n 20 "$base/log"
+        exit
+    fi
+fi
+rm -f "$base/live"
+reply stopped
