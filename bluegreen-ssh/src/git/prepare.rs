@@ -40,14 +40,12 @@ impl GitRuntime {
                     revision => format!("no commit is called {revision:?}"),
                 };
                 let tags = reply.line("tags").map(str::trim).filter(|tags| !tags.is_empty()).unwrap_or("none");
-                Error::new(ErrorKind::NotFound, what)
-                    .with("newest tags", tags)
-                    .advice("is it fetched? `git fetch --tags`; or name the commit: Release::with_setting(\"commit\", ..)")
+                Error::new(ErrorKind::NotFound, what).with("newest tags", tags).advice(
+                    "is it fetched? `git fetch --tags`; or name the commit: Release::with_setting(\"commit\", ..)",
+                )
             }
-            "submodule" => {
-                Error::new(ErrorKind::Unsupported, format!("the commit has a submodule, {}", reply.rest()))
-                    .advice("a push does not bring submodules: commit the files themselves, or fetch them in a command")
-            }
+            "submodule" => Error::new(ErrorKind::Unsupported, format!("the commit has a submodule, {}", reply.rest()))
+                .advice("a push does not bring submodules: commit the files themselves, or fetch them in a command"),
             _ => reply.unexpected(&host),
         };
         Err(error.not_applied().with("repository", repository.display()))
@@ -142,7 +140,11 @@ fn refused(output: &Output) -> Error {
         ("No space left on device", Unexpected, "the disk of the server is full: `df` there shows which"),
         ("Disk quota exceeded", Unexpected, "the quota of the server's user is used up"),
         ("shallow update not allowed", Conflict, "the repository here is a shallow clone: `git fetch --unshallow`"),
-        ("git-receive-pack: not found", NotFound, "install git on the server, where a login without a terminal finds it"),
+        (
+            "git-receive-pack: not found",
+            NotFound,
+            "install git on the server, where a login without a terminal finds it",
+        ),
         ("would send it elsewhere", Conflict, "remove that url.insteadOf from git's configuration"),
         ("Could not resolve hostname", Unreachable, "is the name right?"),
         ("Connection refused", Unreachable, "does sshd run on that port?"),

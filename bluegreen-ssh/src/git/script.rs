@@ -21,6 +21,7 @@ pub(super) struct Body {
 
 pub(super) const SETUP: Body = Body { does: "set up the repository", text: include_str!("scripts/setup.sh") };
 pub(super) const ACCEPT: Body = Body { does: "accept a commit", text: include_str!("scripts/accept.sh") };
+pub(super) const TURN: Body = Body { does: "ask for a turn", text: include_str!("scripts/turn.sh") };
 pub(super) const START: Body = Body { does: "deploy a version", text: include_str!("scripts/start.sh") };
 pub(super) const STOP: Body = Body { does: "empty the web root", text: include_str!("scripts/stop.sh") };
 pub(super) const INSPECT: Body = Body { does: "look at the web root", text: include_str!("scripts/inspect.sh") };

@@ -23,10 +23,7 @@ pub fn git_is_here() -> bool {
         output.is_ok()
     };
     let missing: Vec<_> = ["git", NGINX].into_iter().filter(|program| !has(program)).collect();
-    assert!(
-        missing.is_empty() || std::env::var("BLUEGREEN_REQUIRE_ALL").as_deref() != Ok("1"),
-        "missing: {missing:?}"
-    );
+    assert!(missing.is_empty() || std::env::var("BLUEGREEN_REQUIRE_ALL").as_deref() != Ok("1"), "missing: {missing:?}");
     if !missing.is_empty() {
         eprintln!("skipped: missing: {missing:?}");
     }
@@ -135,9 +132,8 @@ impl Lab {
 
     /// Slots on a server.
     pub fn builder_on(&self, host: &SshHost) -> GitRuntimeBuilder {
-        let server = |slot| {
-            GitServer::new(host.clone(), self.base(slot).display().to_string()).address(self.address(slot))
-        };
+        let server =
+            |slot| GitServer::new(host.clone(), self.base(slot).display().to_string()).address(self.address(slot));
         GitRuntime::builder(self.repository())
             .server(Slot::Blue, server(Slot::Blue))
             .server(Slot::Green, server(Slot::Green))

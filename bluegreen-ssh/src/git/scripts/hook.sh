@@ -15,7 +15,7 @@ take_back() {
 }
 
 by_hand() {
-    lock "$base/lock"
+    take_turn
     commit=$new
     look
     case $state in directory | elsewhere) reply "$web is not ours: run the setup" ;; esac

@@ -54,6 +54,20 @@ record() {
     mv -f "$base/record" "$base/versions/$1" && settle "$base/versions" || fail "cannot write in $base/versions"
 }
 
+# The number of the next change.
+turn() {
+    cat "$base/turn" 2> /dev/null || echo 0
+}
+
+# Takes the lock, and the turn that was asked for before. A script may come late, when its caller was cut off and others
+# have changed the slot since: its turn is over then.
+take_turn() {
+    lock "$base/lock"
+    given=$(turn)
+    [ "${1:-$given}" = "$given" ] || reply late
+    echo $((given + 1)) | put "$base/turn"
+}
+
 # A shell command of the service, in a directory, without our lock and our language.
 run() {
     printf '+ %s\n' "$2"

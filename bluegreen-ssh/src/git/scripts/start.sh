@@ -1,9 +1,10 @@
-# Brings a version that was prepared onto the web root: BASE VERSION LINES.
+# Brings a version that was prepared onto the web root: BASE TURN VERSION LINES.
 #
-# Replies: `running <commit>`, `occupied <version>`, `taken <web root>`, `absent`; or `failed`, with lines of the log
+# Replies: `running <commit>`, `occupied <version>`, `taken <web root>`, `absent`, `late`; or `failed`, with lines of the log
 # behind `log`.
 place "$1" || reply absent
-lock "$base/lock"
+take_turn "$2"
+shift
 [ -f "$base/versions/$2" ] && read -r commit < "$base/versions/$2" || reply absent
 look
 case $state in

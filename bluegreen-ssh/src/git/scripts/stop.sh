@@ -1,8 +1,9 @@
-# Points the web root to an empty directory, and runs the service's own command: BASE SECONDS. Replies: `stopped`,
-# `nothing`, `taken <web root>`, or `failed` with lines of the log behind `log`.
+# Points the web root to an empty directory, and runs the service's own command: BASE TURN SECONDS. Replies: `stopped`,
+# `nothing`, `late`, `taken <web root>`, or `failed` with lines of the log behind `log`.
 place "$1" || reply nothing
 [ -d "$repository" ] || reply nothing
-lock "$base/lock"
+take_turn "$2"
+shift
 look
 case $state in
 elsewhere) reply "taken $web" ;;
