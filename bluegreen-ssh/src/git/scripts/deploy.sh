@@ -18,6 +18,7 @@ check_out() {
     umask 022
     echo "checking out version $version ($commit)"
     fill && return
+    full_disk
     rm -rf "$release"
     return 1
 }
@@ -46,10 +47,17 @@ publish() {
     return 1
 }
 
+# Git does not say why it cannot write a file.
+full_disk() {
+    for unit in -k -i; do
+        df -P "$unit" "$release" 2> /dev/null | awk 'NR == 2 && $2 > 0 && $4 < 256 { print "No space left on device " $1 }'
+    done
+}
+
 # Where the web root pointed before a deploy that was cut off between the switch and its end.
 last() {
     live=$(cat "$base/live" 2> /dev/null)
-    if [ -d "$base/releases/$live" ] && [ "$live" != "$version" ]; then
+    if [ -n "$live" ] && [ "$live" != "$version" ] && [ -d "$base/releases/$live" ]; then
         echo "$base/releases/$live"
     else
         mkdir -p "$base/stopped/$version" && echo "$base/stopped/$version"

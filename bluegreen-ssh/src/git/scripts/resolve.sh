@@ -8,7 +8,10 @@ unset $(git rev-parse --local-env-vars)
 said=$(git rev-parse --git-dir 2>&1) || reply "repository $said"
 
 resolve() {
-    commit=$(git rev-parse --verify --quiet --end-of-options "$1^{commit}" 2> /dev/null)
+    # A range is none, and printed all the same.
+    commit=$(git rev-parse --verify --quiet --end-of-options "$1^{commit}" 2> /dev/null) && return
+    commit=
+    return 1
 }
 
 if [ -n "$3" ]; then
