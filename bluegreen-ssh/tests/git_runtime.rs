@@ -476,6 +476,66 @@ impl Drop for SmallDisk<'_> {
 }
 
 #[tokio::test]
+async fn a_push_by_hand_onto_a_full_disk_leaves_what_is_served() {
+    needs_git!();
+    let lab = Lab::new();
+    let base = lab.base(Slot::Blue);
+    let Some(_disk) = SmallDisk::mount(&base) else { return };
+    let runtime = lab.runtime();
+    deploy(&runtime, Slot::Blue, "1.0.0").await.unwrap();
+    lab.write("zeros", &"0".repeat(6 << 20));
+    lab.commit_all("2.0.0");
+    for _ in 0..2 {
+        let push = ["push", &runtime.remote(Slot::Blue), "2.0.0:refs/heads/master"];
+        let said = lab.git_command(&push).output().unwrap().stderr;
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("No space left on device") && said.contains("NOT deployed"), "{said}");
+        assert_eq!(lab.branch(Slot::Blue), Some(lab.git(&["rev-parse", "1.0.0"])));
+        assert_eq!(lab.served(Slot::Blue).as_deref(), Some("App 1.0.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_shallow_clone_is_named() {
+    needs_git!();
+    let lab = Lab::new();
+    let (from, to) = (format!("file://{}", lab.repository().display()), lab.path("shallow"));
+    lab.git(&["clone", "-q", "--depth", "1", &from, &to.display().to_string()]);
+    let runtime = GitRuntime::builder(to)
+        .server(Slot::Blue, lab.here(Slot::Blue))
+        .server(Slot::Green, lab.here(Slot::Green))
+        .build()
+        .unwrap();
+    let error = runtime.prepare(&with_commit(Slot::Blue, "2.0.0", "HEAD")).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("git fetch --unshallow"), "{error}");
+}
+
+#[tokio::test]
+async fn deploys_at_the_same_time_leave_one_of_them_whole() {
+    needs_git!();
+    let lab = Lab::new();
+    let runtime = lab.builder().run("sleep 0.05").build().unwrap();
+    for version in ["1.0.0", "1.1.0"] {
+        runtime.prepare(&target(Slot::Blue, version)).await.unwrap();
+    }
+    let (one, other) = (target(Slot::Blue, "1.0.0"), target(Slot::Blue, "1.1.0"));
+    let outcomes = tokio::join!(runtime.start(&one), runtime.start(&other), runtime.start(&one), runtime.start(&other));
+    let outcomes = [(&one, outcomes.0), (&other, outcomes.1), (&one, outcomes.2), (&other, outcomes.3)];
+    let found = runtime.inspect(Slot::Blue).await.unwrap();
+    for (target, outcome) in outcomes {
+        match outcome {
+            Ok(started) => assert_eq!(started, found),
+            Err(error) => {
+                assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
+                assert_ne!(found.version(), Some(target.version()));
+            }
+        }
+    }
+    assert_eq!(lab.served(Slot::Blue), Some(format!("App {}", found.version().unwrap())));
+}
+
+#[tokio::test]
 async fn a_submodule_is_refused_before_anything_is_done() {
     needs_git!();
     let lab = Lab::new();

@@ -191,3 +191,64 @@ fn is_branch(name: &str) -> bool {
         && !name.ends_with('.')
         && name != "@"
 }
+
+#[cfg(test)]
+mod tests {
+    use bluegreen_core::ErrorKind;
+
+    use super::*;
+
+    fn good() -> GitRuntimeBuilder {
+        GitRuntime::builder("/r").server(Slot::Blue, blue()).server(Slot::Green, green())
+    }
+
+    fn blue() -> GitServer {
+        GitServer::local("/srv/blue").address("127.0.0.1:8001")
+    }
+
+    fn green() -> GitServer {
+        GitServer::local("/srv/green").address("127.0.0.1:8002")
+    }
+
+    #[test]
+    fn what_could_be_misread_or_overwrite_the_other_slot_is_refused_before_anything_is_done() {
+        assert!(good().build().is_ok());
+        assert!(GitRuntime::builder("/r").server(Slot::Blue, blue()).build().is_err());
+        let bad = [
+            good().server(Slot::Green, GitServer::local("/srv/blue/").address("127.0.0.1:8002")),
+            good().server(Slot::Green, green().address("127.0.0.1:8001")),
+            good().server(Slot::Blue, blue().web_root("/www")).server(Slot::Green, green().web_root("/www")),
+            good().server(Slot::Blue, GitServer::local("srv/blue")),
+            good().server(Slot::Blue, GitServer::local("/")),
+            good().server(Slot::Blue, GitServer::local("/srv/a\nb")),
+            good().server(Slot::Blue, blue().web_root("www")),
+            good().server(Slot::Blue, blue().web_root("/")),
+            good().server(Slot::Blue, blue().web_root("/www/")),
+            good().server(Slot::Blue, blue().address("localhost")),
+            good().server(Slot::Blue, blue().address("a b:80")),
+            good().run(" "),
+            good().restart("a\0b"),
+            good().keep_releases(0),
+        ];
+        for builder in bad {
+            let shown = format!("{builder:?}");
+            assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Config, "{shown}");
+        }
+        for url in ["", "-oProxyCommand=x", "ext::sh -c id", "fd::3", "a b", "a\nb"] {
+            let server = GitServer::by_url(bluegreen_core::LocalHost::new(), "/srv/x", url);
+            assert_eq!(good().server(Slot::Blue, server).build().unwrap_err().kind(), ErrorKind::Config, "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_branch_is_what_git_takes_for_one() {
+        for name in ["master", "release/1.2", "it,s@a#1=b", "é"] {
+            assert!(good().branch(name).build().is_ok(), "{name:?}");
+        }
+        let bad =
+            "- -x a..b a/ /a a//b .a a/.b a.lock a.lock/b a@{b @ HEAD a~b a^b a:b a*b a?b a[b a\\b a. $(id) a;b 'a";
+        for name in bad.split(' ').chain(["", "a b", "a\nb", "a\0b"]) {
+            assert!(good().branch(name).build().is_err(), "{name:?}");
+        }
+    }
+}

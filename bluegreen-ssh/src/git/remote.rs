@@ -229,3 +229,30 @@ fn encoded(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_the_same_as_the_host_and_the_directory() {
+        let url = |destination: &str, directory: &str| {
+            Remote::Ssh(SshHost::builder(destination).build().unwrap()).url(directory)
+        };
+        for (destination, directory, expected) in [
+            ("deploy@blue:2222", "/srv/app", "ssh://deploy@blue:2222/srv/app/repository.git"),
+            ("deploy@blue", "app", "ssh://deploy@blue:22/~/app/repository.git"),
+            ("a@b@[::1]:22", "/a b/%41", "ssh://a%40b@[::1]:22/a%20b/%2541/repository.git"),
+        ] {
+            assert_eq!(url(destination, directory), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_that_ssh_would_read_as_something_else_is_refused() {
+        assert_eq!(path(Path::new("/a b/100%h")).unwrap(), "\"/a b/100%%h\"");
+        for bad in ["/a\"b", "/a\\b", "/${HOME}/x", "/a\nb"] {
+            assert!(path(Path::new(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

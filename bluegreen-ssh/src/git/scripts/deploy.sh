@@ -34,13 +34,13 @@ fill() {
 publish() {
     [ "$before" != "$release" ] || before=$(last)
     point "$release" || return 1
-    if restart && repo update-ref "refs/heads/$branch" "$commit"; then
+    if restart && (printf '%s\n' "$version" | put "$base/live") && repo update-ref "refs/heads/$branch" "$commit"; then
         touch "$base/versions/$version"
-        printf '%s\n' "$version" | put "$base/live"
         echo "version $version ($commit) is served from $web"
         prune
         return 0
     fi
+    rm -f "$base/live"
     if [ -n "$before" ]; then point "$before"; else rm -f "$web"; fi
     echo "the web root is as it was before"
     restart

@@ -5,8 +5,13 @@ reply() {
     exit 1
 }
 
+fail() {
+    reply "$*"
+}
+
 # The branch says what is deployed. So the same push can be made again.
 take_back() {
+    [ "$(repo rev-parse -q --verify "$ref")" = "$new" ] || return
     if [ -z "${old#"${old%%[!0]*}"}" ]; then
         repo update-ref -d "$ref" "$new"
     else
