@@ -1,10 +1,12 @@
-//! Servers over SSH: a [`Host`](bluegreen_core::Host) on one connection, and releases of Elixir on any host.
+//! Servers over SSH: a [`Host`](bluegreen_core::Host) on one connection, releases of Elixir on any host, and deploys by
+//! `git push`.
 //!
 //! | type | what it is |
 //! |---|---|
 //! | [`SshHost`] | a server: commands, files, transfers, tunnels, consoles |
 //! | [`BeamRuntime`] | a [`Runtime`](bluegreen_core::Runtime): each slot is a node of a release that `mix release` made |
 //! | [`BeamMigrator`] | a [`Migrator`](bluegreen_core::Migrator): functions of the release, by `eval`, before it is started |
+//! | [`GitRuntime`] | a [`Runtime`](bluegreen_core::Runtime): each slot is a server, to which a commit is pushed, and which serves it |
 //! | [`Artifact`] | the release's tarball here, read and checked, or built by a command |
 //!
 //! # A server
@@ -40,7 +42,7 @@
 //! It takes an account with a POSIX `sh` on a Linux server, with the usual tools of coreutils or busybox. Neither SFTP nor
 //! `AcceptEnv`, nor anything installed. The login shell may be another one, and its profile may print what it likes.
 //!
-//! # A release
+//! # A release of Elixir
 //!
 //! [`BeamRuntime`] and [`BeamMigrator`] need no more of the server than that, with `flock`, `tar` and `gzip`; they run on
 //! this machine too ([`LocalHost`](bluegreen_core::LocalHost)). This is a deploy, all but the traffic:
@@ -72,6 +74,31 @@
 //! println!("{}", runtime.start(&target).await?);
 //!
 //! host.console(&runtime.remote(Slot::Green)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # A commit
+//!
+//! [`GitRuntime`] needs git and `flock` on its servers, and git here. The web server of each serves the directory's
+//! `current`, and is never restarted. Blue and green are mostly two servers:
+//!
+//! ```no_run
+//! use bluegreen_core::{OperationId, Release, Runtime, ServiceName, Slot, Target};
+//! use bluegreen_ssh::{GitRuntime, GitServer, SshHost};
+//!
+//! # async fn example() -> bluegreen_core::Result<()> {
+//! let server = |name: &str| Ok::<_, bluegreen_core::Error>(GitServer::new(SshHost::builder(name).build()?, "/srv/shop"));
+//! let runtime = GitRuntime::builder(".")
+//!     .server(Slot::Blue, server("deploy@blue.example.com")?)
+//!     .server(Slot::Green, server("deploy@green.example.com")?)
+//!     .branch("main")
+//!     .run("npm ci && npm run build")
+//!     .build()?;
+//!
+//! let (service, operation) = (ServiceName::new("shop")?, OperationId::new("op-1")?);
+//! let target = Target::new(service, Slot::Green, Release::new("v1.4.0")?, operation);
+//! runtime.prepare(&target).await?; // pushes the commit with the tag v1.4.0
+//! println!("{}", runtime.start(&target).await?); // builds it there, and serves it
 //! # Ok(()) }
 //! ```
 //!

@@ -41,10 +41,12 @@ async fn prepare_changes_nothing_that_is_served_and_start_switches_at_once() {
     runtime.start(&target(Slot::Blue, "1.0.0")).await.unwrap();
     assert_eq!(lab.served(Slot::Blue).as_deref(), Some("App 1.0.0"));
     assert_eq!(lab.branch(Slot::Blue), Some(lab.git(&["rev-parse", "1.0.0"])));
+    assert_eq!(runtime.deployed(Slot::Blue).await.unwrap(), lab.branch(Slot::Blue));
     assert!(!lab.base(Slot::Green).exists(), "the other slot was touched");
     runtime.stop(Slot::Blue, GRACE).await.unwrap();
     assert_eq!(lab.served(Slot::Blue), None);
     assert_eq!(runtime.inspect(Slot::Blue).await.unwrap().to_string(), "stopped 1.0.0 (stopped on request)");
+    assert_eq!(runtime.deployed(Slot::Blue).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -285,6 +287,17 @@ async fn a_hook_or_a_web_root_that_is_not_ours_is_never_overwritten_unless_asked
     let kept = |path: &str| fs::read_to_string(lab.file(Slot::Blue, path)).unwrap();
     assert!(kept("repository.git/hooks/post-receive.before-bluegreen").contains("theirs"));
     assert!(kept("current.before-bluegreen/index.html").contains("It works!"));
+}
+
+#[tokio::test]
+async fn a_web_root_that_cannot_be_made_is_named() {
+    needs_git!();
+    let lab = Lab::new();
+    let server = |slot| lab.here(slot).web_root(lab.path(&format!("missing/{slot}")).display().to_string());
+    let runtime = lab.builder().server(Slot::Blue, server(Slot::Blue)).build().unwrap();
+    let error = runtime.setup(Slot::Blue).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("cannot write in"), "{error}");
 }
 
 #[tokio::test]

@@ -122,6 +122,16 @@ impl GitRuntime {
         self.resolve(target).await.map_err(|error| error.trying(format!("find the commit of {}", target.version())))
     }
 
+    /// The commit that a slot serves, by the server's own record. `None` when it serves none of ours.
+    ///
+    /// # Errors
+    /// Those of asking the server.
+    pub async fn deployed(&self, slot: Slot) -> Result<Option<String>> {
+        let reply = self.web_root(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))?;
+        let commit = reply.rest().split_once(' ').map(|(_, commit)| commit.to_owned());
+        Ok(commit.filter(|commit| reply.word() == "running" && !commit.is_empty()))
+    }
+
     fn script(&self, slot: Slot, body: script::Body, patience: Duration) -> Command {
         script::on_server(&self.settings, slot, body, patience)
     }
@@ -132,9 +142,8 @@ impl GitRuntime {
     }
 
     async fn look(&self, slot: Slot) -> Result<Instance> {
-        let host = &*self.settings.server(slot).host;
-        let reply = script::run(host, &self.script(slot, script::INSPECT, Duration::ZERO)).await?;
-        let version = || Version::new(reply.rest());
+        let reply = self.web_root(slot).await?;
+        let version = || Version::new(reply.rest().split(' ').next().unwrap_or_default());
         match reply.word() {
             "absent" | "directory" => Ok(Instance::Absent),
             "running" => Ok(self.running(slot, Some(version()?))),
@@ -144,8 +153,12 @@ impl GitRuntime {
                 version: Some(version()?),
                 reason: Some("its directory was removed from the server".into()),
             }),
-            _ => Err(reply.unexpected(host)),
+            _ => Err(reply.unexpected(&*self.settings.server(slot).host)),
         }
+    }
+
+    async fn web_root(&self, slot: Slot) -> Result<script::Reply> {
+        script::run(&*self.settings.server(slot).host, &self.script(slot, script::INSPECT, Duration::ZERO)).await
     }
 
     async fn tail(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {

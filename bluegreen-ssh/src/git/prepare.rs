@@ -67,6 +67,12 @@ impl GitRuntime {
             "hook" => Error::new(ErrorKind::Conflict, "the repository has a post-receive hook that is not ours")
                 .with("hook", reply.rest())
                 .advice("move it away, or let the setup do that with take_over; what it does can go into `run`"),
+            "closed" => {
+                let message =
+                    format!("the user of the login cannot write in {}, where the web root is to be", reply.rest());
+                Error::new(ErrorKind::Unauthorized, message)
+                    .advice("make it and hand it over: `chown deploy`; or let the web server serve another path")
+            }
             "taken" => script::taken(&reply),
             "dirty" => {
                 let files = reply.log().join(", ");

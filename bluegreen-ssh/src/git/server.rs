@@ -51,7 +51,7 @@ impl GitServer {
         self
     }
 
-    /// Sets where the web server answers, as `host:port`. Unless set it is port 80 of the server.
+    /// Sets where the web server answers, as `host:port`. Unless set it is port 80 of the SSH host, and else of loopback.
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());

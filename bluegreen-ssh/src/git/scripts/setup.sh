@@ -2,7 +2,7 @@
 # what is there of it, and refuses what would get lost.
 #
 # Replies: `ready <base>` with the lines `version <commit>` and `received` where it is so; `missing <tool>`,
-# `hook <path>`, `taken <web root>`, or `dirty <version>` with the files behind `log`.
+# `hook <path>`, `closed <directory of the web root>`, `taken <web root>`, or `dirty <version>` with the files behind `log`.
 for tool in git flock; do
     command -v "$tool" > /dev/null || reply "missing $tool"
 done
@@ -28,6 +28,7 @@ else
     chmod 700 "$hook.new" && settle "$hook.new" && mv -f "$hook.new" "$hook" || fail "cannot write $hook"
 fi
 
+[ -w "${web%/*}" ] || reply "closed ${web%/*}"
 look
 case $state in
 directory | elsewhere)
@@ -40,7 +41,6 @@ directory | elsewhere)
     fi
     ;;
 esac
-[ -w "${web%/*}" ] || fail "cannot write in ${web%/*}"
 
 [ -n "$2" ] || reply "ready $base"
 if [ -z "$force" ] && [ -n "$served" ] && [ -f "$base/ready/$served" ] && [ "$state" != gone ]; then
