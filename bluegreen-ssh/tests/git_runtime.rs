@@ -388,6 +388,27 @@ async fn a_deploy_killed_in_the_middle_serves_what_was_served_and_the_next_one_b
 }
 
 #[tokio::test]
+async fn locks_that_a_killed_git_has_left_are_removed() {
+    needs_git!();
+    let lab = Lab::new();
+    let runtime = lab.builder().keep_releases(1).build().unwrap();
+    deploy(&runtime, Slot::Blue, "1.0.0").await.unwrap();
+    let lock = |path: &str| fs::write(lab.file(Slot::Blue, path), "").unwrap();
+    let commit = lab.git(&["rev-parse", "1.1.0"]);
+    for path in ["HEAD", "config", "packed-refs", "refs/heads/master", &format!("refs/bluegreen/{commit}")] {
+        lock(&format!("repository.git/{path}.lock"));
+    }
+    lock("index/1.0.0/index.lock");
+    fs::create_dir_all(lab.file(Slot::Blue, "index/1.1.0")).unwrap();
+    lock("index/1.1.0/index.lock");
+    let other = lab.builder().keep_releases(1).branch("other").build().unwrap();
+    other.setup(Slot::Blue).await.unwrap();
+    deploy(&runtime, Slot::Blue, "1.1.0").await.unwrap();
+    assert_eq!(lab.served(Slot::Blue).as_deref(), Some("App 1.1.0"));
+    assert_eq!(lab.names(Slot::Blue, "versions"), ["1.1.0"]);
+}
+
+#[tokio::test]
 async fn a_restart_that_fails_after_a_deploy_killed_in_the_middle_puts_the_web_root_back() {
     needs_git!();
     let lab = Lab::new();

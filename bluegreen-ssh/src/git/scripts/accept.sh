@@ -13,7 +13,7 @@ tip=$(repo rev-parse -q --verify "refs/heads/$branch")
 if [ -z "$force" ] && [ -n "$tip" ] && ! repo merge-base --is-ancestor "$tip" "$commit" &&
     ! repo merge-base --is-ancestor "$commit" "$tip"; then
     count=$(repo rev-list --count "$commit..$tip")
-    grep -qsxF "$commit" "$base"/versions/* || repo update-ref -d "refs/bluegreen/$commit"
+    grep -qsxF "$commit" "$base"/versions/* || move_ref "refs/bluegreen/$commit" ""
     reply "diverged $tip $count"
 fi
 record "$version" "$commit"

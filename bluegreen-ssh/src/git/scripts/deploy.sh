@@ -24,7 +24,7 @@ check_out() {
 }
 
 fill() {
-    mkdir "$release" && (files_of "$version" read-tree --reset -u "$commit") && commands || return 1
+    mkdir "$release" "$base/index/$version" && (files_of "$version" read-tree --reset -u "$commit") && commands || return 1
     changes "$version" > "$base/changes" || return 1
     sync -f "$release" 2> /dev/null || sync
     mv -f "$base/changes" "$base/ready/$version" && settle "$base/ready"
@@ -34,7 +34,7 @@ fill() {
 publish() {
     [ "$before" != "$release" ] || before=$(last)
     point "$release" || return 1
-    if restart && (printf '%s\n' "$version" | put "$base/live") && repo update-ref "refs/heads/$branch" "$commit"; then
+    if restart && (printf '%s\n' "$version" | put "$base/live") && move_ref "refs/heads/$branch" "$commit"; then
         touch "$base/versions/$version"
         echo "version $version ($commit) is served from $web"
         prune
@@ -76,9 +76,9 @@ prune() {
         kept=$((kept + 1))
         [ "$kept" -gt "$keep" ] && [ "$old" != "$served" ] && [ "$old" != "$version" ] || continue
         read -r gone < "$base/versions/$old"
-        rm -f "$base/ready/$old" "$base/index/$old"
-        rm -rf "$base/releases/$old" "$base/stopped/$old"
+        rm -f "$base/ready/$old"
+        rm -rf "$base/releases/$old" "$base/index/$old" "$base/stopped/$old"
         rm -f "$base/versions/$old"
-        grep -qsxF "$gone" "$base"/versions/* || repo update-ref -d "refs/bluegreen/$gone"
+        grep -qsxF "$gone" "$base"/versions/* || move_ref "refs/bluegreen/$gone" ""
     done
 }

@@ -13,9 +13,9 @@ fail() {
 take_back() {
     [ "$(repo rev-parse -q --verify "$ref")" = "$new" ] || return
     if [ -z "${old#"${old%%[!0]*}"}" ]; then
-        repo update-ref -d "$ref" "$new"
+        move_ref "$ref" "" "$new"
     else
-        repo update-ref "$ref" "$old" "$new"
+        move_ref "$ref" "$old" "$new"
     fi
 }
 

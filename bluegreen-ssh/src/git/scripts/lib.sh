@@ -10,10 +10,32 @@ repo() {
     git --git-dir="$repository" "$@"
 }
 
-# Git on the files of one version, with the index that was made when it was checked out.
+# Removes a lock file of git that a kill has left: nobody holds one for so long.
+unlock() {
+    [ ! -e "$1.lock" ] || sleep 0.5
+    [ ! -e "$1.lock" ] || sleep 0.5
+    rm -f "$1.lock"
+}
+
+# Moves or removes a ref, as `git update-ref` does: REF, the commit or nothing, and what it must be now.
+move_ref() {
+    unlock "$repository/$1"
+    if [ -n "$2" ]; then
+        repo update-ref "$@"
+    else
+        unlock "$repository/packed-refs"
+        ref_gone=$1
+        shift 2
+        repo update-ref -d "$ref_gone" "$@"
+    fi
+}
+
+# Git on the files of one version, with the index that was made when it was checked out. Only the holder of our lock
+# comes here, so a lock of git is of someone who was killed.
 files_of() {
-    GIT_INDEX_FILE=$base/index/$1 GIT_WORK_TREE=$base/releases/$1
+    GIT_INDEX_FILE=$base/index/$1/index GIT_WORK_TREE=$base/releases/$1
     export GIT_INDEX_FILE GIT_WORK_TREE
+    rm -f "$GIT_INDEX_FILE.lock"
     shift
     repo "$@"
 }

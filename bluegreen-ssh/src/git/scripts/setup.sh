@@ -12,9 +12,21 @@ mkdir -p "$base/releases" "$base/stopped" || fail "cannot write in $base"
 (umask 077 && mkdir -p "$base/versions" "$base/ready" "$base/index") || fail "cannot write in $base"
 lock "$base/lock"
 
-(umask 077 && git init -q --bare --template= "$repository") || fail "cannot make $repository"
-repo config core.hooksPath "$repository/hooks" && repo config receive.denyNonFastForwards "$deny_force" &&
-    repo symbolic-ref HEAD "refs/heads/$branch" && mkdir -p "$repository/hooks" || fail "cannot write in $repository"
+# Git's own lock files stay behind when it is killed, so it writes only what is not so yet.
+is_set() {
+    [ "$(repo config "$1" 2> /dev/null)" = "$2" ] || repo config "$1" "$2"
+}
+if ! repo rev-parse -q --git-dir > /dev/null 2>&1 || [ "$(repo config core.bare)" != true ]; then
+    rm -f "$repository/config.lock" "$repository/HEAD.lock"
+    (umask 077 && git init -q --bare --template= "$repository") || fail "cannot make $repository"
+fi
+rm -f "$repository/config.lock"
+is_set core.hooksPath "$repository/hooks" && is_set receive.denyNonFastForwards "$deny_force" &&
+    mkdir -p "$repository/hooks" || fail "cannot write in $repository"
+if [ "$(repo symbolic-ref -q HEAD)" != "refs/heads/$branch" ]; then
+    unlock "$repository/HEAD"
+    repo symbolic-ref HEAD "refs/heads/$branch" || fail "cannot write in $repository"
+fi
 hook=$repository/hooks/post-receive
 ours='# Written by bluegreen-ssh'
 if [ -e "$hook" ] && ! grep -qF "$ours" "$hook"; then
@@ -49,5 +61,6 @@ if [ -z "$force" ] && [ -n "$served" ] && [ -f "$base/ready/$served" ] && [ "$st
 fi
 set -- "$2" "$3"
 [ ! -f "$base/versions/$1" ] || known=$(cat "$base/versions/$1")
+unlock "$repository/refs/bluegreen/$2"
 ! repo rev-parse -q --verify "refs/bluegreen/$2" > /dev/null || received=yes
 reply "ready $base" ${known:+"version $known"} ${received:+received}
