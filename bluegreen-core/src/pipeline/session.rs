@@ -188,22 +188,6 @@ impl Session {
             return Err(cancelled());
         }
         let began = Instant::now();
-        let mut start = Some(Box::pin(async {
-            self.write(step, Progressed::Started, &before).await?;
-            self.narrator.step_started(step, limit);
-            Ok::<(), Halt>(())
-        }));
-        if !step.only_looks()
-            && let Some(start) = start.take()
-        {
-            start.await?;
-        }
-        let start = async {
-            match start {
-                Some(start) => start.await,
-                None => Ok(()),
-            }
-        };
         let (version, slot) = self.narrator.subject();
         let span = tracing::info_span!(
             "step",
@@ -213,6 +197,21 @@ impl Session {
             version = version.as_ref().map(Version::as_str),
             step = %step,
         );
+        let start = async {
+            self.write(step, Progressed::Started, &before).await?;
+            self.narrator.step_started(step, limit);
+            Ok::<_, Halt>(())
+        };
+        let work = async { Ok(tokio::time::timeout(limit, work.instrument(span)).await) };
+        let both = async {
+            match step.only_looks() {
+                true => tokio::try_join!(start, work).map(|((), result)| result),
+                false => {
+                    start.await?;
+                    work.await
+                }
+            }
+        };
         let result = tokio::select! {
             biased;
             () = self.ledger.lost() => {
@@ -223,10 +222,9 @@ impl Session {
             () = self.parts.cancel.cancelled(), if self.cancellable => {
                 Err(Error::new(ErrorKind::Cancelled, "cancelled on request"))
             }
-            (started, result) = async { tokio::join!(start, tokio::time::timeout(limit, work.instrument(span))) } => {
-                started?;
-                result.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}"))))
-            }
+            result = both => result?.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}")))
+            }),
         };
         match result {
             Ok(value) => Ok((value, began.elapsed())),
