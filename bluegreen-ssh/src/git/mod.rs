@@ -73,6 +73,9 @@ use settings::Settings;
 ///   runs, it does not say: that is the health check's business.
 /// - **Stop** points the web root to an empty directory, so that the web server, which goes on running, answers 403 or
 ///   404; then it runs the [`on_stop`](GitRuntimeBuilder::on_stop) command.
+/// - **A start or a stop that comes late**, because its caller was cut off and the server had not begun, finds that the
+///   slot was changed since, and does nothing. Lock files that a killed git left are removed.
+/// - **A full disk** is named as such, and leaves what is served.
 /// - **Git's ssh is told what the [`SshHost`](crate::SshHost) was told**, and is given nothing else: the same keys, the
 ///   same `known_hosts`, no configuration, no prompt. A host key that is not recorded ends the push. Here, the push runs
 ///   none of the repository's hooks, and a `url.insteadOf` that would lead it elsewhere is refused.
