@@ -86,7 +86,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let place = Place::open(arguments.dir)?;
+    let place = Place::open("quickstart", arguments.dir)?;
     match (arguments.mode, arguments.crash_at) {
         (Some(Mode::Serve), _) => return serve(&place).await,
         (Some(Mode::Traffic { to }), _) => return send(&place, to).await,
@@ -141,7 +141,7 @@ async fn story(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Vec<Repo
 async fn begin(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Report> {
     stop_everything(place).await?;
     place.clear()?;
-    place.build_service()?;
+    place.build_service("demo-service")?;
     let public = place.start_proxy().await?;
     display.print(&format!("the proxy listens at http://{public}/"));
     let report = pipeline(place, display)?.build()?.deploy(place.release("1.0", 0)?).await?;

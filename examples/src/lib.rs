@@ -1,5 +1,7 @@
-//! What the examples share: a small HTTP service to deploy, and a client that sends it steady traffic and counts.
+//! What the examples share: small HTTP services to deploy, and clients that send them steady traffic and count.
 
+pub mod customers;
+pub mod http_server;
 pub mod place;
 pub mod service;
 pub mod traffic;

@@ -1,4 +1,4 @@
-//! Where the quickstart keeps its files, and the processes that go on when the deployer dies.
+//! Where an example keeps its files, and the processes that go on when the deployer dies.
 
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, getuid, kill_process};
 
 use crate::traffic::Counts;
 
-/// How long a process of the quickstart may take to come up or to end.
+/// How long a process of an example may take to come up or to end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A folder that belongs to this user alone.
@@ -23,19 +23,19 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens the folder, and makes it where it is not there yet.
+    /// Opens the folder of an example, and makes it where it is not there yet.
     ///
     /// # Errors
     /// `Unauthorized` when it belongs to someone else.
-    pub fn open(given: Option<PathBuf>) -> Result<Self> {
-        let root =
-            given.unwrap_or_else(|| std::env::temp_dir().join(format!("bluegreen-quickstart-{}", getuid().as_raw())));
+    pub fn open(example: &str, given: Option<PathBuf>) -> Result<Self> {
+        let of_this_user = || std::env::temp_dir().join(format!("bluegreen-{example}-{}", getuid().as_raw()));
+        let root = given.unwrap_or_else(of_this_user);
         let shown = root.display().to_string();
-        let at = |error: std::io::Error| Error::from(error).trying("open the quickstart's folder").with("path", &shown);
+        let at = |error: std::io::Error| Error::from(error).trying("open the example's folder").with("path", &shown);
         DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(at)?;
         let found = std::fs::symlink_metadata(&root).map_err(at)?;
         if !found.is_dir() || found.uid() != getuid().as_raw() {
-            return Err(Error::new(ErrorKind::Unauthorized, "the quickstart's folder belongs to someone else")
+            return Err(Error::new(ErrorKind::Unauthorized, "the example's folder belongs to someone else")
                 .with("path", shown)
                 .advice("choose another one with `--dir`"));
         }
@@ -92,25 +92,25 @@ impl Place {
     ///
     /// # Errors
     /// When it cannot be built, or is not there.
-    pub fn build_service(&self) -> Result<()> {
-        let binary = service_binary()?;
+    pub fn build_service(&self, name: &str) -> Result<()> {
+        let binary = binary(name)?;
         if let (Some(cargo), Some(manifest)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR")) {
             let release = binary.parent().is_some_and(|folder| folder.ends_with("release"));
             let mut build = Command::new(cargo);
-            // From the workspace's root, as the quickstart itself is built: cargo then chooses the same features for the
+            // From the workspace's root, as the example itself is built: cargo then chooses the same features for the
             // dependencies, and need not build them a second time.
-            build.args(["build", "--quiet", "--bin", "demo-service"]);
+            build.args(["build", "--quiet", "--bin", name]);
             build.args(release.then_some("--release")).current_dir(PathBuf::from(manifest).join(".."));
             let status = build.status()?;
             if !status.success() {
                 return Err(Error::new(ErrorKind::Unexpected, format!("cargo ended with {status}"))
-                    .trying("build the demo service"));
+                    .trying(format!("build {name}")));
             }
         }
         if !binary.exists() {
-            return Err(Error::new(ErrorKind::NotFound, "the demo service is not built")
+            return Err(Error::new(ErrorKind::NotFound, format!("{name} is not built"))
                 .with("path", binary.display())
-                .advice("build it with `cargo build -p bluegreen-examples --bin demo-service`"));
+                .advice(format!("build it with `cargo build -p bluegreen-examples --bin {name}`")));
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Place {
     /// # Errors
     /// When the version is not valid.
     pub fn release(&self, version: &str, fail_percent: u8) -> Result<Release> {
-        let release = Release::new(version)?.with_artifact(service_binary()?);
+        let release = Release::new(version)?.with_artifact(binary("demo-service")?);
         Ok(release.with_setting("fail-percent", fail_percent.to_string()))
     }
 
@@ -244,9 +244,12 @@ fn is_ours(pid: Pid) -> bool {
     !zombie && own.is_some_and(|own| program.is_some_and(|program| program.starts_with(&own)))
 }
 
-/// The service's binary, beside the folder of the examples.
-fn service_binary() -> Result<PathBuf> {
+/// A binary of this package, beside the folder of the examples.
+///
+/// # Errors
+/// When this program is in no folder.
+pub fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.parent().and_then(Path::parent).ok_or_else(|| Error::config("this program is in no folder"))?;
-    Ok(folder.join("demo-service"))
+    Ok(folder.join(name))
 }

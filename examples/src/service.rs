@@ -1,19 +1,13 @@
 //! The service that the examples deploy: a few HTTP/1.1 pages, with counters like a real one's.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper::{Method, Request, StatusCode};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+
+use crate::http_server::{self, Answer, json, text};
 
 /// What a release of the service is like.
 #[derive(Debug, Clone)]
@@ -42,42 +36,12 @@ struct Counters {
 /// When the address cannot be listened on.
 pub async fn serve(settings: Settings, stop: CancellationToken) -> std::io::Result<()> {
     tokio::time::sleep(settings.start_delay).await;
-    let listener = TcpListener::bind(settings.listen).await?;
-    eprintln!("{} listens on {}", settings.version, listener.local_addr()?);
-    let (settings, counters) = (Arc::new(settings), Arc::new(Counters::default()));
-    let connections = TaskTracker::new();
-    loop {
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted?.0,
-        };
-        let (settings, counters, stop) = (settings.clone(), counters.clone(), stop.clone());
-        connections.spawn(async move {
-            let service = service_fn(|request| {
-                let answer = answer(&settings, &counters, &request);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                eprintln!("a connection ended: {error}");
-            }
-        });
-    }
-    connections.close();
-    connections.wait().await;
-    eprintln!("{} has ended", settings.version);
-    Ok(())
+    let (listen, version, counters) = (settings.listen, settings.version.clone(), Counters::default());
+    let answer = move |request| std::future::ready(answer(&settings, &counters, &request));
+    http_server::serve(&version, listen, stop, answer).await
 }
 
-fn answer<B>(settings: &Settings, counters: &Counters, request: &Request<B>) -> Response<Full<Bytes>> {
+fn answer<B>(settings: &Settings, counters: &Counters, request: &Request<B>) -> Answer {
     let version = &settings.version;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => front_page(settings, counters),
@@ -97,7 +61,7 @@ fn answer<B>(settings: &Settings, counters: &Counters, request: &Request<B>) -> 
     }
 }
 
-fn front_page(settings: &Settings, counters: &Counters) -> Response<Full<Bytes>> {
+fn front_page(settings: &Settings, counters: &Counters) -> Answer {
     let number = counters.pages.fetch_add(1, Ordering::Relaxed);
     // Spread over each hundred, so that a run of the example shows the same share every time.
     let fails = number * settings.fail_percent % 100 < settings.fail_percent && settings.fail_percent > 0;
@@ -119,20 +83,4 @@ fn metrics(counters: &Counters) -> String {
          http_requests_total{{status=\"200\"}} {good}\n\
          http_requests_total{{status=\"500\"}} {failed}\n"
     )
-}
-
-fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
-    response
-}
-
-fn text(version: &str, status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    if let Ok(version) = hyper::header::HeaderValue::from_str(version) {
-        response.headers_mut().insert("x-version", version);
-    }
-    response
 }

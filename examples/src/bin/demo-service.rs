@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
+use bluegreen_examples::http_server::until_terminated;
 use bluegreen_examples::service::{Settings, serve};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// A small HTTP service.
 #[derive(Parser)]
@@ -34,12 +33,5 @@ async fn main() -> std::io::Result<()> {
         fail_percent: arguments.fail_percent,
         start_delay: Duration::from_millis(arguments.start_millis),
     };
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let stopper = stop.clone();
-    tokio::spawn(async move {
-        terminate.recv().await;
-        stopper.cancel();
-    });
-    serve(settings, stop).await
+    serve(settings, until_terminated()?).await
 }
