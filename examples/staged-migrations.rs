@@ -23,6 +23,7 @@ use std::time::Duration;
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{Retention, Strategy};
 use bluegreen_core::{Error, ErrorKind, FileStateStore, Phase, Pipeline, Release, Result, Runtime, Slot};
+use bluegreen_examples::cli::exit_code;
 use bluegreen_examples::customers::clients::{Clients, Seen, first_customers};
 use bluegreen_examples::customers::migration::PeopleMigration;
 use bluegreen_examples::customers::stage::Stage;
@@ -49,13 +50,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", error.chain());
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()).await)
 }
 
 async fn run(arguments: Arguments) -> Result<()> {

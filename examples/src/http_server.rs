@@ -1,7 +1,6 @@
 //! A small HTTP/1.1 server that ends gracefully.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,13 +19,17 @@ pub type Answer = Response<Full<Bytes>>;
 /// Answers requests until `stop` is cancelled, then ends those in flight.
 ///
 /// # Errors
-/// When the address cannot be listened on.
-pub async fn serve<F, A>(version: &str, listen: SocketAddr, stop: CancellationToken, answer: F) -> std::io::Result<()>
+/// When no connection can be accepted any more.
+pub async fn serve<F, A>(
+    version: &str,
+    listener: TcpListener,
+    stop: CancellationToken,
+    answer: F,
+) -> std::io::Result<()>
 where
     F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
-    let listener = TcpListener::bind(listen).await?;
     eprintln!("{version} listens on {}", listener.local_addr()?);
     let (answer, connections) = (Arc::new(answer), TaskTracker::new());
     loop {

@@ -1,10 +1,13 @@
 //! What the examples share: small HTTP services to deploy, and clients that send them steady traffic and count.
 
+pub mod cli;
 pub mod customers;
 pub mod http_server;
+pub mod lab;
 pub mod place;
 pub mod service;
 pub mod traffic;
+pub mod two_servers;
 
 /// The code in the documents is compiled, and what can be run is run.
 #[cfg(doctest)]

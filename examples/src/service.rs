@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::{Method, Request, StatusCode};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::http_server::{self, Answer, json, text};
@@ -36,9 +37,10 @@ struct Counters {
 /// When the address cannot be listened on.
 pub async fn serve(settings: Settings, stop: CancellationToken) -> std::io::Result<()> {
     tokio::time::sleep(settings.start_delay).await;
-    let (listen, version, counters) = (settings.listen, settings.version.clone(), Counters::default());
+    let listener = TcpListener::bind(settings.listen).await?;
+    let (version, counters) = (settings.version.clone(), Counters::default());
     let answer = move |request| std::future::ready(answer(&settings, &counters, &request));
-    http_server::serve(&version, listen, stop, answer).await
+    http_server::serve(&version, listener, stop, answer).await
 }
 
 fn answer<B>(settings: &Settings, counters: &Counters, request: &Request<B>) -> Answer {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::stage::Stage;
@@ -23,7 +24,7 @@ const LONGEST: usize = 1000;
 pub async fn serve(stage: Stage, database: &Path, listen: SocketAddr, stop: CancellationToken) -> std::io::Result<()> {
     let customers = Arc::new(Customers::open(database, stage).map_err(std::io::Error::other)?);
     let answer = move |request| answer(stage, customers.clone(), request);
-    http_server::serve(stage.version(), listen, stop, answer).await
+    http_server::serve(stage.version(), TcpListener::bind(listen).await?, stop, answer).await
 }
 
 async fn answer(stage: Stage, customers: Arc<Customers>, request: Request<Incoming>) -> Answer {
