@@ -1,0 +1,84 @@
+//! A deployer that is killed.
+
+use crate::cloud::Variant;
+use crate::world::World;
+
+/// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
+const STEPS: [(&str, &str); 11] = [
+    ("observe", "succeeded"),
+    ("prepare", "aborted"),
+    ("stop-occupant", "aborted"),
+    ("start", "aborted"),
+    ("health", "aborted"),
+    ("attach", "aborted"),
+    ("check-way-back-100", "aborted"),
+    ("shift-100", "rolled back"),
+    ("verify", "rolled back"),
+    ("drain", "succeeded"),
+    ("retain", "succeeded"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_any_step_is_recovered_from_where_a_cloud_moves_the_address() {
+    killed_in_any_step(Variant::DigitalOcean).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_any_step_is_recovered_from_where_the_servers_move_the_address() {
+    killed_in_any_step(Variant::OwnServers).await;
+}
+
+async fn killed_in_any_step(variant: Variant) {
+    let Some(world) = World::with_v1(variant).await else { return };
+    world.run(&["deploy", "v2"]).await;
+    let mut live = "v2".to_owned();
+    for (number, (step, outcome)) in STEPS.iter().enumerate() {
+        let version = format!("v{}", number + 3);
+        let watch = world.watch();
+        let killed = world.try_run(&["--crash-at", step, "deploy", &version]).await;
+        assert_eq!(killed.signal, Some(9), "{step}: {}", killed.text);
+        assert_eq!(world.state().operation.unwrap().last().unwrap().step.to_string(), *step);
+
+        let recovered = world.run(&["recover"]).await;
+        let seen = watch.stop().await;
+        assert_eq!(world.state().history.last().unwrap().outcome.word(), *outcome, "{step}: {recovered}");
+        // It had the traffic when the process died, and lost it again.
+        let moved = ["verify", "drain", "retain"].contains(step);
+        let stays = *outcome == "succeeded" && *step != "observe";
+        let order = match (moved, stays) {
+            (true, true) => vec![live.as_str(), version.as_str()],
+            (true, false) => vec![live.as_str(), version.as_str(), live.as_str()],
+            (false, _) => vec![live.as_str()],
+        };
+        assert_eq!(seen.order(), order, "{step}: {seen}");
+        assert!(seen.unconnected().is_empty(), "{step}: {seen}");
+        assert!(seen.broken().len() * 20 <= seen.connections(), "{step}: {seen}");
+        if stays {
+            live = version;
+        }
+        world.is_settled_on(&live).await;
+    }
+}
+
+/// It dies after it has asked for the move, and before the cloud has answered that it is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_while_the_address_moves_is_recovered_from() {
+    for variant in [Variant::DigitalOcean, Variant::Hetzner] {
+        let Some(world) = World::with_v1(variant).await else { return };
+        let watch = world.watch();
+        let (pid, deploying) = world.begin(&["deploy", "v2"]);
+        world.cloud.when_moved(world.network(), move |to| {
+            if to == 22 {
+                let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
+        });
+        let killed = deploying.await.unwrap();
+        assert_eq!(killed.signal, Some(9), "{}", killed.text);
+        world.cloud.when_moved(world.network(), |_| {});
+        world.run(&["recover"]).await;
+        let seen = watch.stop().await;
+        assert_eq!(seen.order(), ["v1", "v2", "v1"], "{seen}");
+        assert!(seen.unconnected().is_empty(), "{seen}");
+        world.is_settled_on("v1").await;
+    }
+}

@@ -1,0 +1,107 @@
+//! An API that is down, and a release that dies.
+
+use std::sync::Arc;
+
+use bluegreen_core::Slot;
+
+use crate::cloud::Variant;
+use crate::fakes::Fault;
+use crate::lab::Network;
+use crate::world::World;
+
+/// What both clouds' paths for a move have in common.
+const MOVE: &str = "/actions";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_down_before_a_deploy_keeps_everything_as_it_is_and_a_short_outage_is_waited_for() {
+    for variant in [Variant::DigitalOcean, Variant::Hetzner] {
+        let Some(mut world) = World::with_v1(variant).await else { return };
+        let watch = world.watch();
+        world.api.as_ref().unwrap().fail("GET", "", usize::MAX, Fault::html(503));
+        let said = world.try_run(&["deploy", "v2"]).await;
+        assert!(!said.success && said.text.contains("503"), "{}", said.text);
+        let seen = watch.stop().await;
+        assert_eq!((seen.order(), seen.broken().len() + seen.unconnected().len()), (vec!["v1"], 0), "{seen}");
+        assert_eq!(world.network().sole_holder(Network::V4), Slot::Blue);
+
+        world.renew_api().await;
+        world.is_settled_on("v1").await;
+        // Down when the move is to be asked for, for a moment.
+        world.api.as_ref().unwrap().fail("POST", MOVE, 2, Fault::html(503));
+        world.run(&["deploy", "v2"]).await;
+        world.is_settled_on("v2").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_the_move_that_is_lost_leads_to_one_move_whether_it_was_done_or_not() {
+    for variant in [Variant::DigitalOcean, Variant::Hetzner] {
+        for (fault, posts) in [(Fault::Drop, 2), (Fault::DropAfter, 1)] {
+            let Some(world) = World::with_v1(variant).await else { return };
+            let api = world.api.as_ref().unwrap();
+            api.forget_calls();
+            api.fail("POST", MOVE, 1, fault.clone());
+            let watch = world.watch();
+            world.run(&["deploy", "v2"]).await;
+            let seen = watch.stop().await;
+            println!("{} with {fault:?}: {seen}", variant.flag());
+            seen.is_one_move("v1", "v2");
+            assert_eq!(api.count("POST", MOVE), posts, "{:?}", api.calls());
+            world.is_settled_on("v2").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_down_after_the_move_was_asked_for_leaves_an_outcome_that_recovery_finds() {
+    for variant in [Variant::DigitalOcean, Variant::Hetzner] {
+        let Some(mut world) = World::with_v1(variant).await else { return };
+        let watch = world.watch();
+        // From the move on, nothing is answered any more: not how it ended, and no way back either.
+        let api = Arc::new(world.api.take().unwrap());
+        let down = api.clone();
+        world.cloud.when_moved(world.network(), move |_| {
+            for method in ["GET", "POST"] {
+                down.fail(method, "", usize::MAX, Fault::Drop);
+            }
+        });
+        let said = world.try_run(&["deploy", "v2"]).await;
+        assert!(!said.success, "{}", said.text);
+        println!("{}: {}", variant.flag(), said.text.lines().last().unwrap_or_default());
+
+        world.cloud.when_moved(world.network(), |_| {});
+        world.renew_api().await;
+        let told = world.run(&["recover"]).await;
+        let seen = watch.stop().await;
+        assert_eq!(seen.order(), ["v1", "v2", "v1"], "back where it was: {told}");
+        assert!(seen.unconnected().is_empty(), "{seen}");
+        world.is_settled_on("v1").await;
+        world.run(&["deploy", "v3"]).await;
+        world.is_settled_on("v3").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_that_dies_right_after_the_move_gives_the_address_back() {
+    for variant in [Variant::DigitalOcean, Variant::Hetzner] {
+        let Some(world) = World::with_v1(variant).await else { return };
+        let green = world.green.clone();
+        world.cloud.when_moved(world.network(), move |to| {
+            if to == 22 {
+                green.stop_nginx();
+            }
+        });
+        let watch = world.watch();
+        let said = world.try_run(&["deploy", "v2"]).await;
+        assert!(!said.success && said.text.contains("rolled back"), "{}", said.text);
+        let seen = watch.stop().await;
+        println!("{}: {} connections, {:?}", variant.flag(), seen.connections(), seen.order());
+        assert_eq!(seen.order().first().zip(seen.order().last()), Some((&"v1", &"v1")), "{seen}");
+        world.is_settled_on("v1").await;
+
+        world.cloud.when_moved(world.network(), |_| {});
+        world.green.start_nginx();
+        world.run(&["deploy", "v3"]).await;
+        world.is_settled_on("v3").await;
+    }
+}
