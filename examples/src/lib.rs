@@ -1,11 +1,15 @@
-//! What the examples share: small HTTP services to deploy, and clients that send them steady traffic and count.
+//! What the examples share: small HTTP services to deploy, what surrounds them, and clients that send them steady traffic
+//! and count.
 
 pub mod cli;
 pub mod customers;
 pub mod http_server;
 pub mod lab;
+pub mod nginx;
 pub mod place;
+pub mod registry;
 pub mod service;
+pub mod shop_image;
 pub mod traffic;
 pub mod two_servers;
 
