@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -135,6 +135,14 @@ impl Seen {
         let last = self.answers().filter(|(_, version)| *version == old).map(|(heard, _)| heard.ended).max();
         let first = self.answers().filter(|(_, version)| *version != old).map(|(heard, _)| heard.ended).min();
         last.zip(first).map(|(last, first)| first.saturating_duration_since(last)).unwrap_or_default()
+    }
+
+    /// When the first answer of a version was there, in milliseconds of the day (UTC).
+    pub(crate) fn first(&self, version: &str) -> Option<u128> {
+        let answers = self.answers().filter(|(_, answered)| *answered == version);
+        let first = answers.map(|(heard, _)| heard.ended).min()?;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - first.elapsed();
+        Some(since_epoch.as_millis() % (24 * 60 * 60 * 1000))
     }
 
     /// The longest that an answered connection took.

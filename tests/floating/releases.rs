@@ -49,11 +49,25 @@ async fn the_whole_document(variant: Variant) {
         let calls = world.api.as_ref().map(|api| api.calls().len());
         tokio::time::sleep(A_WHILE).await;
         let seen = watch.stop().await;
+        let first = seen.first(new).zip(shift_began(&told)).map(|(first, began)| first as i64 - began as i64);
         let shift = told.lines().find(|line| line.trim_start().starts_with("shift-100 ")).unwrap().trim();
-        println!("{} {verb}: {shift}; {seen}; calls of the API: {calls:?}", variant.flag());
+        println!(
+            "{} {verb}: {shift}; first new answer {first:?} ms after the shift began; {seen}; calls of the API: {calls:?}",
+            variant.flag()
+        );
         seen.is_one_move(old, new);
         world.is_settled_on(new).await;
     }
     world.run(&["deploy", "v3"]).await;
     world.is_settled_on("v3").await;
+}
+
+/// By the tool's log, in milliseconds of the day: `2026-01-31T10:01:26.702Z sample_app: shift-100 ...`.
+fn shift_began(told: &str) -> Option<u128> {
+    let line = told.lines().find(|line| line.ends_with("shift-100 ..."))?;
+    let (time, _) = line.split_once('T')?.1.split_once('Z')?;
+    let (clock, millis) = time.split_once('.')?;
+    let units: Vec<u128> = clock.split(':').filter_map(|unit| unit.parse().ok()).collect();
+    let [hours, minutes, seconds] = units[..] else { return None };
+    Some(((hours * 60 + minutes) * 60 + seconds) * 1000 + millis.parse::<u128>().ok()?)
 }

@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Makes the new table for 2.0, fills it for 3.0, and removes the old one for 4.0.
 ///
 /// Each part is applied once, and only after the one before: what was made for a version is there when the next one comes.
+/// Which version is live a migration cannot see: 3.0 is to be deployed while 2.0 is, since 1.0 writes past the copy.
 #[derive(Debug, Clone)]
 pub struct PeopleMigration {
     database: PathBuf,
