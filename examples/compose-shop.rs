@@ -11,6 +11,7 @@
 //! Needs a Docker engine, Compose and nginx. The images come from a registry of the example's own where
 //! `docker-registry` is installed. Everything that it starts or makes is gone at its end.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,13 +24,14 @@ use bluegreen_core::{
     Command, Error, ErrorKind, FileStateStore, Host, LocalHost, Pipeline, Progress, Release, Result, Runtime, Secret,
     Slot,
 };
-use bluegreen_docker::{ComposeMigrator, ComposeRuntime, ImageBuild};
-use bluegreen_examples::nginx::Nginx;
+use bluegreen_docker::{ComposeMigrator, ComposeRuntime, ComposeRuntimeBuilder, ImageBuild};
+use bluegreen_examples::nginx::{self, Nginx};
 use bluegreen_examples::registry::Registry;
 use bluegreen_examples::shop_image;
 use bluegreen_examples::traffic::Clients;
 use bluegreen_http::{Capture, HttpCheck, PrometheusPage, SmokeTest, Step, all};
 use bluegreen_nginx::NginxRouter;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -59,8 +61,16 @@ pub(crate) async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let folder = tempfile::Builder::new().prefix("compose-shop-").tempdir()?;
     let registry = Registry::start(folder.path().join("registry"))?;
-    let place = registry.as_ref().map(|registry| registry.address().to_string());
-    let shop = Shop::open(&format!("shop-{}", std::process::id()), folder.path().join("shop"), place)?;
+    let nginx = Nginx::start(folder.path().join("nginx"))?;
+    let service = format!("shop-{}", std::process::id());
+    let shop = Shop {
+        image: registry.as_ref().map_or_else(|| service.clone(), |registry| format!("{}/shop", registry.address())),
+        from_registry: registry.is_some(),
+        service,
+        public: nginx.address(),
+        ports: shop_image::two_ports()?,
+        folder: folder.path().to_owned(),
+    };
     let told = story(&shop).await;
     let cleaned = shop.clean_up().await;
     told.and(cleaned)
@@ -73,6 +83,7 @@ async fn story(shop: &Shop) -> Result<()> {
     // Ctrl-C ends a deploy gracefully: it is undone, and all is cleaned up.
     tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| cancelled.cancel()) });
 
+    shop.set_up()?;
     for (version, bug) in VERSIONS {
         shop.build(version, bug).await?;
     }
@@ -80,9 +91,8 @@ async fn story(shop: &Shop) -> Result<()> {
     let first = pipeline()?.build()?.deploy(shop.release("1.0.0")?).await?;
     println!("{first}");
 
-    let clients = Clients { address: shop.nginx.address(), keeping: 6, fresh: 6, per_second: Some(PER_SECOND) }.start();
-    display
-        .print(&format!("{PER_SECOND} requests per second are sent to http://{}/ from now on", shop.nginx.address()));
+    let clients = Clients { address: shop.public, keeping: 6, fresh: 6, per_second: Some(PER_SECOND) }.start();
+    display.print(&format!("{PER_SECOND} requests per second are sent to http://{}/ from now on", shop.public));
     let watched = Shop::watched(pipeline()?)?.build()?;
     println!("{}", watched.deploy(shop.release("1.1.0")?).await?);
 
@@ -108,37 +118,32 @@ async fn story(shop: &Shop) -> Result<()> {
 }
 
 /// The shop, on this machine.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Shop {
     pub(crate) service: String,
-    pub(crate) nginx: Nginx,
-    pub(crate) runtime: ComposeRuntime,
-    folder: PathBuf,
+    /// Its files; those of nginx are in `nginx`.
+    pub(crate) folder: PathBuf,
     /// The name of its image, without the tag.
-    image: String,
-    from_registry: bool,
-    ports: [u16; 2],
+    pub(crate) image: String,
+    pub(crate) from_registry: bool,
+    /// Where everyone reaches it.
+    pub(crate) public: SocketAddr,
+    /// Where its slots listen.
+    pub(crate) ports: [u16; 2],
 }
 
 impl Shop {
-    /// In this folder, with images from this registry, or from the engine itself where there is none.
-    pub(crate) fn open(service: &str, folder: PathBuf, registry: Option<String>) -> Result<Self> {
-        std::fs::create_dir_all(folder.join("data"))?;
-        std::fs::write(folder.join("compose.yaml"), shop_image::COMPOSE)?;
-        let runtime = ComposeRuntime::builder(service, folder.join("compose.yaml").display().to_string())
+    /// Makes the compose file, and the folder with the data that both slots share.
+    pub(crate) fn set_up(&self) -> Result<()> {
+        std::fs::create_dir_all(self.folder.join("data"))?;
+        Ok(std::fs::write(self.folder.join("compose.yaml"), shop_image::COMPOSE)?)
+    }
+
+    pub(crate) fn runtime(&self) -> ComposeRuntimeBuilder {
+        ComposeRuntime::builder(&self.service, self.folder.join("compose.yaml").display().to_string())
             .endpoint("api", "api", 3001)
             .endpoint("web", "web", 3000)
             .settle(Duration::from_millis(500))
-            .build()?;
-        Ok(Self {
-            service: service.to_owned(),
-            nginx: Nginx::start(folder.join("nginx"))?,
-            runtime,
-            image: registry.as_ref().map_or_else(|| service.to_owned(), |registry| format!("{registry}/{service}")),
-            from_registry: registry.is_some(),
-            ports: shop_image::two_ports()?,
-            folder,
-        })
     }
 
     /// Builds the image of a version, which has this bug, and pushes it.
@@ -164,8 +169,8 @@ impl Shop {
 
     /// What runs, who gets the traffic, and what has to be true.
     pub(crate) fn pipeline(&self) -> Result<Builder> {
-        let public = format!("http://{}/health", self.nginx.address());
-        let site = self.nginx.config(&self.service).endpoint("api");
+        let public = format!("http://{}/health", self.public);
+        let site = nginx::site(&self.folder.join("nginx"), self.public, &self.service).endpoint("api");
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
         let site = site.slot(Slot::Blue, blue).slot(Slot::Green, green);
         let health = all([
@@ -173,12 +178,13 @@ impl Shop {
             HttpCheck::get("/api/v1/health").endpoint("api").expect_json("/status", "ok").build()?,
             HttpCheck::get("/api/health").endpoint("web").version_from_json("/version").build()?,
         ]);
+        let runtime = self.runtime().build()?;
         Ok(Pipeline::builder(&self.service)
-            .runtime(self.runtime.clone())
+            .migrator(ComposeMigrator::exec(&runtime, "api").expand(["/shop", "migrate"]).build()?)
+            .runtime(runtime)
             .router(NginxRouter::new(LocalHost::new(), site)?)
             .store(FileStateStore::new(self.folder.join("state")))
             .health(health)
-            .migrator(ComposeMigrator::exec(&self.runtime, "api").expand(["/shop", "migrate"]).build()?)
             .smoke(a_call_can_be_made()?)
             .smoke(HttpCheck::get("/").endpoint("web").expect_body_contains("Welcome to the shop").build()?)
             .verify(HttpCheck::at(public).version_from_json("/version").build()?)
@@ -209,10 +215,11 @@ impl Shop {
 
     /// Takes both slots and the images away.
     pub(crate) async fn clean_up(&self) -> Result<()> {
+        let runtime = self.runtime().build()?;
         for slot in Slot::BOTH {
-            self.runtime.stop(slot, Duration::from_secs(5)).await?;
+            runtime.stop(slot, Duration::from_secs(5)).await?;
         }
-        self.runtime.prune(0).await?;
+        runtime.prune(0).await?;
         // What was built and never deployed is not for `prune`.
         let names = VERSIONS.map(|(version, _)| format!("{}:{version}", self.image));
         LocalHost::new().run(&Command::new("docker").args(["image", "rm"]).args(names)).await.map(drop)

@@ -19,6 +19,9 @@ mod documents {
     #[doc = include_str!("../../README.md")]
     struct Readme;
 
+    #[doc = include_str!("../../docs/compose.md")]
+    struct Compose;
+
     #[doc = include_str!("../../docs/testing-your-pipeline.md")]
     struct TestingYourPipeline;
 

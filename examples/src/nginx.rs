@@ -63,19 +63,19 @@ impl Nginx {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
 
-    /// A site of a service on this nginx.
-    pub fn config(&self, service: &str) -> NginxConfig {
-        let path = |name: &str| self.folder.join(name).display().to_string();
-        NginxConfig::new(service)
-            .listen(self.address.to_string())
-            .default_server(true)
-            .state_directory(path(&format!("state/{service}")))
-            .site_file(path(&format!("conf.d/{service}.conf")))
-            .pid_file(path("nginx.pid"))
-            .error_log(path("error.log"))
-            .nginx_command(std::iter::once("nginx".to_owned()).chain(words(&self.folder)))
-    }
+/// The site of a service on the nginx of this folder, at its address.
+pub fn site(folder: &Path, address: SocketAddr, service: &str) -> NginxConfig {
+    let path = |name: &str| folder.join(name).display().to_string();
+    NginxConfig::new(service)
+        .listen(address.to_string())
+        .default_server(true)
+        .state_directory(path(&format!("state/{service}")))
+        .site_file(path(&format!("conf.d/{service}.conf")))
+        .pid_file(path("nginx.pid"))
+        .error_log(path("error.log"))
+        .nginx_command(std::iter::once("nginx".to_owned()).chain(words(folder)))
 }
 
 /// What makes it use this folder alone.

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use bluegreen_core::{Error, ErrorKind, Result};
 
@@ -32,14 +33,17 @@ pub fn context(folder: &Path) -> Result<()> {
 }
 
 /// Two ports side by side, one for each slot, that are free now and that the kernel gives to no client meanwhile: below
-/// those it chooses from.
+/// those it chooses from. No two calls of a process return the same.
 ///
 /// # Errors
 /// When there are none.
 pub fn two_ports() -> Result<[u16; 2]> {
+    const PAIRS: u16 = 5000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let somewhere = std::process::id() as u16 % 5000 * 2;
-    let mut pairs = (0..5000).map(|step| 20_000 + (somewhere + step * 74) % 10_000);
+    // Side by side with other processes.
+    let first = std::process::id() as u16 % PAIRS;
+    let mut pairs = (0..PAIRS).map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % PAIRS * 2);
     let found = pairs.find(|port| free(*port) && free(port + 1));
     let port = found.ok_or_else(|| Error::new(ErrorKind::NotFound, "no two ports side by side are free"))?;
     Ok([port, port + 1])

@@ -8,8 +8,8 @@ net=/proc/net
 for table in "$net/tcp" "$net/tcp6"; do
     [ ! -r "$table" ] || grep -E "$pattern" "$table" | sed 's/^/tcp /'
 done
-[ -n "$master" ] && children=$(cat "/proc/$master/task/$master/children" 2> /dev/null) || reply 'sockets unknown'
-for pid in $children; do
+[ -n "$master" ] && [ -r "/proc/$master/stat" ] || reply 'sockets unknown'
+for pid in $(children_of "$master"); do
     if [ ! -r "/proc/$pid/fd" ]; then
         # A worker that has just ended hides nothing.
         [ -d "/proc/$pid" ] || continue

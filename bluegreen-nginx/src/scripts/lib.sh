@@ -45,14 +45,19 @@ digest_of() {
     printf '%s' "${1%% *}"
 }
 
+# The children of a process. The kernel's own list of them leaves some out while others end.
+children_of() {
+    cat /proc/[0-9]*/stat 2> /dev/null | sed -n "s/^\([0-9]*\) (.*) [A-Za-z] $1 .*/\1/p"
+}
+
 # nginx's workers as `worker PID:START working|leaving`, or `worker unknown`.
 workers() {
     master=$(cat "$1" 2> /dev/null)
-    [ -n "$master" ] && children=$(cat "/proc/$master/task/$master/children" 2> /dev/null) || {
+    [ -n "$master" ] && [ -r "/proc/$master/stat" ] || {
         echo worker unknown
         return
     }
-    for pid in $children; do
+    for pid in $(children_of "$master"); do
         title=$(tr '\0' ' ' < "/proc/$pid/cmdline") 2> /dev/null || continue
         case $title in
         *'worker process is shutting down'*) doing=leaving ;;

@@ -31,6 +31,7 @@ enum Bug {
 
 #[derive(Default)]
 struct Counters {
+    begun: AtomicU64,
     requests: AtomicU64,
     failed: AtomicU64,
     within_100_ms: AtomicU64,
@@ -131,7 +132,7 @@ impl Shop {
     /// What users ask for. It is counted, and has the bugs.
     fn counted(&self, request: &Request) -> Answer {
         let (began, counters) = (Instant::now(), &self.counters);
-        let number = counters.requests.load(Relaxed) + 1;
+        let number = counters.begun.fetch_add(1, Relaxed) + 1;
         let fails = matches!(self.bug, Bug::ErrorsAfter(after) if number > after && number % 10 == 0);
         if matches!(self.bug, Bug::SlowAfter(after) if number > after && number % 4 == 0) {
             std::thread::sleep(Duration::from_millis(700));
@@ -172,7 +173,7 @@ impl Shop {
 
     fn metrics(&self) -> String {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
-        let Counters { requests, failed, within_100_ms, within_500_ms, micros } = &self.counters;
+        let Counters { requests, failed, within_100_ms, within_500_ms, micros, .. } = &self.counters;
         let (failed, requests) = (read(failed), read(requests));
         format!(
             "# TYPE http_requests_total counter\n\

@@ -1,0 +1,83 @@
+//! A deployer that is killed.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use crate::server::Server;
+
+/// The steps before any traffic moves, in a deploy into a slot that is occupied.
+const BEFORE: [(&str, &str); 10] = [
+    ("observe", "succeeded"),
+    ("prepare", "aborted"),
+    ("stop-occupant", "aborted"),
+    ("start", "aborted"),
+    ("health", "aborted"),
+    ("expand-after-start", "aborted"),
+    ("smoke", "aborted"),
+    ("attach", "aborted"),
+    ("check-way-back-10", "aborted"),
+    ("shift-10", "rolled back"),
+];
+
+/// The steps after, and how the recovery from a death in each ends.
+const AFTER: [(&str, &str); 10] = [
+    ("soak-10", "rolled back"),
+    ("check-way-back-50", "rolled back"),
+    ("shift-50", "rolled back"),
+    ("soak-50", "rolled back"),
+    ("check-way-back-100", "rolled back"),
+    ("shift-100", "rolled back"),
+    ("verify", "rolled back"),
+    ("drain", "succeeded"),
+    ("bake", "succeeded"),
+    ("retain", "succeeded"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_any_step_before_traffic_moves_is_recovered_from_and_no_request_is_lost() {
+    kill_in_each(&BEFORE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_any_step_after_that_is_recovered_from_and_no_request_is_lost() {
+    kill_in_each(&AFTER).await;
+}
+
+async fn kill_in_each(steps: &'static [(&str, &str)]) {
+    let Some(server) = Server::start().await else { return };
+    server.deploy("1.0.0").await.unwrap();
+    server.deploy("1.1.0").await.unwrap();
+    let (mut live, mut next) = ("1.1.0".to_owned(), 0);
+    let clients = server.clients(150);
+    for (step, outcome) in steps {
+        let version = format!("2.{next}.0");
+        server.images.publish(&version, "none").await;
+        let killed = deployer(&server, &["deploy", &version, step]).await;
+        assert_eq!(killed.status.signal(), Some(9), "{step}: {}", text(&killed));
+        let left = server.state();
+        assert!(left.lease.is_some(), "{step}: a process that was killed gives nothing back");
+        assert_eq!(left.operation.unwrap().last().unwrap().step.to_string(), *step);
+
+        let recovered = deployer(&server, &["recover"]).await;
+        assert!(recovered.status.success(), "{step}: {}", text(&recovered));
+        assert!(text(&recovered).contains("note: found: deploy"), "{step}: {}", text(&recovered));
+        assert_eq!(server.state().history.last().unwrap().outcome.word(), *outcome, "{step}: {}", text(&recovered));
+        if *outcome == "succeeded" && *step != "observe" {
+            (live, next) = (version, next + 1);
+        }
+        server.is_settled_on(&live).await;
+    }
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+}
+
+/// Runs the tool as a process.
+async fn deployer(server: &Server, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compose-deployer"));
+    command.arg(serde_json::to_string(&server.shop).unwrap()).args(arguments);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout))
+}

@@ -1,0 +1,110 @@
+//! A second Docker engine, of a test's own, that it may stop and start: own socket, own data, own network addresses, and
+//! nothing written to the machine's firewall.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, getuid, kill_process};
+use tempfile::TempDir;
+
+/// Dropping it ends it, with all that runs on it.
+pub(crate) struct OwnEngine {
+    child: Option<Child>,
+    folder: TempDir,
+}
+
+impl OwnEngine {
+    /// Starts one; `None`, and a line that says why, where that is not possible.
+    pub(crate) fn start() -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix("bluegreen-engine-").tempdir().unwrap();
+        let mut engine = Self { child: None, folder };
+        let problem = match getuid().is_root() {
+            true => engine.run().err(),
+            false => Some("a second Docker engine can be started by root alone".to_owned()),
+        };
+        let Some(problem) = problem else { return Some(engine) };
+        assert!(std::env::var_os("BLUEGREEN_REQUIRE_ALL").is_none(), "{problem}");
+        eprintln!("skipped: {problem}");
+        None
+    }
+
+    /// What `DOCKER_HOST` would say.
+    pub(crate) fn address(&self) -> String {
+        format!("unix://{}", self.path("docker.sock"))
+    }
+
+    /// Stops it as the system's service manager would, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.end();
+        self.run().unwrap();
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let log =
+            File::options().append(true).create(true).open(self.path("log")).map_err(|error| error.to_string())?;
+        // Each its own range, so that two of them do not share one.
+        let pool = format!("base=10.{}.0.0/16,size=24", 128 + std::process::id() % 80);
+        let mut command = Command::new("dockerd");
+        command.args(["--host", &self.address(), "--data-root", &self.path("data"), "--exec-root", &self.path("exec")]);
+        command.args(["--pidfile", &self.path("pid"), "--bridge", "none", "--default-address-pool", &pool]);
+        command.args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
+        self.child = Some(command.spawn().map_err(|error| format!("dockerd cannot be started: {error}"))?);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.answers() {
+            if Instant::now() > deadline {
+                let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+                return Err(format!("a second Docker engine does not start: {log}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> bool {
+        let output = Command::new("docker").args(["--host", &self.address(), "version"]).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    fn end(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = child.wait();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        let all = Command::new("docker").args(["--host", &self.address(), "ps", "-aq"]).output();
+        let all = all.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for id in all.lines() {
+            let _ = Command::new("docker").args(["--host", &self.address(), "rm", "-f", id]).output();
+        }
+        let networks = Command::new("docker")
+            .args(["--host", &self.address(), "network", "prune", "-f"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        drop(networks);
+        self.end();
+        unmount_below(self.folder.path());
+    }
+}
+
+/// What an engine leaves mounted cannot be removed.
+fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(folder)) {
+        let _ = Command::new("umount").args(["-l", point]).stderr(Stdio::null()).status();
+    }
+}

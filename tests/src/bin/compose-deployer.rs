@@ -1,0 +1,62 @@
+//! The example `compose-shop.rs` as a process for tests: `compose-deployer SHOP deploy VERSION STEP`, which kills itself
+//! inside that step, and `compose-deployer SHOP recover`. The shop is JSON.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bluegreen_core::event::What;
+use bluegreen_core::pipeline::{Builder, Strategy, TrafficStep};
+use bluegreen_core::state::Step;
+use bluegreen_core::{Event, Result, observer};
+
+#[path = "../../../examples/compose-shop.rs"]
+#[allow(dead_code, reason = "its story is told by its own run")]
+mod tool;
+
+use tool::Shop;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        [shop, "deploy", version, step] => crash(&serde_json::from_str(shop).unwrap(), version, step).await,
+        [shop, "recover"] => recover(&serde_json::from_str(shop).unwrap()).await,
+        _ => unreachable!("{words:?}"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn crash(shop: &Shop, version: &str, step: &str) -> Result<()> {
+    let step: Step = step.parse()?;
+    let killer = observer::from_fn(move |event: &Event| {
+        if event.step == Some(step) && matches!(event.what, What::StepStarted { .. }) {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    });
+    let pipeline = stepwise(shop)?.observer(killer).build()?;
+    println!("it was not killed: {}", pipeline.deploy(shop.release(version)?).await?);
+    Ok(())
+}
+
+async fn recover(shop: &Shop) -> Result<()> {
+    println!("{}", stepwise(shop)?.build()?.recover().await?);
+    Ok(())
+}
+
+/// All steps of the document, with short waits.
+fn stepwise(shop: &Shop) -> Result<Builder> {
+    let soak = Duration::from_millis(300);
+    let steps = [TrafficStep::new(10, soak), TrafficStep::new(50, soak), TrafficStep::new(100, Duration::ZERO)];
+    let pipeline = shop.pipeline()?.strategy(Strategy::canary(steps).bake(soak));
+    // A recovery waits for one ttl of the lease.
+    let pipeline = pipeline.check_interval(Duration::from_millis(100)).drain(Duration::from_secs(2));
+    Ok(pipeline.lease_ttl(Duration::from_secs(4)))
+}
