@@ -41,9 +41,15 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
     let reply =
         server.run(Script::change(PURPOSE, include_str!("../scripts/switch_link.sh"), &arguments).detached()).await?;
     if reply.is("foreign") || reply.all("changed").next().is_some() {
-        // Someone else was first; if they want the same, all is well.
-        let now = observe::settled(server).await?.agreed(server)?;
-        return if now == Some(slot) { Ok(()) } else { Err(conflict(from, now.map(Split::all))) };
+        // Someone else was first; if they want the same, all is well. It may have been a switch that was cut off: then it is
+        // this one's to end.
+        let seen = observe::settled(server).await?;
+        let open = seen.open;
+        return match seen.agreed(server)? {
+            Some(now) if now == slot && open => Box::pin(shift(server, from, to)).await,
+            Some(now) if now == slot => Ok(()),
+            now => Err(conflict(from, now.map(Split::all))),
+        };
     }
     if reply.is("missing") {
         let error = Error::new(ErrorKind::NotFound, format!("{slot} has no site yet")).not_applied();
