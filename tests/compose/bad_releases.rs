@@ -4,7 +4,7 @@ use bluegreen_core::{ErrorKind, Slot};
 use bluegreen_docker::Engine;
 
 use crate::parts::{Images, parts_are_here, turn};
-use crate::server::{Server, ending};
+use crate::server::{Server, ending, none_failed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_release_is_found_out_before_it_has_traffic_with_the_reason_and_a_good_one_follows() {
@@ -31,8 +31,7 @@ async fn a_bad_release_is_found_out_before_it_has_traffic_with_the_reason_and_a_
     }
     server.deploy("1.1.0").await.unwrap();
     server.is_settled_on("1.1.0").await;
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    let seen = none_failed(clients).await;
     assert_eq!(seen.answered.keys().collect::<Vec<_>>(), ["1.0.0", "1.1.0"], "no user has seen a bad release");
 }
 
@@ -66,6 +65,5 @@ async fn an_image_that_is_missing_and_a_registry_that_is_down_end_the_deploy_bef
     server.images.registry.lock().unwrap().resume().unwrap();
     server.deploy("1.2.0").await.unwrap();
     server.is_settled_on("1.2.0").await;
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    none_failed(clients).await;
 }

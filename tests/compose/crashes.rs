@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use crate::server::Server;
+use crate::server::{Server, none_failed};
 
 /// The steps before any traffic moves, in a deploy into a slot that is occupied.
 const BEFORE: [(&str, &str); 10] = [
@@ -67,8 +67,7 @@ async fn kill_in_each(steps: &'static [(&str, &str)]) {
         }
         server.is_settled_on(&live).await;
     }
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    none_failed(clients).await;
 }
 
 /// Runs the tool as a process.

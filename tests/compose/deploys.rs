@@ -6,7 +6,7 @@ use bluegreen_core::state::SlotStatus;
 use bluegreen_core::{ErrorKind, Slot, Timestamp};
 use bluegreen_docker::ComposeMigrator;
 
-use crate::server::Server;
+use crate::server::{Server, none_failed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deploys_and_a_rollback_lose_no_request_and_the_old_slot_stays_warm_until_its_day_is_over() {
@@ -41,8 +41,7 @@ async fn deploys_and_a_rollback_lose_no_request_and_the_old_slot_stays_warm_unti
     assert_eq!(server.containers(Slot::Blue), Vec::<String>::new());
     server.is_settled_on("1.2.0").await;
 
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    let seen = none_failed(clients).await;
     assert_eq!(seen.answered.values().sum::<u64>(), seen.sent);
     assert!(["1.0.0", "1.1.0", "1.2.0"].iter().all(|version| seen.answered[*version] > 20), "{seen:?}");
     let data = std::fs::read_to_string(server.shop.folder.join("data/schema")).unwrap();
@@ -68,6 +67,5 @@ async fn the_same_with_compose_v1_and_a_version_is_deployed_once() {
     }
     pipeline.rollback().await.unwrap();
     server.is_settled_on("1.0.0").await;
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    none_failed(clients).await;
 }

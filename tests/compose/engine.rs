@@ -9,7 +9,7 @@ use bluegreen_docker::{ComposeMigrator, Engine};
 
 use crate::own_engine::OwnEngine;
 use crate::parts::{Images, get, parts_are_here, turn};
-use crate::server::{Server, ending, eventually};
+use crate::server::{Server, ending, eventually, none_failed};
 
 /// The live slot goes down with its engine, and comes up with it: that is what its users notice. What is tested is that
 /// the tool says what happened, and leaves nothing that stands in the way.
@@ -37,7 +37,11 @@ async fn an_engine_restarted_in_the_middle_of_a_deploy_is_told_and_the_next_depl
         let starts = event.step.is_some_and(|step| step.to_string() == "start");
         if starts && matches!(event.what, What::StepStarted { .. }) && !done.swap(true, Ordering::Relaxed) {
             let engine = restarts.clone();
-            std::thread::spawn(move || engine.lock().unwrap().restart());
+            std::thread::spawn(move || {
+                let mut engine = engine.lock().unwrap();
+                engine.wait_for_containers(4);
+                engine.restart();
+            });
         }
     });
     let interrupted = pipeline().observer(restarter).build().unwrap();
@@ -58,6 +62,5 @@ async fn an_engine_restarted_in_the_middle_of_a_deploy_is_told_and_the_next_depl
     let status = whole.status().await.unwrap();
     assert!(status.agrees() && status.observed.live == Some(Slot::Green), "{status}");
     assert_eq!(server.public_version(), "1.2.0");
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    none_failed(clients).await;
 }

@@ -2,7 +2,7 @@
 
 use bluegreen_core::Slot;
 
-use crate::server::{Server, eventually};
+use crate::server::{Server, eventually, none_failed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_idle_slot_taken_down_by_hand_is_told_and_costs_no_request() {
@@ -19,8 +19,7 @@ async fn the_idle_slot_taken_down_by_hand_is_told_and_costs_no_request() {
 
     server.deploy("1.2.0").await.unwrap();
     server.is_settled_on("1.2.0").await;
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    none_failed(clients).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,8 +41,7 @@ async fn the_live_slot_taken_down_by_hand_is_told_and_both_a_rollback_and_a_depl
     let clients = server.clients(100);
     server.deploy("1.2.0").await.unwrap();
     server.is_settled_on("1.2.0").await;
-    let seen = clients.stop().await;
-    assert_eq!(seen.failed, 0, "from then on none: {:?}", seen.first_failure);
+    none_failed(clients).await;
 
     server.down_by_hand(Slot::Green);
     let report = server.deploy("1.3.0").await.unwrap();

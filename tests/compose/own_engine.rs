@@ -36,6 +36,14 @@ impl OwnEngine {
         format!("unix://{}", self.path("docker.sock"))
     }
 
+    /// Waits until so many run.
+    pub(crate) fn wait_for_containers(&self, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.docker(&["ps", "-q"]).lines().count() < count && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Stops it as the system's service manager would, and starts it again.
     pub(crate) fn restart(&mut self) {
         self.end();
@@ -64,9 +72,14 @@ impl OwnEngine {
         Ok(())
     }
 
+    /// What a command on it prints; nothing when it fails.
+    fn docker(&self, arguments: &[&str]) -> String {
+        let output = Command::new("docker").args(["--host", &self.address()]).args(arguments).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
     fn answers(&self) -> bool {
-        let output = Command::new("docker").args(["--host", &self.address(), "version"]).output();
-        output.is_ok_and(|output| output.status.success())
+        !self.docker(&["version", "--format", "{{.Server.Version}}"]).trim().is_empty()
     }
 
     fn end(&mut self) {
@@ -84,17 +97,10 @@ impl OwnEngine {
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
-        let all = Command::new("docker").args(["--host", &self.address(), "ps", "-aq"]).output();
-        let all = all.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        for id in all.lines() {
-            let _ = Command::new("docker").args(["--host", &self.address(), "rm", "-f", id]).output();
+        for id in self.docker(&["ps", "-aq"]).lines() {
+            self.docker(&["rm", "-f", id]);
         }
-        let networks = Command::new("docker")
-            .args(["--host", &self.address(), "network", "prune", "-f"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        drop(networks);
+        self.docker(&["network", "prune", "-f"]);
         self.end();
         unmount_below(self.folder.path());
     }

@@ -8,7 +8,7 @@ use bluegreen_core::state::State;
 use bluegreen_core::{Error, Pipeline, Result, Slot};
 use bluegreen_examples::nginx::Nginx;
 use bluegreen_examples::shop_image;
-use bluegreen_examples::traffic::{Clients, Running};
+use bluegreen_examples::traffic::{Clients, Counts, Running};
 use tempfile::TempDir;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -134,6 +134,14 @@ impl Drop for Server {
 /// Waits that fit a shop that starts within seconds, on a machine that runs other tests too.
 pub(crate) fn quick(builder: Builder) -> Builder {
     builder.check_interval(Duration::from_millis(100)).drain(Duration::from_secs(2)).lease_ttl(LEASE_TTL)
+}
+
+/// Stops the clients, none of which may have seen a request fail.
+pub(crate) async fn none_failed(clients: Running) -> Counts {
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    assert!(seen.sent > 100, "{seen:?}");
+    seen
 }
 
 /// How an operation that must not succeed has ended, in one word, and the whole story.
