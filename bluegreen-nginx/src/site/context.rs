@@ -145,12 +145,16 @@ fn location(location: &crate::config::Location) -> LocationContext<'_> {
 
 /// A service's name as a part of nginx's variable names, which know no `.`, `-` and `+`.
 fn identifier(service: &str) -> String {
-    if service.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if service.len() <= READABLE && service.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return service.to_owned();
     }
-    let readable: String = service.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let readable = service.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    let readable: String = readable.take(READABLE).collect();
     format!("{readable}_{}", &digest(service.as_bytes())[..8])
 }
+
+/// nginx's table of variables has room for names of about 60 characters, ours being longer than this by up to 30.
+const READABLE: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -245,6 +245,22 @@ async fn traffic_is_not_sent_to_a_slot_that_nothing_is_attached_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_may_have_a_long_name() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let app = crate::support::App::start("app").await;
+    for name in ["hopwhistle-api.production", &"a".repeat(60), &"b-".repeat(30)] {
+        let name = name.trim_end_matches('-');
+        let config =
+            nginx.config(name).server_name("long.test").bucket_by(bluegreen_nginx::BucketBy::Cookie("x".into()));
+        let router = NginxRouter::new(LocalHost::new(), config).unwrap();
+        router.attach(Slot::Blue, &app.instance()).await.unwrap();
+        router.shift(None, BLUE).await.unwrap();
+        assert_eq!(router.current().await.unwrap(), Some(BLUE), "{name}");
+        std::fs::remove_file(nginx.path(format!("conf.d/{name}.conf"))).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn services_on_one_nginx_do_not_meet() {
     let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
     s.first().await;
