@@ -7,7 +7,7 @@ use bluegreen_core::{Command, Error, ErrorKind, Host, Output, Result};
 /// # Errors
 /// `Conflict` when another script of the slot holds its lock; `Unexpected` with its words when it fails.
 pub(crate) async fn run(host: &dyn Host, command: &Command) -> Result<Reply> {
-    let output = host.run(command).await.map_err(short)?;
+    let output = host.run(command).await?;
     if !output.success() {
         return Err(failed(host, &output));
     }
@@ -26,32 +26,11 @@ pub(crate) async fn run(host: &dyn Host, command: &Command) -> Result<Reply> {
 
 /// What a script or a program says that failed.
 pub(crate) fn failed(host: &dyn Host, output: &Output) -> Error {
-    Error::new(ErrorKind::Unexpected, ending(output)).with("host", host)
+    Error::new(ErrorKind::Unexpected, output.last_words(LINES_IN_ERROR)).with("host", host)
 }
 
-/// How a program ended, with the last lines it wrote.
-pub(crate) fn ending(output: &Output) -> String {
-    const LINES: usize = 15;
-    let errors = output.error_text();
-    let said = if errors.is_empty() { output.text() } else { errors };
-    let lines: Vec<_> = said.lines().collect();
-    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
-    if tail.is_empty() { output.ending() } else { format!("{}: {tail}", output.ending()) }
-}
-
-/// An error of the host without the text of our script, which tells nobody anything.
-fn short(error: Error) -> Error {
-    let effect = error.effect();
-    let mut shorter = Error::new(error.kind(), error.message().to_owned()).retryable(error.is_retryable());
-    if effect == bluegreen_core::Effect::NotApplied {
-        shorter = shorter.not_applied();
-    }
-    match error.context("host") {
-        Some(host) => shorter.with("host", host.to_owned()),
-        None => shorter,
-    }
-    .because(error)
-}
+/// How many lines of what a program said an error shows.
+pub(crate) const LINES_IN_ERROR: usize = 15;
 
 /// What a script says.
 #[derive(Debug, Clone, Default)]

@@ -132,9 +132,7 @@ impl Command {
         if texts.map(String::as_str).chain(values).any(|text| text.contains('\0')) {
             return Err(Error::config("a command must not contain a NUL character").with("program", &self.program));
         }
-        if let Some(name) = self.env.keys().find(|name| !is_variable(name)) {
-            return Err(Error::config(format!("{name:?} is not the name of an environment variable")));
-        }
+        self.env.keys().try_for_each(|name| check_variable_name(name))?;
         let mut words = Vec::new();
         if self.sudo {
             words.extend(["sudo".to_owned(), "-n".to_owned()]);
@@ -204,10 +202,16 @@ impl fmt::Display for Command {
     }
 }
 
-fn is_variable(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+/// Checks that a text can be the name of an environment variable: letters, digits and `_`, not beginning with a digit.
+///
+/// # Errors
+/// `Config` with the text.
+pub fn check_variable_name(name: &str) -> Result<()> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Ok(());
+    }
+    Err(Error::config(format!("{name:?} is not the name of an environment variable")))
 }
 
 /// What a finished command left.
@@ -248,6 +252,17 @@ impl Output {
         }
     }
 
+    /// How it ended, with the last lines of what it said: of standard error, or of its output where that is empty.
+    pub fn last_words(&self, lines: usize) -> String {
+        let errors = self.error_text();
+        let said = if errors.is_empty() { self.text() } else { errors };
+        let all: Vec<_> = said.lines().collect();
+        match all[all.len().saturating_sub(lines)..].join("\n").as_str() {
+            "" => self.ending(),
+            tail => format!("{}: {tail}", self.ending()),
+        }
+    }
+
     /// The output, if it ended with status 0.
     ///
     /// # Errors
@@ -257,12 +272,9 @@ impl Output {
         if self.success() {
             return Ok(self);
         }
-        let errors = self.error_text();
-        let said = if errors.is_empty() { self.text() } else { errors };
-        let lines: Vec<_> = said.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LINES_IN_ERROR)..].join("\n");
-        let message = if tail.is_empty() { self.ending() } else { format!("{}: {tail}", self.ending()) };
-        Err(Error::new(ErrorKind::Unexpected, message).trying(format!("run {command}")).with("host", host))
+        Err(Error::new(ErrorKind::Unexpected, self.last_words(LINES_IN_ERROR))
+            .trying(format!("run {command}"))
+            .with("host", host))
     }
 }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::types::Progress;
 
-pub use command::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Output};
+pub use command::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Output, check_variable_name};
 pub use local::LocalHost;
 pub use quote::{quote, quote_all};
 pub use tunnel::Tunnel;

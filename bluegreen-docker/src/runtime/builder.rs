@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bluegreen_core::host::check_variable_name;
 use bluegreen_core::{Error, Host, LocalHost, Result, Secret, ServiceName, Slot};
 
 use super::records::StateDirectory;
@@ -216,10 +217,7 @@ fn check_project(name: &str) -> Result<()> {
 }
 
 pub(crate) fn check_variable(name: &str) -> Result<()> {
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(Error::config(format!("{name:?} is not the name of an environment variable")));
-    }
+    check_variable_name(name)?;
     if OWN_VARIABLES.contains(&name) || name == "DOCKER_HOST" {
         return Err(Error::config(format!("the variable {name} is set by the runtime itself")));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use bluegreen_core::host::check_variable_name;
 use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot};
 
 use super::ProcessRuntime;
@@ -137,10 +138,7 @@ impl ProcessRuntimeBuilder {
 }
 
 fn check_variable(name: &str, value: &Secret) -> Result<()> {
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(Error::config(format!("{name:?} is not the name of an environment variable")));
-    }
+    check_variable_name(name)?;
     if OWN.contains(&name) {
         return Err(Error::config(format!("the variable {name} is set by the runtime itself")));
     }

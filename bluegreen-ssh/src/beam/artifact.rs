@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bluegreen_core::{Command, Error, ErrorKind, Host, LocalHost, Release, Result};
 
-use super::{archive, script};
+use super::archive;
 
 /// The tarball of a release: read to its end, whole, and safe to unpack.
 ///
@@ -50,7 +50,8 @@ impl Artifact {
         let host = LocalHost::new();
         let output = host.run(command).await.map_err(about)?;
         if !output.success() {
-            let error = Error::new(ErrorKind::Unexpected, script::ending(&output)).not_applied();
+            let error =
+                Error::new(ErrorKind::Unexpected, output.last_words(crate::reply::LINES_IN_ERROR)).not_applied();
             return Err(about(error.trying(format!("run {command}"))));
         }
         Self::path(&file).await.map_err(|error| match error.kind() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bluegreen_core::host::quote;
+use bluegreen_core::host::{check_variable_name, quote};
 use bluegreen_core::{Error, Result, Secret};
 
 /// What the runtime sets itself.
@@ -28,11 +28,7 @@ const RESERVED_RELEASE: &[&str] = &[
 /// `Config` when a name is none, or belongs to the runtime, or a value holds a NUL.
 pub(super) fn check(environment: &BTreeMap<String, Secret>) -> Result<()> {
     for (name, value) in environment {
-        let mut chars = name.chars();
-        let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        if !first || !chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(Error::config(format!("{name:?} is not the name of an environment variable")));
-        }
+        check_variable_name(name)?;
         let of_release = name.strip_prefix("RELEASE_").is_some_and(|rest| RESERVED_RELEASE.contains(&rest));
         if RESERVED.contains(&name.as_str()) || of_release || name.starts_with("BLUEGREEN_") {
             return Err(Error::config(format!("the variable {name} is set by the runtime"))

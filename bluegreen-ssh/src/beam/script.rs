@@ -6,7 +6,7 @@ use bluegreen_core::host::quote;
 use bluegreen_core::{Command, Slot};
 
 use super::settings::Settings;
-pub(super) use crate::reply::{Reply, ending, failed, run};
+pub(super) use crate::reply::{Reply, failed, run};
 
 const LIBRARY: &str = concat!(include_str!("../scripts/lib.sh"), "\n", include_str!("scripts/lib.sh"));
 

@@ -158,7 +158,7 @@ fn refused(output: &Output) -> Error {
         ("Connection closed", Unreachable, "try again"),
         ("Connection reset", Unreachable, "try again"),
     ];
-    let said = crate::reply::ending(output);
+    let said = output.last_words(crate::reply::LINES_IN_ERROR);
     match SAID.iter().find(|(words, _, _)| said.contains(words)) {
         Some((_, kind, advice)) => Error::new(*kind, said).advice(*advice),
         None => Error::new(Unexpected, said),
