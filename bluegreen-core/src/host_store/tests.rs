@@ -110,15 +110,15 @@ impl Place {
         let directory = self.0.path().join(format!("deadly-{at}-{after}"));
         std::fs::create_dir(&directory).unwrap();
         symlink(which("sh"), directory.join("sh")).unwrap();
-        let count = directory.join("count");
-        std::fs::write(&count, "").unwrap();
+        let calls = directory.join("calls");
+        std::fs::create_dir(&calls).unwrap();
         for tool in TOOLS {
-            let (real, count, kill) = (which(tool), count.display(), "kill -KILL 0");
+            let (real, calls, kill) = (which(tool), calls.display(), "kill -KILL 0");
             let (before, then) = if after { ("", kill) } else { (kill, "") };
-            // The counter grows by a byte with each tool that is called.
+            // Each call takes the next free number, so that those which run side by side (a pipe) get different ones.
             let script = format!(
-                "#!/bin/sh\nprintf x >>{count}\nread -r calls <{count} || :\nif [ ${{#calls}} -eq {at} ]; then\n\
-                 {before}\n{real} \"$@\"\n{then}\nfi\nexec {real} \"$@\"\n",
+                "#!/bin/sh\nset -C\nnumber=1\nwhile ! true 2>/dev/null >{calls}/$number; do\nnumber=$((number + 1))\n\
+                 done\nset +C\nif [ $number -eq {at} ]; then\n{before}\n{real} \"$@\"\n{then}\nfi\nexec {real} \"$@\"\n",
                 real = real.display(),
             );
             std::fs::write(directory.join(tool), script).unwrap();
