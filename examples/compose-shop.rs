@@ -167,26 +167,40 @@ impl Shop {
             .with_setting("DATA", self.folder.join("data").display().to_string()))
     }
 
-    /// What runs, who gets the traffic, and what has to be true.
+    /// The pipeline for slots on this machine.
     pub(crate) fn pipeline(&self) -> Result<Builder> {
+        self.pipeline_on(&(Arc::new(LocalHost::new()) as _), self.runtime())
+    }
+
+    /// What runs, who gets the traffic, and what has to be true. The server may be any: an `SshHost` too.
+    pub(crate) fn pipeline_on(&self, server: &Arc<dyn Host>, runtime: ComposeRuntimeBuilder) -> Result<Builder> {
         let public = format!("http://{}/health", self.public);
         let site = nginx::site(&self.folder.join("nginx"), self.public, &self.service).endpoint("api");
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
         let site = site.slot(Slot::Blue, blue).slot(Slot::Green, green);
         let health = all([
-            HttpCheck::get("/health").endpoint("api").version_from_json("/version").build()?,
-            HttpCheck::get("/api/v1/health").endpoint("api").expect_json("/status", "ok").build()?,
-            HttpCheck::get("/api/health").endpoint("web").version_from_json("/version").build()?,
+            HttpCheck::get("/health").endpoint("api").through(server.clone()).version_from_json("/version").build()?,
+            HttpCheck::get("/api/v1/health")
+                .endpoint("api")
+                .through(server.clone())
+                .expect_json("/status", "ok")
+                .build()?,
+            HttpCheck::get("/api/health")
+                .endpoint("web")
+                .through(server.clone())
+                .version_from_json("/version")
+                .build()?,
         ]);
-        let runtime = self.runtime().build()?;
+        let front = HttpCheck::get("/").endpoint("web").through(server.clone());
+        let runtime = runtime.build()?;
         Ok(Pipeline::builder(&self.service)
             .migrator(ComposeMigrator::exec(&runtime, "api").expand(["/shop", "migrate"]).build()?)
             .runtime(runtime)
-            .router(NginxRouter::new(LocalHost::new(), site)?)
+            .router(NginxRouter::new(server.clone(), site)?)
             .store(FileStateStore::new(self.folder.join("state")))
             .health(health)
-            .smoke(a_call_can_be_made()?)
-            .smoke(HttpCheck::get("/").endpoint("web").expect_body_contains("Welcome to the shop").build()?)
+            .smoke(a_call_can_be_made(server)?)
+            .smoke(front.expect_body_contains("Welcome to the shop").build()?)
             .verify(HttpCheck::at(public).version_from_json("/version").build()?)
             .check_interval(Duration::from_millis(200))
             .retention(Retention::For(KEPT_WARM)))
@@ -227,11 +241,12 @@ impl Shop {
 }
 
 /// What a customer does, with a token that is never shown.
-fn a_call_can_be_made() -> Result<SmokeTest> {
+fn a_call_can_be_made(server: &Arc<dyn Host>) -> Result<SmokeTest> {
     let login = json!({"email": "test@example.com", "password": "{{password}}"});
     let authorized = |step: Step| step.header("authorization", "Bearer {{token}}").expect_status(201);
     SmokeTest::builder("a call can be made")
         .endpoint("api")
+        .through(server.clone())
         .secret("password", Secret::new("test123"))
         .step(Step::post("log in", "/api/v1/auth/login").json(login).capture("token", Capture::json("/token")))
         .step(authorized(

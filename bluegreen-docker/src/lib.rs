@@ -53,8 +53,19 @@
 //!
 //! A Docker engine from 20.10 on, and on the host with the compose files either `docker compose` (v2) or
 //! `docker-compose` from 1.27 on, a POSIX `sh`, and `flock` (util-linux). Compose is called as a program, for what only
-//! it knows: to read compose files, and to bring containers up. All else is asked of the engine itself, over its socket; for an engine on a server, through the
-//! tunnel of its [`Host`](bluegreen_core::Host).
+//! it knows: to read compose files, and to bring containers up. All else is asked of the engine itself, over its socket.
+//!
+//! # On a server
+//!
+//! There are two ways, and both take the server's [`Host`](bluegreen_core::Host), such as `SshHost` of bluegreen-ssh:
+//!
+//! - The compose files and Compose are on the server: [`host`](ComposeRuntimeBuilder::host).
+//! - They are here, and only the engine is there, as with `DOCKER_HOST=ssh://deploy@web1`:
+//!   [`engine`](ComposeRuntimeBuilder::engine) with [`Engine::on`], or with [`Engine::over_ssh`] for whatever
+//!   `DOCKER_HOST` or a context says.
+//!
+//! Health checks go `through` the same host, and a router for the server's nginx acts on it, so that neither a published
+//! port nor the engine has to be open to anyone.
 //!
 //! # What it promises
 //!

@@ -3,10 +3,13 @@
 
 mod bad_releases;
 mod canary;
+#[path = "../../bluegreen-ssh/tests/common/mod.rs"]
+mod common;
 mod crashes;
 mod deploys;
 mod engine;
 mod hands;
+mod over_ssh;
 mod own_engine;
 mod parts;
 mod server;

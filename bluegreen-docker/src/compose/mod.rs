@@ -112,15 +112,16 @@ impl Compose {
         Output { stdout: hide(&output.stdout), stderr: hide(&output.stderr), ..output }
     }
 
-    /// Compose v1 knows nothing of contexts, so both are told which engine we found. Not so one with TLS: Compose then
-    /// finds it, and its certificates, by itself.
+    /// Compose v1 knows nothing of contexts, so both are told which engine we found. Not so a context with certificates:
+    /// Compose then looks it up by itself.
     async fn docker_host(&self, engine: &Engine) -> Result<Option<Address>> {
         let connected = engine.connected().await?;
-        Ok(match &connected.settings {
-            _ if self.engine_is_elsewhere => Some(connected.reached_at.clone()),
-            settings if settings.certificates.is_some() => None,
-            settings => Some(settings.address.clone()),
-        })
+        let settings = &connected.settings;
+        if settings.from_context && settings.certificates.is_some() {
+            return Ok(None);
+        }
+        let is_elsewhere = self.engine_is_elsewhere || matches!(settings.address, Address::Ssh { .. });
+        Ok(Some(if is_elsewhere { connected.reached_at.clone() } else { settings.address.clone() }))
     }
 
     pub(crate) async fn program(&self) -> Result<&Program> {

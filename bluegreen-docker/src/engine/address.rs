@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bluegreen_core::{Error, ErrorKind, Result};
+use bluegreen_core::{Error, Result};
 
 /// Where an engine listens, as seen from a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,13 @@ pub(crate) enum Address {
     Unix(String),
     /// `host:port`.
     Tcp(String),
+    /// The engine of a server.
+    Ssh {
+        /// `[user@]host[:port]`
+        server: String,
+        /// The path of the engine's socket there, where it is given.
+        socket: Option<String>,
+    },
 }
 
 impl Address {
@@ -19,11 +26,12 @@ impl Address {
         matches!(self, Self::Tcp(_))
     }
 
-    /// As `Host::tunnel` takes it.
-    pub(crate) fn for_tunnel(&self) -> String {
+    /// As `Host::tunnel` takes it; `None` for what is not on the host itself.
+    pub(crate) fn for_tunnel(&self) -> Option<String> {
         match self {
-            Self::Unix(path) => format!("unix:{path}"),
-            Self::Tcp(address) => address.clone(),
+            Self::Unix(path) => Some(format!("unix:{path}")),
+            Self::Tcp(address) => Some(address.clone()),
+            Self::Ssh { .. } => None,
         }
     }
 
@@ -41,6 +49,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix://{path}"),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Ssh { server, socket } => write!(f, "ssh://{server}{}", socket.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -62,36 +71,56 @@ impl FromStr for Address {
                 }
             }
             Some(("ssh", there)) => {
-                Err(Error::new(ErrorKind::Unsupported, format!("the engine at {text} is behind SSH")).advice(format!(
-                    "give the server as a Host: Engine::on(SshHost::builder({there:?}).build()?), from bluegreen-ssh"
-                )))
+                let (server, socket) = there.split_once('/').unwrap_or((there, ""));
+                let (user, host) = server.rsplit_once('@').unwrap_or(("", server));
+                if host.is_empty() || host.starts_with([':', '-']) {
+                    return Err(refused("ssh:// is followed by [user@]host[:port]"));
+                }
+                if user.contains(':') {
+                    // It is not repeated: what follows the colon is a secret.
+                    return Err(Error::config("an engine's address must not hold a password"));
+                }
+                let socket = (!socket.is_empty()).then(|| format!("/{socket}"));
+                Ok(Self::Ssh { server: server.to_owned(), socket })
             }
-            _ => Err(refused("it begins with unix:// or tcp://")),
+            _ => Err(refused("it begins with unix://, tcp:// or ssh://")),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bluegreen_core::ErrorKind;
+
     use super::*;
 
     #[test]
     fn what_docker_host_may_say_is_understood_or_refused_with_a_reason() {
-        for good in ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://[::1]:2376"] {
+        for good in [
+            "unix:///var/run/docker.sock",
+            "tcp://127.0.0.1:2375",
+            "tcp://[::1]:2376",
+            "ssh://me@far",
+            "ssh://far:2222",
+            "ssh://me@[::1]:2222/run/docker.sock",
+        ] {
             assert_eq!(good.parse::<Address>().unwrap().to_string(), good);
         }
         for bad in ["", "unix://relative", "tcp://host", "tcp://host:port", "/var/run/docker.sock", "npipe:////./x"] {
             assert_eq!(bad.parse::<Address>().unwrap_err().kind(), ErrorKind::Config, "{bad}");
         }
-        let ssh = "ssh://me@far".parse::<Address>().unwrap_err();
-        assert!(ssh.to_string().contains("SshHost") && ssh.to_string().contains("me@far"), "{ssh}");
+        for bad in ["ssh://", "ssh:///run/docker.sock", "ssh://me@", "ssh://:22", "ssh://me@-oProxyCommand=x"] {
+            assert_eq!(bad.parse::<Address>().unwrap_err().kind(), ErrorKind::Config, "{bad}");
+        }
+        let told = "ssh://me:hunter2@far".parse::<Address>().unwrap_err().chain();
+        assert!(told.contains("password") && !told.contains("hunter2"), "{told}");
     }
 
     #[test]
     fn an_address_survives_its_way_through_a_tunnel() {
         for text in ["unix:///x/docker.sock", "tcp://127.0.0.1:2375"] {
             let address: Address = text.parse().unwrap();
-            assert_eq!(Address::of_tunnel(&address.for_tunnel()), address);
+            assert_eq!(Address::of_tunnel(&address.for_tunnel().unwrap()), address);
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct ClientSettings {
     pub(crate) address: Address,
     /// Where the certificates are, for an engine that wants TLS.
     pub(crate) certificates: Option<Certificates>,
+    /// Whether a context says so, which the `docker` command looks up by itself.
+    pub(crate) from_context: bool,
     /// The client's `config.json`; `Null` where there is none.
     pub(crate) config: Value,
 }
@@ -68,20 +70,20 @@ impl ClientSettings {
         if let Some(given) = given {
             let address: Address = given.parse()?;
             let certificates = certificates().filter(|_| address.is_tcp());
-            return Ok(Self { address, certificates, config });
+            return Ok(Self { address, certificates, from_context: false, config });
         }
         if !docker_host.is_empty() {
             let address: Address = docker_host.parse().map_err(|error: Error| error.with("variable", "DOCKER_HOST"))?;
             let certificates = certificates().filter(|_| address.is_tcp());
-            return Ok(Self { address, certificates, config });
+            return Ok(Self { address, certificates, from_context: false, config });
         }
         let current = || config.get("currentContext").and_then(Value::as_str).unwrap_or_default().to_owned();
         let context = if context.is_empty() { current() } else { context };
         if context.is_empty() || context == "default" {
-            return Ok(Self { address: DEFAULT_ADDRESS.parse()?, certificates: None, config });
+            return Ok(Self { address: DEFAULT_ADDRESS.parse()?, certificates: None, from_context: false, config });
         }
         let (address, certificates) = read_context(host, &directory, &context).await?;
-        Ok(Self { address, certificates, config })
+        Ok(Self { address, certificates, from_context: true, config })
     }
 }
 

@@ -79,8 +79,9 @@ impl ComposeRuntimeBuilder {
 
     /// An engine other than the one that the `docker` command on the host would take.
     ///
-    /// When it is [on](Engine::on) another machine, Compose and the compose files stay here, and both Compose and we
-    /// reach the engine through that machine's tunnel. Bind mounts then name files of the engine's machine.
+    /// When it is that of another machine ([on](Engine::on) it, or [over SSH](Engine::over_ssh)), Compose and the compose
+    /// files stay here, and both Compose and we reach the engine through that machine's tunnel. Bind mounts then name
+    /// files of the engine's machine, and the endpoints are [there](Engine::server).
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = Some(engine);
         self.engine_is_elsewhere = true;

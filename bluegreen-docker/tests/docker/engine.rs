@@ -1,10 +1,10 @@
 //! Which engine is used, and what is said when it is not there.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use bluegreen_core::{Effect, ErrorKind, Runtime, Slot};
+use bluegreen_core::{Command, Effect, Error, ErrorKind, Host, Runtime, Slot};
 use bluegreen_docker::Engine;
 
 use crate::support::{NotingHost, Shop, WAITS, grace, needs_docker};
@@ -68,6 +68,53 @@ async fn a_server_is_deployed_to_through_its_host_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_docker_host_names_by_ssh_is_that_of_the_server_for_us_and_for_compose() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", WAITS);
+    let socket = shop.path("tunnel.sock");
+    let count = forward(&socket);
+    let far = NotingHost::default().tunnelling_to(&socket).with("DOCKER_HOST", "unix:///far/docker.sock");
+    let here = NotingHost::default().with("DOCKER_HOST", "ssh://deploy@far:2222");
+    let (asked, reached) = (Arc::new(Mutex::new(Vec::new())), far.clone());
+    let servers = Arc::clone(&asked);
+    let engine = Engine::on(here).over_ssh(move |server| {
+        servers.lock().unwrap().push(server.to_owned());
+        Ok(reached.clone())
+    });
+    // Were Compose not told, it would look there.
+    let nowhere = NotingHost::default().with("DOCKER_HOST", "unix:///nowhere.sock");
+    let runtime = shop.builder().host(nowhere).engine(engine.clone()).build().unwrap();
+    let target = shop.version(Slot::Green, "1.0");
+    runtime.prepare(&target).await.unwrap();
+    runtime.start(&target).await.unwrap();
+    assert_eq!(shop.running(Slot::Green).len(), 1);
+    assert!(count.load(Ordering::SeqCst) > 0);
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+
+    engine.server().await.unwrap().run(&Command::new("true").arg("asked of the server")).await.unwrap();
+    assert!(far.noted().iter().any(|command| command.contains("asked of the server")), "{:?}", far.noted());
+    assert_eq!(*asked.lock().unwrap(), ["deploy@far:2222"], "one connection, whatever is done");
+}
+
+#[tokio::test]
+async fn a_server_whose_engine_is_yet_elsewhere_or_that_cannot_be_reached_is_told() {
+    let far = NotingHost::default().with("DOCKER_HOST", "ssh://farther");
+    let twice = Engine::local().at("ssh://far").over_ssh(move |_| Ok(far.clone()));
+    let error = twice.ping().await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::NotApplied), "{error:?}");
+    assert!(error.to_string().contains("ssh://farther"), "{error}");
+
+    let refused = |_: &str| Err::<NotingHost, _>(Error::new(ErrorKind::Unauthorized, "the host key has changed"));
+    let error = Engine::local().at("ssh://far").over_ssh(refused).ping().await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error:?}");
+
+    let nobody = Engine::local().at("ssh://far").ping().await.unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::Unsupported, "{nobody:?}");
+    assert!(nobody.to_string().contains("over_ssh"), "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_not_there_is_told_and_nothing_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
@@ -80,8 +127,6 @@ async fn an_engine_that_is_not_there_is_told_and_nothing_is_changed() {
     let engine = Engine::local().at(format!("unix://{}", socket.display()));
     let dead = engine.ping().await.unwrap_err();
     assert_eq!((dead.kind(), dead.effect()), (ErrorKind::Unreachable, Effect::NotApplied), "{dead:?}");
-    let ssh = Engine::local().at("ssh://far").ping().await.unwrap_err();
-    assert_eq!(ssh.kind(), ErrorKind::Unsupported, "{ssh:?}");
     let nonsense = Engine::local().at("far").ping().await.unwrap_err();
     assert_eq!(nonsense.kind(), ErrorKind::Config, "{nonsense:?}");
 }
