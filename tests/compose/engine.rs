@@ -1,15 +1,49 @@
-//! An engine that is restarted.
+//! An engine that is restarted, and one whose disk is full.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bluegreen_core::event::What;
-use bluegreen_core::{Event, Pipeline, Slot, observer};
-use bluegreen_docker::{ComposeMigrator, Engine};
+use bluegreen_core::pipeline::Builder;
+use bluegreen_core::{Event, Host, LocalHost, Pipeline, Slot, observer};
+use bluegreen_docker::Engine;
 
 use crate::own_engine::OwnEngine;
 use crate::parts::{Images, get, parts_are_here, turn};
-use crate::server::{Server, ending, eventually, none_failed};
+use crate::server::{Server, ending, eventually, none_failed, quick};
+
+/// The example's pipeline on another engine of this machine.
+fn on(server: &Server, engine: &str) -> Builder {
+    let here: Arc<dyn Host> = Arc::new(LocalHost::new());
+    quick(server.shop.pipeline_on(&here, server.shop.runtime().docker_host(engine)).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_ends_the_deploy_before_anything_is_changed_and_says_what_to_do() {
+    if !parts_are_here() {
+        return;
+    }
+    let turn = turn().await;
+    let Some(engine) = OwnEngine::with_disk(40) else { return };
+    let server = Server::with(Images::new(Engine::local()), turn);
+    let pipeline = on(&server, &engine.address()).build().unwrap();
+    server.deploy_by(&pipeline, "1.0.0", "none").await.unwrap();
+    server.deploy_by(&pipeline, "1.1.0", "none").await.unwrap();
+    let clients = server.clients(150);
+
+    server.images.publish_large("2.0.0", 60 << 20).await;
+    let (word, error) = ending(pipeline.deploy(server.shop.release("2.0.0").unwrap()).await);
+    assert_eq!(word, "aborted", "{}", error.chain());
+    assert!(error.chain().contains("no space left") && error.chain().contains("free disk space"), "{}", error.chain());
+    let status = pipeline.status().await.unwrap();
+    assert!(status.agrees() && status.observed.live == Some(Slot::Green), "{status}");
+    assert!(status.observed.slot(Slot::Blue).is_running(), "the way back is still there: {status}");
+
+    // What arrived of it is not left behind.
+    server.deploy_by(&pipeline, "1.2.0", "none").await.unwrap();
+    assert_eq!(server.public_version(), "1.2.0");
+    none_failed(clients).await;
+}
 
 /// The live slot goes down with its engine, and comes up with it: that is what its users notice. What is tested is that
 /// the tool says what happened, and leaves nothing that stands in the way.
@@ -22,11 +56,7 @@ async fn an_engine_restarted_in_the_middle_of_a_deploy_is_told_and_the_next_depl
     let Some(engine) = OwnEngine::start() else { return };
     let address = engine.address();
     let server = Server::with(Images::new(Engine::local().at(&address)), turn);
-    let pipeline = || {
-        let runtime = server.shop.runtime().docker_host(&address).build().unwrap();
-        let migrator = ComposeMigrator::exec(&runtime, "api").expand(["/shop", "migrate"]).build().unwrap();
-        server.builder().runtime(runtime).migrator(migrator)
-    };
+    let pipeline = || on(&server, &address);
     server.deploy_by(&pipeline().build().unwrap(), "1.0.0", "none").await.unwrap();
     server.images.publish("1.1.0", "none").await;
     server.images.publish("1.2.0", "none").await;

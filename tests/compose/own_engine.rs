@@ -19,10 +19,26 @@ pub(crate) struct OwnEngine {
 impl OwnEngine {
     /// Starts one; `None`, and a line that says why, where that is not possible.
     pub(crate) fn start() -> Option<Self> {
+        Self::prepared(|_| Ok(()))
+    }
+
+    /// One that has so much disk, and no more.
+    pub(crate) fn with_disk(mebibytes: u32) -> Option<Self> {
+        Self::prepared(|engine| {
+            std::fs::create_dir(engine.path("data")).map_err(|error| error.to_string())?;
+            let size = format!("size={mebibytes}m");
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &size, "bluegreen-engine", &engine.path("data")]);
+            let output = mount.output().map_err(|error| error.to_string())?;
+            output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
+        })
+    }
+
+    fn prepared(prepare: impl FnOnce(&Self) -> Result<(), String>) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("bluegreen-engine-").tempdir().unwrap();
         let mut engine = Self { child: None, folder };
         let problem = match getuid().is_root() {
-            true => engine.run().err(),
+            true => prepare(&engine).and_then(|()| engine.run()).err(),
             false => Some("a second Docker engine can be started by root alone".to_owned()),
         };
         let Some(problem) = problem else { return Some(engine) };

@@ -84,6 +84,17 @@ impl Images {
         let build = build.build_arg("VERSION", version).build_arg("BUG", bug).label("bluegreen.test", &self.name);
         build.tag(format!("{}:{version}", self.name)).push(true).run(&Progress::none()).await.unwrap();
     }
+
+    /// The same for a version that is so many bytes of noise, and no program.
+    pub(crate) async fn publish_large(&self, version: &str, bytes: usize) {
+        let context = self.folder.path().join("large");
+        std::fs::create_dir(&context).unwrap();
+        std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY noise /\n").unwrap();
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect();
+        std::fs::write(context.join("noise"), noise).unwrap();
+        let build = ImageBuild::new(&context).engine(self.engine.clone()).label("bluegreen.test", &self.name);
+        build.tag(format!("{}:{version}", self.name)).push(true).run(&Progress::none()).await.unwrap();
+    }
 }
 
 impl Drop for Images {
