@@ -11,19 +11,15 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bluegreen_core::testing::part_is_here;
+
 /// The name of the app.
 pub const APP: &str = "demo_app";
 
-/// Whether there is `mix` here. Without it, tests fail where `BLUEGREEN_REQUIRE_ALL=1`, and else say that they are
-/// skipped.
+/// Whether there is `mix` here.
 pub fn mix_is_here() -> bool {
     let here = Command::new("mix").arg("--version").stdin(Stdio::null()).output();
-    let here = here.is_ok_and(|output| output.status.success());
-    assert!(here || std::env::var("BLUEGREEN_REQUIRE_ALL").as_deref() != Ok("1"), "mix is missing");
-    if !here {
-        eprintln!("skipped: mix is missing (install elixir)");
-    }
-    here
+    part_is_here("mix", here.is_ok_and(|output| output.status.success()), "install elixir")
 }
 
 /// The tarball of a version, with what it does wrong (empty: nothing).

@@ -4,6 +4,7 @@
 //! - [`Faulty`] wraps any adapter, in memory or real, and injects [`Fault`]s by a schedule of call numbers;
 //! - [`CallLog`] records every call that passes a [`Faulty`] or a recording mock, to assert the order;
 //! - [`conformance`] has one suite per trait, for the tests of adapters;
+//! - [`part_is_here`] skips a test whose real part is missing, loudly, or fails it where everything is required;
 //! - [`PausedClock`] makes absolute time follow tokio's paused clock.
 //!
 //! A test of one's own pipeline, complete:
@@ -40,6 +41,7 @@ pub mod conformance;
 mod call_log;
 mod faults;
 mod faulty;
+mod part;
 mod paused_clock;
 mod recording_migrator;
 mod scripted;
@@ -47,6 +49,7 @@ mod scripted;
 pub use call_log::CallLog;
 pub use faults::{Fault, Faults};
 pub use faulty::Faulty;
+pub use part::part_is_here;
 pub use paused_clock::PausedClock;
 pub use recording_migrator::RecordingMigrator;
 pub use scripted::{ScriptedGate, ScriptedHealth};

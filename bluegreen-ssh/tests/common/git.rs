@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{OperationId, Release, ServiceName, Slot, Target};
 use bluegreen_ssh::{GitRuntime, GitRuntimeBuilder, GitServer, SshHost};
 use tempfile::TempDir;
@@ -22,12 +23,7 @@ pub fn git_is_here() -> bool {
         let output = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
         output.is_ok()
     };
-    let missing: Vec<_> = ["git", NGINX].into_iter().filter(|program| !has(program)).collect();
-    assert!(missing.is_empty() || std::env::var("BLUEGREEN_REQUIRE_ALL").as_deref() != Ok("1"), "missing: {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: missing: {missing:?}");
-    }
-    missing.is_empty()
+    part_is_here("git", has("git"), "install git") && part_is_here("nginx", has(NGINX), "install nginx-light")
 }
 
 /// Leaves the test where there is no git, or no nginx.

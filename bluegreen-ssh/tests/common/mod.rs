@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bluegreen_core::testing::part_is_here;
 use bluegreen_ssh::{SshHost, SshHostBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -30,15 +31,9 @@ const SSHD: &str = "/usr/sbin/sshd";
 /// developer's machine, for every command. This makes it the second one.
 const QUICK_SHELL: &str = "SetEnv SHLVL=1";
 
-/// Whether there is an OpenSSH server here. Without one, tests fail where `BLUEGREEN_REQUIRE_ALL=1`, and else say that
-/// they are skipped.
+/// Whether there is an OpenSSH server here.
 pub fn sshd_is_here() -> bool {
-    let here = Path::new(SSHD).exists();
-    assert!(here || std::env::var("BLUEGREEN_REQUIRE_ALL").as_deref() != Ok("1"), "{SSHD} is missing");
-    if !here {
-        eprintln!("skipped: {SSHD} is missing (install openssh-server)");
-    }
-    here
+    part_is_here(SSHD, Path::new(SSHD).exists(), "install openssh-server")
 }
 
 /// Leaves the test where there is no OpenSSH server.

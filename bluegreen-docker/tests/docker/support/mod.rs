@@ -15,7 +15,9 @@ pub(crate) use shop::{Shop, WAITS, grace};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Whether the parts are here. Where they must be and are not, the test fails.
+use bluegreen_core::testing::part_is_here;
+
+/// Whether the parts are here.
 pub(crate) fn parts_are_here() -> bool {
     let answers = |words: &[&str]| {
         let output = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -28,14 +30,7 @@ pub(crate) fn parts_are_here() -> bool {
         ("docker-registry", "install docker-registry", &["docker-registry", "--version"]),
         ("a static busybox", "install busybox-static", &["busybox", "true"]),
     ];
-    for (part, advice, words) in parts {
-        if !answers(words) {
-            assert!(std::env::var_os("BLUEGREEN_REQUIRE_ALL").is_none(), "{part} is missing: {advice}");
-            eprintln!("skipped: {part} is missing ({advice})");
-            return false;
-        }
-    }
-    true
+    parts.into_iter().all(|(part, advice, words)| part_is_here(part, answers(words), advice))
 }
 
 /// Leaves the test where the parts are missing.
