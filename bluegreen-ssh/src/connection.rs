@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     sessions: Arc<Semaphore>,
     released: Arc<Notify>,
     spare: Mutex<Spare>,
+    /// Told whenever one that was being opened in advance is there, or was refused.
+    prepared: Notify,
 }
 
 /// Session channels opened in advance, which save the next commands a round trip each.
@@ -37,6 +39,13 @@ struct Spare {
     preparing: usize,
     /// How often in a row the server did not allow it. A server that never does is not asked for ever.
     refusals: u32,
+}
+
+impl Spare {
+    /// How many there are, or will be in a moment.
+    fn count(&self) -> usize {
+        self.channels.len() + self.preparing
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -140,6 +149,7 @@ impl Connection {
             sessions: Arc::new(Semaphore::new(max_sessions)),
             released: Arc::default(),
             spare: Mutex::default(),
+            prepared: Notify::new(),
         })
     }
 
@@ -162,8 +172,18 @@ impl Connection {
         let place = Place { _permit: permit, released: Arc::clone(&self.released) };
         let mut refusals = 0;
         let channel = loop {
-            if let Some(channel) = self.lock_spare().channels.pop() {
-                break channel;
+            let prepared = self.prepared.notified();
+            let is_enough = {
+                let mut spare = self.lock_spare();
+                if let Some(channel) = spare.channels.pop() {
+                    break channel;
+                }
+                self.in_use() + spare.count() > self.allowed()
+            };
+            if is_enough {
+                // Some are being opened in advance, and one of them is for us.
+                prepared.await;
+                continue;
             }
             let alone = !self.others_in_use();
             match self.open_channel().await {
@@ -210,8 +230,17 @@ impl Connection {
     }
 
     fn others_in_use(&self) -> bool {
-        // One of the permits in use is the caller's own.
-        self.max_sessions - self.sessions.available_permits() > 1
+        // One is the caller's own.
+        self.in_use() > 1
+    }
+
+    fn in_use(&self) -> usize {
+        self.max_sessions.saturating_sub(self.sessions.available_permits())
+    }
+
+    /// How many session channels there may be in all: one more than may be in use.
+    fn allowed(&self) -> usize {
+        self.max_sessions + 1
     }
 
     /// In a task of its own: a channel that is opened for a caller who has gone must still be closed, or it would hold
@@ -231,16 +260,15 @@ impl Connection {
         }
     }
 
-    /// As many as callers that work side by side take at once, within what the server allows: one more than may be in use.
+    /// As many as callers that work side by side take at once, within what the server allows.
     fn prepare_spare(self: &Arc<Self>) {
-        let in_use = self.max_sessions - self.sessions.available_permits().min(self.max_sessions);
-        let wanted = SPARES.min(self.max_sessions + 1 - in_use);
         let missing = {
             let mut spare = self.lock_spare();
             if spare.refusals >= MAX_REFUSALS {
                 return;
             }
-            let missing = wanted.saturating_sub(spare.channels.len() + spare.preparing);
+            let wanted = SPARES.min(self.allowed().saturating_sub(self.in_use()));
+            let missing = wanted.saturating_sub(spare.count());
             spare.preparing += missing;
             missing
         };
@@ -248,15 +276,18 @@ impl Connection {
             let connection = Arc::clone(self);
             tokio::spawn(async move {
                 let opened = connection.open_channel().await;
-                let mut spare = connection.lock_spare();
-                spare.preparing -= 1;
-                match opened {
-                    Ok(channel) => {
-                        spare.channels.push(channel);
-                        spare.refusals = 0;
+                {
+                    let mut spare = connection.lock_spare();
+                    spare.preparing -= 1;
+                    match opened {
+                        Ok(channel) => {
+                            spare.channels.push(channel);
+                            spare.refusals = 0;
+                        }
+                        Err(_) => spare.refusals += 1,
                     }
-                    Err(_) => spare.refusals += 1,
                 }
+                connection.prepared.notify_waiters();
             });
         }
     }
