@@ -19,7 +19,10 @@ pub(crate) struct Program {
     version: (u32, u32),
 }
 
-const BOTH: &str = r"printf 'plugin %s\n' $(docker compose version --short 2>/dev/null | head -n 1)
+/// The old program takes its time, so it is asked only where there is no plugin of version 2 or later.
+const BOTH: &str = r"plugin=$(docker compose version --short 2>/dev/null | head -n 1)
+printf 'plugin %s\n' $plugin
+case ${plugin#v} in [2-9]* | [1-9][0-9]*) exit 0 ;; esac
 printf 'program %s\n' $(docker-compose version --short 2>/dev/null | head -n 1)
 ";
 
