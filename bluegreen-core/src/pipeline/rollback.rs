@@ -60,6 +60,15 @@ fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
     if seen.is_divided() {
         return Ok(live);
     }
+    // Before anything else: after it, the former version is no way back under any name.
+    if !state.rollback_safe {
+        return Err(refused(
+            "the contract phase of the migrations has run: the former release cannot live with the data any more"
+                .to_owned(),
+            "roll forward: deploy a release that repairs what is wrong",
+        )
+        .trying("rollback"));
+    }
     let retained = live.other();
     let found = seen.slot(retained);
     if !found.is_running() {
@@ -67,14 +76,6 @@ fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
             format!("{retained} is {found}: there is nothing warm to go back to"),
             "deploy the former version under a new name",
         ));
-    }
-    if !state.rollback_safe {
-        return Err(refused(
-            "the contract phase of the migrations has run: the retained release cannot live with the data any more"
-                .to_owned(),
-            "roll forward: deploy a release that repairs what is wrong",
-        )
-        .trying("rollback"));
     }
     match state.slot(retained).status {
         SlotStatus::Retained => Ok(retained),

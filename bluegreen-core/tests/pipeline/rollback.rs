@@ -103,6 +103,19 @@ async fn after_the_contract_phase_rollback_refuses_until_the_next_deploy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_the_contract_phase_a_stopped_slot_is_answered_with_the_way_forward() {
+    let world = World::new();
+    let pipeline = two_deploys(&world).await;
+    pipeline.migrate(Phase::Contract).await.unwrap();
+    pipeline.retire_now().await.unwrap();
+    let error = pipeline.rollback().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.to_string().contains("the contract phase of the migrations has run"), "{error}");
+    assert!(error.to_string().contains("roll forward"), "{error}");
+    assert!(!error.to_string().contains("under a new name"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_canary_can_be_rolled_back_or_promoted() {
     for promote in [false, true] {
         let world = World::new();
