@@ -54,6 +54,10 @@ pub trait Migrator: Debug + Display + Send + Sync + 'static {
     async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>>;
 
     /// Runs one phase to its end.
+    ///
+    /// # Errors
+    /// With [`Effect::NotApplied`](crate::Effect::NotApplied) only when it is certain that this call has changed nothing:
+    /// the pipeline then leaves the way back open that a contract phase closes.
     async fn migrate(&self, phase: Phase, target: &Target) -> Result<()>;
 
     /// Undoes expand. The pipeline never calls it: an expanded schema is harmless to the old version.

@@ -9,7 +9,7 @@ use super::defaults::OBSERVE_LIMIT;
 use super::session::{Halt, Session};
 use super::strategy::{Contract, Retention};
 use super::{drain, health, soak, verify};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::migrator::{Phase, When};
 use crate::state::{SlotRecord, SlotStatus, State, Step};
 use crate::types::{Release, Slot, Split};
@@ -127,10 +127,13 @@ pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(),
         let (bake, max) = (parts.strategy.bake, parts.strategy.max_bake_or_default());
         soak::step(session, course, Step::Bake, Split::all(course.target.slot), bake, max).await?;
     }
-    let begun = session.operation().await.is_some_and(|journal| journal.started(Step::Contract));
+    let begun = session.ledger.state().await.contract_begun();
     let contracts = begun || (parts.contract == Contract::AfterBake && parts.migrator.is_some());
     if contracts && !is_done(session.operation().await, Step::Contract) {
-        contract(session, course).await?;
+        match contract(session, course).await {
+            Err(Halt::Failed(error)) if session.contract_refused().await => return Err(Halt::Stands(error)),
+            result => result?,
+        }
     }
     let Some(old) = old.filter(|_| course.can_go_back) else { return Ok(()) };
     // The deploy is done; what becomes of the old slot is no reason to undo it.
@@ -181,7 +184,8 @@ pub(super) async fn stop(session: &mut Session, step: Step, slot: Slot) -> Resul
     session.recorded_step(step, grace + OBSERVE_LIMIT, |_| {}, work, emptied).await
 }
 
-/// Runs the contract phase. From the moment it starts there is no way back, so that is written first.
+/// Runs the contract phase. From the moment it starts there is no way back, so that is written first. A migrator that
+/// says that it has applied nothing leaves the way back as it was, and that is written too.
 pub(super) async fn contract(session: &mut Session, course: &Course) -> Result<(), Halt> {
     let parts = session.parts.clone();
     let Some(migrator) = &parts.migrator else {
@@ -191,8 +195,17 @@ pub(super) async fn contract(session: &mut Session, course: &Course) -> Result<(
     };
     let target = session.narrator.watch(course.target.clone());
     let work = migrator.migrate(Phase::Contract, &target);
+    // It says that of this call alone: a phase that was cut off before may have applied something.
+    let was_safe = session.ledger.state().await.rollback_safe;
     let no_way_back = |state: &mut State| state.rollback_safe = false;
-    session.begun_step(Step::Contract, parts.settings.migrate_limit, no_way_back, work).await
+    let result = session.begun_step(Step::Contract, parts.settings.migrate_limit, no_way_back, work).await;
+    if let Err(Halt::Failed(error)) = &result
+        && was_safe
+        && error.effect() == Effect::NotApplied
+    {
+        session.ledger.update(|state| state.rollback_safe = true).await.map_err(Halt::Lost)?;
+    }
+    result
 }
 
 async fn expand(session: &mut Session, course: &Course, when: When, step: Step) -> Result<(), Halt> {

@@ -172,7 +172,8 @@ impl Pipeline {
     }
 
     /// Runs one phase of migrations on its own: expand for the staged release if there is one, or else the live one;
-    /// contract for the live one. From the moment a contract begins, `rollback` refuses.
+    /// contract for the live one. From the moment a contract begins, `rollback` refuses, unless the migrator says that it
+    /// has applied nothing.
     pub async fn migrate(&self, phase: Phase) -> Result<Report> {
         let mut session = self.begin(OperationKind::Migrate).await?;
         let result = migrate::migrate(&mut session, phase, None).await;
@@ -259,16 +260,8 @@ async fn conclude(mut session: Session, result: Result<(), Halt>) -> Result<Repo
         Ok(()) => session.finish(Outcome::Succeeded, None).await,
         Err(Halt::Refused(error)) => Err(session.give_back(error.not_applied()).await.trying(tried)),
         Err(Halt::Lost(error)) => Err(session.abandon(error).await.trying(tried)),
-        Err(Halt::Held(reason)) => {
-            let outcome = Outcome::Held { reason };
-            let error = Error::new(ErrorKind::Timeout, outcome.to_string()).trying(tried).retryable(false);
-            let error = match session.keep_way_back().await {
-                Err(lost) => return Err(session.abandon(lost).await),
-                Ok(true) => error.advice("it has all traffic: `rollback` goes back, to keep it nothing is to be done"),
-                Ok(false) => error.advice("`promote` goes on, `rollback` goes back"),
-            };
-            session.finish(outcome, Some(error)).await
-        }
+        Err(Halt::Held(reason)) => hold(session, ErrorKind::Timeout, reason).await,
+        Err(Halt::Stands(cause)) => hold(session, cause.kind(), cause.chain()).await,
         // The dead operation stays on record: nothing was undone, and the next recovery tries again.
         Err(Halt::Failed(cause)) if session.kind == OperationKind::Recover && !session.can_undo().await => {
             Err(session.give_back(cause).await.trying(tried))
@@ -284,6 +277,17 @@ async fn conclude(mut session: Session, result: Result<(), Halt>) -> Result<Repo
                 session.finish(outcome, Some(error)).await
             }
         },
+    }
+}
+
+/// Ends an operation and leaves everything as it is, for a person to decide.
+async fn hold(session: Session, kind: ErrorKind, reason: String) -> Result<Report> {
+    let tried = format!("{} {}", session.kind, session.parts.service);
+    let outcome = Outcome::Held { reason };
+    let error = Error::new(kind, outcome.to_string()).trying(tried).retryable(false).maybe_applied();
+    match session.keep_way_back().await {
+        Err(lost) => Err(session.abandon(lost).await),
+        Ok(advice) => session.finish(outcome, Some(error.advice(advice))).await,
     }
 }
 

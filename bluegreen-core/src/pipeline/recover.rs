@@ -7,7 +7,7 @@ use super::session::{Halt, Session};
 use super::{health, migrate, retire, rollback};
 use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
-use crate::state::{Operation, OperationKind, Progressed, State, Step};
+use crate::state::{JournalEntry, Operation, OperationKind, Progressed, State, Step};
 use crate::types::Split;
 
 /// Brings what is unfinished to an end, forward or back. With nothing unfinished, only the record is brought into
@@ -34,7 +34,7 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
             unless_refused(session, result)
         }
         OperationKind::Migrate => {
-            let phase = match (operation.started(Step::Contract), operation.started(Step::Migrate)) {
+            let phase = match (state.contract_begun(), operation.started(Step::Migrate)) {
                 (true, _) => Phase::Contract,
                 (false, true) => Phase::Expand,
                 (false, false) => {
@@ -66,7 +66,7 @@ async fn recover_deploy(
     let up = seen.slot(slot).is_running();
     let share = seen.split.map_or(0, |split| split.share(slot));
 
-    if operation.started(Step::Contract) {
+    if state.contract_begun() {
         session.narrator.note("the contract phase had begun, so there is only the way forward");
         settle(session, &course).await
     } else if operation.done(Step::Verify) && !had_failed(operation) && share == 100 && up {
@@ -89,7 +89,9 @@ async fn recover_deploy(
 /// Whether the operation had failed already, and its process died while it was undone.
 fn had_failed(operation: &Operation) -> bool {
     let undoing = [Step::ShiftBack, Step::CollectLogs, Step::DrainFailed, Step::StopFailed];
-    operation.journal.iter().any(|entry| entry.progress == Progressed::Failed || undoing.contains(&entry.step))
+    // A contract phase that failed is never a reason to undo.
+    let failed = |entry: &JournalEntry| entry.progress == Progressed::Failed && entry.step != Step::Contract;
+    operation.journal.iter().any(|entry| failed(entry) || undoing.contains(&entry.step))
 }
 
 /// What cannot be repeated as things are now has nothing left to bring to an end: it is noted, and the way is free for

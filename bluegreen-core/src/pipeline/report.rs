@@ -12,8 +12,8 @@ use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
 pub enum Outcome {
     /// What was asked for is done, and confirmed.
     Succeeded,
-    /// The gates could not decide, or said that the release cannot be judged. Traffic stays where it is until a person
-    /// promotes or rolls back.
+    /// The gates could not decide, or said that the release cannot be judged; or all went well but the contract phase,
+    /// which the migrator refused before it began. Traffic stays where it is until a person promotes or rolls back.
     Held {
         /// Why.
         reason: String,

@@ -31,6 +31,8 @@ pub(super) enum Halt {
     Failed(Error),
     /// The gates could not decide: leave everything as it is.
     Held(String),
+    /// It failed where nothing is to be undone: leave everything as it is.
+    Stands(Error),
     /// The lease or the journal is gone: not one more side effect, not even an undo.
     Lost(Error),
 }
@@ -268,23 +270,37 @@ impl Session {
     /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
     /// was stopped.
     pub(super) async fn left_no_trace(&self) -> bool {
-        use Step::{Contract, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
-        let lasting = [Contract, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant];
-        self.operation().await.is_none_or(|operation| !lasting.iter().any(|step| operation.started(*step)))
+        use Step::{ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
+        let lasting = [ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant];
+        let state = self.ledger.state().await;
+        let begun = |operation: &Operation| lasting.iter().any(|step| operation.started(*step));
+        !state.contract_begun() && !state.operation.as_ref().is_some_and(begun)
     }
 
-    /// Before a hold: if the new release has all traffic, the old one is retained as after a success. Says whether it has.
-    pub(super) async fn keep_way_back(&self) -> Result<bool> {
-        let Some(target) = self.course.as_ref().map(|course| course.target.slot) else { return Ok(false) };
+    /// Whether the migrator refused the contract phase before it began: the way back is still there.
+    pub(super) async fn contract_refused(&self) -> bool {
+        let state = self.ledger.state().await;
+        state.rollback_safe && state.operation.is_some_and(|operation| operation.started(Step::Contract))
+    }
+
+    /// Before a hold: if the new release has all traffic, the old one is retained as after a success. Returns what a person
+    /// can do then.
+    pub(super) async fn keep_way_back(&self) -> Result<&'static str> {
+        const DIVIDED: &str = "`promote` goes on, `rollback` goes back";
+        let Some(target) = self.course.as_ref().map(|course| course.target.slot) else { return Ok(DIVIDED) };
         let until = match self.parts.retention {
             Retention::For(keep) => Some(self.parts.clock.now().plus(keep)),
             Retention::UntilNextDeploy | Retention::Retire => None,
         };
-        let has_all = self.ledger.state().await.split == Some(Split::all(target));
-        if has_all {
-            self.ledger.update(|state| state.slot_mut(target.other()).retain_until = until).await?;
+        if self.ledger.state().await.split != Some(Split::all(target)) {
+            return Ok(DIVIDED);
         }
-        Ok(has_all)
+        self.ledger.update(|state| state.slot_mut(target.other()).retain_until = until).await?;
+        Ok(if self.contract_refused().await {
+            "it has all traffic and is confirmed: `migrate` runs the contract phase again, `rollback` still goes back"
+        } else {
+            "it has all traffic: `rollback` goes back, to keep it nothing is to be done"
+        })
     }
 
     /// Changes the record outside of a step, with the next write.

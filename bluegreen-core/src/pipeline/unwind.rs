@@ -18,8 +18,10 @@ const UNDO_ATTEMPTS: u32 = 3;
 pub(super) async fn unwind(session: &mut Session, cause: &Error) -> Result<Outcome, Error> {
     session.no_more_cancelling();
     let cause = cause.chain();
-    let Some(journal) = session.operation().await else { return Ok(Outcome::Aborted { cause }) };
-    if journal.started(Step::Contract) {
+    let state = session.ledger.state().await;
+    let contract_begun = state.contract_begun();
+    let Some(journal) = state.operation else { return Ok(Outcome::Aborted { cause }) };
+    if contract_begun {
         if let Some(course) = session.course.clone() {
             collect_logs(session, &course).await?;
         }
@@ -33,7 +35,7 @@ pub(super) async fn unwind(session: &mut Session, cause: &Error) -> Result<Outco
         Ok(Undone::Traffic) => Ok(Outcome::RolledBack { cause }),
         Ok(Undone::NowhereToGo) => Ok(Outcome::Kept { cause }),
         Err(Halt::Lost(error)) => Err(error),
-        Err(Halt::Failed(error) | Halt::Refused(error)) => {
+        Err(Halt::Failed(error) | Halt::Refused(error) | Halt::Stands(error)) => {
             Ok(Outcome::Stuck { cause, undo: error.chain(), advice: advice(session, &course, split) })
         }
         Err(Halt::Held(undo)) => Ok(Outcome::Stuck { cause, undo, advice: advice(session, &course, split) }),

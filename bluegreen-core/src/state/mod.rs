@@ -42,7 +42,8 @@ pub struct State {
     pub blue: SlotRecord,
     /// What is in the green slot.
     pub green: SlotRecord,
-    /// Whether the retained release can still live with the data; false from the moment a contract phase begins.
+    /// Whether the retained release can still live with the data; false from the moment a contract phase begins, until the
+    /// migrator says that it has applied nothing.
     pub rollback_safe: bool,
     /// The operation that is running, or whose process died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +94,12 @@ impl State {
             Slot::Blue => &mut self.blue,
             Slot::Green => &mut self.green,
         }
+    }
+
+    /// Whether the running operation has begun a contract phase that may have changed the data. One that the migrator
+    /// refused before it began has not.
+    pub(crate) fn contract_begun(&self) -> bool {
+        !self.rollback_safe && self.operation.as_ref().is_some_and(|operation| operation.started(Step::Contract))
     }
 
     /// Adds a finished operation to the history and forgets the oldest beyond [`HISTORY_LENGTH`].
