@@ -72,7 +72,7 @@ impl Course {
     ) -> Result<Self> {
         let version = holds(seen, state, slot)
             .ok_or_else(|| refused(format!("nobody knows which version is in {slot}"), "deploy a release instead"))?;
-        let target = Target::new(parts.service.clone(), slot, Release::from(version), operation.clone());
+        let target = Target::new(parts.service.clone(), slot, recorded(state, slot, version), operation.clone());
         Ok(Self::new(parts, operation, state, seen, target))
     }
 
@@ -80,8 +80,9 @@ impl Course {
     pub(super) fn resume(parts: &Parts, operation: &Operation, state: &State, seen: &Observed) -> Option<Self> {
         let begun = operation.journal.iter().any(|entry| entry.step != Step::Observe);
         let version = operation.version.clone().filter(|_| begun)?;
-        let target =
-            |slot, version| Target::new(parts.service.clone(), slot, Release::from(version), operation.id.clone());
+        let target = |slot, version| {
+            Target::new(parts.service.clone(), slot, recorded(state, slot, version), operation.id.clone())
+        };
         let old = operation.from.map(|from| target(from, holds(seen, state, from).unwrap_or_else(unknown)));
         Some(Self {
             can_go_back: old.as_ref().is_some_and(|old| seen.slot(old.slot).is_running()),
@@ -97,7 +98,8 @@ impl Course {
         let routed = seen.split.is_some_and(|split| split.routes_to(other));
         let old = routed
             .then(|| holds(seen, state, other).unwrap_or_else(unknown))
-            .map(|version| Target::new(parts.service.clone(), other, Release::from(version), operation.clone()));
+            .map(|version| recorded(state, other, version))
+            .map(|release| Target::new(parts.service.clone(), other, release, operation.clone()));
         Self {
             can_go_back: old.is_some() && seen.slot(other).is_running(),
             occupied: seen.slot(target.slot).is_running(),
@@ -146,6 +148,13 @@ pub(super) fn is_known(version: &Version) -> bool {
 /// The version in a slot: as the runtime knows it, or else as recorded.
 pub(super) fn holds(seen: &Observed, state: &State, slot: Slot) -> Option<Version> {
     seen.slot(slot).version().or(state.slot(slot).version.as_ref()).cloned()
+}
+
+/// A release of this version, with the settings on record where the record is of that version.
+fn recorded(state: &State, slot: Slot, version: Version) -> Release {
+    let record = state.slot(slot);
+    let settings = record.settings.iter().filter(|_| record.version.as_ref() == Some(&version));
+    settings.fold(Release::from(version.clone()), |release, (key, value)| release.with_setting(key, value))
 }
 
 /// Where the first deploy goes: blue, unless only green is free.

@@ -11,8 +11,8 @@ use super::strategy::{Contract, Retention};
 use super::{drain, health, soak, verify};
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::migrator::{Phase, When};
-use crate::state::{SlotRecord, SlotStatus, State, Step};
-use crate::types::{Release, Slot, Split};
+use crate::state::{SlotStatus, State, Step};
+use crate::types::{Release, Slot, Split, Target};
 
 /// Stage and promote.
 pub(super) async fn deploy(session: &mut Session, release: &Release) -> Result<(), Halt> {
@@ -180,7 +180,7 @@ pub(super) async fn stop(session: &mut Session, step: Step, slot: Slot) -> Resul
         }
         parts.runtime.stop(slot, grace).await
     };
-    let emptied = |state: &mut State, (): &()| *state.slot_mut(slot) = SlotRecord::default();
+    let emptied = |state: &mut State, (): &()| state.slot_mut(slot).clear();
     session.recorded_step(step, grace + OBSERVE_LIMIT, |_| {}, work, emptied).await
 }
 
@@ -234,11 +234,11 @@ pub(super) async fn retain(session: &mut Session, old: Slot, keep: Option<Durati
 fn starting(state: &mut State, course: &Course, parts: &Parts) {
     // From now on the way back is the release that is live, which has lived with the data as they are.
     state.rollback_safe = true;
-    let record = state.slot_mut(course.target.slot);
-    *record = SlotRecord {
-        version: Some(course.target.version().clone()),
-        since: Some(parts.clock.now()),
-        status: SlotStatus::Starting,
-        ..SlotRecord::default()
-    };
+    let Target { slot, release, .. } = &course.target;
+    let record = state.slot_mut(*slot);
+    record.clear();
+    record.version = Some(release.version().clone());
+    record.settings = release.settings().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    record.since = Some(parts.clock.now());
+    record.status = SlotStatus::Starting;
 }

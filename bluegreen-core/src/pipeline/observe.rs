@@ -148,15 +148,13 @@ impl Observed {
                 record.status = SlotStatus::Live;
                 record.retain_until = None;
                 if !known {
-                    record.version = found.version().cloned().or_else(|| record.version.take());
-                    record.since = None;
+                    record.adopt(found);
                 }
             } else if !found.is_running() {
-                *record = SlotRecord { unknown: std::mem::take(&mut record.unknown), ..SlotRecord::default() };
+                record.clear();
             } else if !record.holds(found) || !record.is_warm() {
                 // Nobody knows whether it was ever live; a staged release is what it can be promoted as.
-                record.version = found.version().cloned();
-                record.since = None;
+                record.adopt(found);
                 record.status = SlotStatus::Staged;
                 record.retain_until = None;
             } else if record.status == SlotStatus::Live {
@@ -186,6 +184,15 @@ pub(super) async fn in_time<T>(look: impl Future<Output = Result<T>>) -> Result<
 impl SlotRecord {
     fn holds(&self, found: &Instance) -> bool {
         self.version.is_some() && (found.version().is_none() || found.version() == self.version.as_ref())
+    }
+
+    /// Takes what was found for the content of the slot. Nobody knows since when it is there.
+    fn adopt(&mut self, found: &Instance) {
+        if !self.holds(found) {
+            self.version = found.version().cloned();
+            self.settings.clear();
+        }
+        self.since = None;
     }
 
     fn is_warm(&self) -> bool {

@@ -6,6 +6,7 @@ mod journal;
 mod lease;
 mod step;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -151,6 +152,9 @@ pub struct SlotRecord {
     /// The version in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
+    /// The settings that it was deployed with, for whatever is done with it later: they are not secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// When that version went up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -162,6 +166,13 @@ pub struct SlotRecord {
     /// Fields of a later minor version.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
+}
+
+impl SlotRecord {
+    /// Forgets what was in the slot. Fields of a later minor version stay.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { unknown: std::mem::take(&mut self.unknown), ..Self::default() };
+    }
 }
 
 /// What a slot is there for.

@@ -16,4 +16,5 @@ mod random_faults;
 mod recover;
 mod refused;
 mod rollback;
+mod settings;
 mod world;
