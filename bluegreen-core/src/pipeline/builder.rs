@@ -56,6 +56,7 @@ pub(super) struct Settings {
     pub(super) migrate_limit: Duration,
     pub(super) shift_limit: Duration,
     pub(super) smoke_limit: Duration,
+    pub(super) undo_limit: Duration,
 }
 
 impl Default for Settings {
@@ -75,6 +76,7 @@ impl Default for Settings {
             migrate_limit: defaults::MIGRATE_LIMIT,
             shift_limit: defaults::SHIFT_LIMIT,
             smoke_limit: defaults::SMOKE_LIMIT,
+            undo_limit: defaults::UNDO_LIMIT,
         }
     }
 }
@@ -321,6 +323,10 @@ setters! {
     shift_limit: Duration, SHIFT_LIMIT;
     /// For all smoke tests together.
     smoke_limit: Duration, SMOKE_LIMIT;
+    /// How long an undo is tried again: asking the router, moving the traffic back, and stopping the failed release, each.
+    /// Counted from the first failure of each; zero tries once. What cannot pass (a conflict, a refusal, a slot to go back
+    /// to that does not run) ends it at once.
+    undo_limit: Duration, UNDO_LIMIT;
 }
 
 impl fmt::Debug for Builder {
@@ -346,6 +352,7 @@ impl Parts {
             migrate_limit,
             shift_limit,
             smoke_limit,
+            undo_limit: _,
         } = &self.settings;
         let durations = [
             ("check_interval", check_interval),

@@ -50,6 +50,13 @@ pub const SHIFT_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// For all smoke tests together.
 pub const SMOKE_LIMIT: Duration = Duration::from_secs(5 * 60);
 
+/// How long each part of an undo is tried again when it fails for what may pass: a container engine or an sshd that
+/// restarts is back within half a minute, and giving up needs a person.
+pub const UNDO_LIMIT: Duration = Duration::from_secs(60);
+
+/// The longest pause between two tries of an undo: all that time, traffic may be on a release that failed.
+pub const UNDO_PAUSE: Duration = Duration::from_secs(5);
+
 /// Between asking a process to stop and ending it by force.
 pub const STOP_GRACE: Duration = Duration::from_secs(30);
 

@@ -40,6 +40,7 @@ mod promote;
 mod recover;
 mod report;
 mod retire;
+mod retry;
 mod rollback;
 mod session;
 mod soak;

@@ -6,13 +6,11 @@ use super::deploy::{shift, stop};
 use super::drain;
 use super::observe;
 use super::report::Outcome;
+use super::retry::Retry;
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{Operation, OperationKind, Step};
 use crate::types::Split;
-
-/// How often each part of an undo is tried: it can be repeated without harm, and giving up needs a person.
-const UNDO_ATTEMPTS: u32 = 3;
 
 /// Undoes what the journal says was begun, and says how that ended. `Err` only when the lease or the journal is lost.
 pub(super) async fn unwind(session: &mut Session, cause: &Error) -> Result<Outcome, Error> {
@@ -71,16 +69,13 @@ async fn undo(session: &mut Session, course: &Course, journal: &Operation) -> Re
 
 /// The present split, if the target has traffic that it must not keep. A rollback that failed before it moved anything
 /// leaves the traffic as it was.
-async fn moved_split(session: &Session, course: &Course, kind: OperationKind) -> Result<Option<Split>> {
-    let parts = &session.parts;
-    let mut attempt = 1;
+async fn moved_split(session: &Session, course: &Course, kind: OperationKind) -> Result<Option<Split>, Halt> {
+    let mut retry = Retry::new(session);
     let split = loop {
-        match observe::current(parts).await {
+        match observe::current(&session.parts).await {
             Ok(split) => break split,
-            Err(error) if attempt == UNDO_ATTEMPTS => return Err(error),
-            Err(_) => attempt += 1,
+            Err(error) => retry.after(session, error).await?,
         }
-        tokio::time::sleep(parts.settings.check_interval).await;
     };
     let slot = course.target.slot;
     let had = match kind {
@@ -97,7 +92,7 @@ async fn shift_back(session: &mut Session, course: &Course, kind: OperationKind,
         (OperationKind::Rollback, Some(before)) => before,
         _ => Split::all(old),
     };
-    let mut attempt = 1;
+    let mut retry = Retry::new(session);
     loop {
         let result = match observe::inspect(&parts, old).await {
             Ok(instance) if !instance.is_running() => {
@@ -108,10 +103,9 @@ async fn shift_back(session: &mut Session, course: &Course, kind: OperationKind,
             Err(error) => Err(Halt::Failed(error)),
         };
         match result {
-            Err(Halt::Failed(_)) if attempt < UNDO_ATTEMPTS => attempt += 1,
+            Err(Halt::Failed(error)) => retry.after(session, error).await?,
             other => return other,
         }
-        tokio::time::sleep(parts.settings.check_interval).await;
     }
 }
 
@@ -126,13 +120,12 @@ async fn stop_failed(session: &mut Session, course: &Course, had_traffic: bool) 
             Err(other) => return Err(other),
         }
     }
-    let mut attempt = 1;
+    let mut retry = Retry::new(session);
     loop {
         match stop(session, Step::StopFailed, slot).await {
-            Err(Halt::Failed(_)) if attempt < UNDO_ATTEMPTS => attempt += 1,
+            Err(Halt::Failed(error)) => retry.after(session, error).await?,
             other => return other,
         }
-        tokio::time::sleep(session.parts.settings.check_interval).await;
     }
 }
 

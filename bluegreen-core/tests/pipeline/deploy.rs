@@ -304,34 +304,6 @@ async fn a_lost_answer_to_the_last_write_does_not_turn_success_into_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_undo_that_cannot_be_done_is_stuck_and_names_both_errors() {
-    let world = World::new();
-    world.pipeline().deploy(release("1")).await.unwrap();
-    let pipeline = world.builder().verify(ScriptedHealth::new([Health::unhealthy("bad gateway")])).build().unwrap();
-    for _ in 0..3 {
-        world.faults.on("router.shift to 100 % blue", Fault::Fail);
-    }
-    let error = pipeline.deploy(release("2")).await.unwrap_err();
-    let text = error.to_string();
-    assert_eq!(error.report().unwrap().outcome.word(), "STUCK");
-    assert!(text.contains("bad gateway") && text.contains("injected fault") && text.contains("to do"), "{text}");
-    assert!(world.runtime.instance(Slot::Green).is_running(), "what has traffic is not stopped");
-    world.assert_settled().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_lost_answer_does_not_keep_an_undo_from_its_end() {
-    let world = World::new();
-    world.pipeline().deploy(release("1")).await.unwrap();
-    let pipeline = world.builder().verify(ScriptedHealth::new([Health::unhealthy("no")])).build().unwrap();
-    world.faults.on("router.shift to 100 % blue", Fault::ApplyThenFail);
-    world.faults.on("runtime.stop green", Fault::Fail);
-    let error = pipeline.deploy(release("2")).await.unwrap_err();
-    assert_eq!(error.report().unwrap().outcome.word(), "rolled back", "{error}");
-    world.assert_settled().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn requests_that_outlive_the_drain_are_reported() {
     let world = World::new();
     let pipeline = world.pipeline();

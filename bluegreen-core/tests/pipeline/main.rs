@@ -17,4 +17,5 @@ mod recover;
 mod refused;
 mod rollback;
 mod settings;
+mod undo;
 mod world;
