@@ -76,6 +76,25 @@ impl Course {
         Ok(Self::new(parts, operation, state, seen, target))
     }
 
+    /// The way that a promotion was held on when it had all traffic: the slot has it and was never seen to answer at the
+    /// public address. `None` where there is no such slot.
+    pub(super) fn held_at_all(parts: &Parts, operation: &OperationId, state: &State, seen: &Observed) -> Option<Self> {
+        let slot = seen.split.and_then(|split| split.sole())?;
+        let other = slot.other();
+        if !seen.slot(slot).is_running() || state.slot(slot).confirmed.is_some() {
+            return None;
+        }
+        let mut course = Self::to_slot(parts, operation, state, seen, slot).ok()?;
+        let is_way_back = state.slot(other).status == SlotStatus::Retained && state.rollback_safe;
+        if seen.slot(other).is_running() && is_way_back {
+            let version = holds(seen, state, other).unwrap_or_else(unknown);
+            let release = recorded(state, other, version);
+            course.old = Some(Target::new(parts.service.clone(), other, release, operation.clone()));
+            course.can_go_back = true;
+        }
+        Some(course)
+    }
+
     /// The course of an operation whose process died, by what there is now. `None` when it had not begun to do anything.
     pub(super) fn resume(parts: &Parts, operation: &Operation, state: &State, seen: &Observed) -> Option<Self> {
         let begun = operation.journal.iter().any(|entry| entry.step != Step::Observe);

@@ -161,7 +161,14 @@ pub(super) async fn attach(session: &mut Session, slot: Slot) -> Result<(), Halt
 pub(super) async fn shift(session: &mut Session, step: Step, from: Option<Split>, to: Split) -> Result<(), Halt> {
     let parts = session.parts.clone();
     let work = parts.router.shift(from, to);
-    session.recorded_step(step, parts.settings.shift_limit, |_| {}, work, |state, ()| state.split = Some(to)).await?;
+    // Traffic that goes back to where it was confirmed before needs no other confirmation.
+    let gains = |slot: Slot| step != Step::ShiftBack && to.share(slot) > from.map_or(0, |from| from.share(slot));
+    let unconfirmed = |state: &mut State| {
+        let gaining = Slot::BOTH.into_iter().filter(|slot| gains(*slot));
+        gaining.for_each(|slot| state.slot_mut(slot).confirmed = None);
+    };
+    let moved = |state: &mut State, (): &()| state.split = Some(to);
+    session.recorded_step(step, parts.settings.shift_limit, unconfirmed, work, moved).await?;
     session.narrator.say(crate::event::What::Shifted { from, to });
     Ok(())
 }

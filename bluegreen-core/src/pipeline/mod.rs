@@ -124,7 +124,8 @@ impl Pipeline {
         conclude(session, result).await
     }
 
-    /// Moves traffic to the staged release, as the strategy says; goes on with a promotion that was held.
+    /// Moves traffic to the staged release, as the strategy says; goes on with a promotion that was held. One that was held
+    /// with all traffic already moved is confirmed at the public address, and made final: drain, bake, retain.
     ///
     /// # Errors
     /// `NotFound` when nothing is staged; `Conflict` when the idle slot holds a retained release.
@@ -195,8 +196,14 @@ impl Pipeline {
     /// or there is no way back, otherwise back. Waits one lease ttl to be sure that the process is dead. With nothing
     /// unfinished, it brings the record into agreement with what there is. The report says what was found and done.
     ///
+    /// What is left with all traffic must have been confirmed at the public address, or is asked to answer there now. Going
+    /// back needs no answer: the outcome `RolledBack` says where the router sends the traffic, to a release that was live
+    /// before.
+    ///
     /// # Errors
-    /// `Conflict` when the holder of the lease is alive.
+    /// `Conflict` when the holder of the lease is alive. Of the kind of the cause, with [`Outcome::Held`] in its report,
+    /// when all is done but the public address does not answer as the release that has all traffic: nothing is unfinished
+    /// then, the next operation can begin, and another `recover` asks again.
     pub async fn recover(&self) -> Result<Report> {
         let mut session = self.begin(OperationKind::Recover).await?;
         let result = recover::recover(&mut session).await;

@@ -191,6 +191,7 @@ impl SlotRecord {
         if !self.holds(found) {
             self.version = found.version().cloned();
             self.settings.clear();
+            self.confirmed = None;
         }
         self.since = None;
     }

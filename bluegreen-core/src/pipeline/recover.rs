@@ -3,35 +3,42 @@
 use super::course::Course;
 use super::deploy::{promote, settle};
 use super::observe::Observed;
+use super::rollback::Moved;
 use super::session::{Halt, Session};
-use super::{health, migrate, retire, rollback};
+use super::{health, migrate, retire, rollback, verify};
 use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
 use crate::state::{JournalEntry, Operation, OperationKind, Progressed, State, Step};
 use crate::types::Split;
 
-/// Brings what is unfinished to an end, forward or back. With nothing unfinished, only the record is brought into
-/// agreement with what there is.
+/// Brings what is unfinished to an end, forward or back; with nothing unfinished, the record into agreement with what
+/// there is. What stands then must have been seen to answer at the public address, or is asked to now.
 pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
+    let seen = complete(session).await?;
+    confirm_what_stands(session, &seen).await
+}
+
+/// Returns what there was when it began.
+async fn complete(session: &mut Session) -> Result<Observed, Halt> {
     // As the dead process left it: observing brings the record into agreement with what there is.
     let state = session.ledger.state().await;
     let unfinished = state.operation.clone().filter(|operation| operation.kind != OperationKind::Recover);
     let seen = session.observe().await?;
     let Some(operation) = unfinished else {
         session.narrator.note("nothing was unfinished");
-        return Ok(());
+        return Ok(seen);
     };
     session.narrator.note(found(&operation, &seen));
     match operation.kind {
         OperationKind::Deploy | OperationKind::Stage | OperationKind::Promote => {
-            recover_deploy(session, &state, &operation, &seen).await
+            recover_deploy(session, &state, &operation, &seen).await?;
         }
-        OperationKind::Rollback => recover_rollback(session, &state, &operation, &seen).await,
+        OperationKind::Rollback => recover_rollback(session, &state, &operation, &seen).await?,
         OperationKind::Retire => {
             let begun = operation.started(Step::Retire);
             session.narrator.note(if begun { "the retirement is completed" } else { "nothing was begun" });
             let result = if begun { retire::retire(session, true).await } else { Ok(()) };
-            unless_refused(session, result)
+            unless_refused(session, result)?;
         }
         OperationKind::Migrate => {
             let phase = match (state.contract_begun(), operation.started(Step::Migrate)) {
@@ -39,14 +46,37 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
                 (false, true) => Phase::Expand,
                 (false, false) => {
                     session.narrator.note("nothing was begun");
-                    return Ok(());
+                    return Ok(seen);
                 }
             };
             session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
             let result = migrate::migrate(session, phase, Some(operation.target)).await;
-            unless_refused(session, result)
+            unless_refused(session, result)?;
         }
-        OperationKind::Recover => Ok(()),
+        OperationKind::Recover => {}
+    }
+    Ok(seen)
+}
+
+/// A release that has all traffic, and was never seen to answer at the public address, is not accepted unseen. When it does
+/// not answer, nothing is undone: nobody knows whether the release is to blame, and `rollback` is a person's to call.
+async fn confirm_what_stands(session: &mut Session, seen: &Observed) -> Result<(), Halt> {
+    let state = session.ledger.state().await;
+    let stands = state.split.and_then(|split| split.sole());
+    let Some(slot) = stands.filter(|slot| state.slot(*slot).confirmed.is_none()) else { return Ok(()) };
+    let Ok(course) = Course::to_slot(&session.parts, &session.id, &state, seen, slot) else {
+        session.narrator.note(format!("nobody knows which version {slot} should answer as, so it was not confirmed"));
+        return Ok(());
+    };
+    session.narrator.about(Some(course.target.version()), slot);
+    session.narrator.note(format!("{slot} has all traffic, and was not confirmed yet"));
+    verify::confirm(session, &course.target).await.map_err(stands_as_it_is)
+}
+
+fn stands_as_it_is(halt: Halt) -> Halt {
+    match halt {
+        Halt::Failed(error) => Halt::Stands(error),
+        other => other,
     }
 }
 
@@ -120,11 +150,19 @@ async fn recover_rollback(
     if seen.split == Some(Split::all(course.target.slot)) {
         session.narrator.note("traffic had moved back: the rollback is completed");
         session.set_course(course.clone()).await;
-        return rollback::settle_back(session, &course, state, seen).await;
+        return complete_rollback(session, &course, state, seen).await;
     }
     session.narrator.note("traffic had not moved yet: the rollback is run again");
-    let result = rollback::rollback(session).await;
-    unless_refused(session, result)
+    match rollback::move_back(session).await {
+        Ok(Moved { course, state, seen }) => complete_rollback(session, &course, &state, &seen).await,
+        Err(halt) => unless_refused(session, Err(halt)),
+    }
+}
+
+/// The traffic is where it was asked to go. A public address that is down must not keep the service from its next operation.
+async fn complete_rollback(session: &mut Session, course: &Course, state: &State, seen: &Observed) -> Result<(), Halt> {
+    verify::step(session, course).await.map_err(stands_as_it_is)?;
+    rollback::settle_back(session, course, state, seen).await
 }
 
 /// One line on what the dead process left.

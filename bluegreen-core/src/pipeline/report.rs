@@ -12,8 +12,9 @@ use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
 pub enum Outcome {
     /// What was asked for is done, and confirmed.
     Succeeded,
-    /// The gates could not decide, or said that the release cannot be judged; or all went well but the contract phase,
-    /// which the migrator refused before it began. Traffic stays where it is until a person promotes or rolls back.
+    /// Traffic stays where it is until a person promotes or rolls back: the gates could not decide, or said that the release
+    /// cannot be judged; the migrator refused the contract phase before it began; a recovery found that the public address
+    /// does not answer as the release that has all traffic.
     Held {
         /// Why.
         reason: String,
@@ -23,7 +24,8 @@ pub enum Outcome {
         /// Why.
         cause: String,
     },
-    /// It failed after traffic had moved, and all traffic is back on the old slot.
+    /// It failed after traffic had moved, and all traffic is back on the old slot, as the router confirmed. Whether the public
+    /// address answers was not asked.
     RolledBack {
         /// Why.
         cause: String,

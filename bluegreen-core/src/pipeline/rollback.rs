@@ -12,6 +12,20 @@ use crate::types::{Slot, Split};
 
 /// Moves all traffic to the retained slot, or, while traffic is divided, back to the live one.
 pub(super) async fn rollback(session: &mut Session) -> Result<(), Halt> {
+    let Moved { course, state, seen } = move_back(session).await?;
+    verify::step(session, &course).await?;
+    settle_back(session, &course, &state, &seen).await
+}
+
+/// What a rollback found before it moved the traffic.
+pub(super) struct Moved {
+    pub(super) course: Course,
+    pub(super) state: State,
+    pub(super) seen: Observed,
+}
+
+/// Decides where the traffic goes back to, checks it, and moves the traffic.
+pub(super) async fn move_back(session: &mut Session) -> Result<Moved, Halt> {
     let parts = session.parts.clone();
     let seen = session.observe().await?;
     let state = session.ledger.state().await;
@@ -22,19 +36,16 @@ pub(super) async fn rollback(session: &mut Session) -> Result<(), Halt> {
     health::step(session, &course.target).await?;
     attach(session, slot).await?;
     shift(session, Step::Shift(100), course.split, Split::all(slot)).await?;
-    settle_back(session, &course, &state, &seen).await
+    Ok(Moved { course, state, seen })
 }
 
-/// Sees the old version answer at the public address, and decides what becomes of the slot that was left.
-///
-/// Also where a recovery goes on.
+/// Decides what becomes of the slot that was left, once the old version was seen to answer.
 pub(super) async fn settle_back(
     session: &mut Session,
     course: &Course,
     state: &State,
     seen: &Observed,
 ) -> Result<(), Halt> {
-    verify::step(session, course).await?;
     let left = course.target.slot.other();
     if !seen.slot(left).is_running() {
         return Ok(());

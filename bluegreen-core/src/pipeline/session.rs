@@ -286,17 +286,20 @@ impl Session {
     /// Before a hold: if the new release has all traffic, the old one is retained as after a success. Returns what a person
     /// can do then.
     pub(super) async fn keep_way_back(&self) -> Result<&'static str> {
-        const DIVIDED: &str = "`promote` goes on, `rollback` goes back";
-        let Some(target) = self.course.as_ref().map(|course| course.target.slot) else { return Ok(DIVIDED) };
-        let until = match self.parts.retention {
-            Retention::For(keep) => Some(self.parts.clock.now().plus(keep)),
-            Retention::UntilNextDeploy | Retention::Retire => None,
+        let state = self.ledger.state().await;
+        let Some(slot) = state.split.and_then(|split| split.sole()) else {
+            return Ok("`promote` goes on, `rollback` goes back");
         };
-        if self.ledger.state().await.split != Some(Split::all(target)) {
-            return Ok(DIVIDED);
+        if self.course.as_ref().is_some_and(|course| course.target.slot == slot) {
+            let until = match self.parts.retention {
+                Retention::For(keep) => Some(self.parts.clock.now().plus(keep)),
+                Retention::UntilNextDeploy | Retention::Retire => None,
+            };
+            self.ledger.update(|state| state.slot_mut(slot.other()).retain_until = until).await?;
         }
-        self.ledger.update(|state| state.slot_mut(target.other()).retain_until = until).await?;
-        Ok(if self.contract_refused().await {
+        Ok(if state.slot(slot).confirmed.is_none() {
+            "it has all traffic, and was not confirmed at the public address: `promote` does that, `rollback` goes back"
+        } else if self.contract_refused().await {
             "it has all traffic and is confirmed: `migrate` runs the contract phase again, `rollback` still goes back"
         } else {
             "it has all traffic: `rollback` goes back, to keep it nothing is to be done"

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observe::Observed;
 use crate::state::{Lease, Operation, State};
-use crate::types::Slot;
+use crate::types::{Slot, Split};
 
 /// What [`Pipeline::status`](super::Pipeline::status) found. `Display` prints it for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ impl fmt::Display for Status {
             write!(f, "  {slot:5}  {:8}  {}", record.status, observed.slot(slot))?;
             if let Some(since) = record.since {
                 write!(f, ", since {since}")?;
+            }
+            if observed.split == Some(Split::all(slot)) && record.confirmed.is_none() {
+                write!(f, ", not confirmed at the public address")?;
             }
             if let Some(until) = record.retain_until {
                 write!(f, ", kept until {until}")?;

@@ -146,8 +146,8 @@ fn advice(session: &Session, course: &Course, split: Option<Split>) -> String {
     let old = new.slot.other();
     if split == Some(Split::all(new.slot)) {
         return format!(
-            "look where {router} sends traffic; if {} answers well, nothing more is to be done; otherwise bring {old} up, \
-             and call `promote` to give it the traffic",
+            "look where {router} sends traffic; `recover` says whether {} answers at the public address; if it does not, \
+             and {old} runs, call `rollback`; if {old} is down, bring it up, and call `promote` to give it the traffic",
             new.slot
         );
     }

@@ -12,10 +12,21 @@ use crate::health::Health;
 use crate::state::{State, Step};
 use crate::types::Target;
 
-/// Sees the new version answer at the public address, several times in a row. From then on the new slot is live.
+/// Sees the new version answer at the public address, several times in a row. From then on the new slot is live, and the
+/// way back is the one that had the traffic, which has lived with the data as they are.
 pub(super) async fn step(session: &mut Session, course: &Course) -> Result<(), Halt> {
+    see(session, &course.target, |state| state.rollback_safe = true).await
+}
+
+/// The same for a slot that has had all traffic for some time, and was never seen to answer. Whether there is a way back
+/// from it is not known any better afterwards.
+pub(super) async fn confirm(session: &mut Session, target: &Target) -> Result<(), Halt> {
+    see(session, target, |_| {}).await
+}
+
+async fn see(session: &mut Session, target: &Target, then: impl Fn(&mut State) + Send + Sync) -> Result<(), Halt> {
     let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
-    let target = course.target.clone();
+    let target = target.clone();
     let Settings { verify_streak: needed, verify_deadline, check_timeout, .. } = parts.settings;
     let limit = verify_deadline + check_timeout * 2 + OBSERVE_LIMIT;
     let work = async {
@@ -47,7 +58,8 @@ pub(super) async fn step(session: &mut Session, course: &Course) -> Result<(), H
     };
     let live = |state: &mut State, (): &()| {
         state.live = Some(target.slot);
-        state.rollback_safe = true;
+        state.slot_mut(target.slot).confirmed = Some(parts.clock.now());
+        then(state);
     };
     session.recorded_step(Step::Verify, limit, |_| {}, work, live).await
 }

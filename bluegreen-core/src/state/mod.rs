@@ -160,6 +160,10 @@ pub struct SlotRecord {
     pub since: Option<Timestamp>,
     /// What it is there for.
     pub status: SlotStatus,
+    /// When the public address was last seen to answer as this version, several times in a row, since the slot was given
+    /// its traffic; none until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Timestamp>,
     /// Until when it is kept for a rollback, where it is retained for a limited time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_until: Option<Timestamp>,

@@ -153,6 +153,12 @@ async fn run(case: Case) {
         world.builder_for(&quiet, "me").build().unwrap().rollback().await.unwrap();
     }
     world.assert_settled().await;
+    // With nothing unfinished any more, a recovery is a success only for what was seen to answer.
+    world.recover().await.unwrap();
+    if let Some(live) = world.live() {
+        assert!(world.state().slot(live).confirmed.is_some(), "{live} was never confirmed");
+    }
+    world.assert_settled().await;
 }
 
 proptest! {
