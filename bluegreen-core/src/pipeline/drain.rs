@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::defaults::OBSERVE_LIMIT;
 use super::session::{Halt, Session};
@@ -22,7 +22,8 @@ pub(super) async fn step(session: &mut Session, step: Step, slot: Slot) -> Resul
     let work = async {
         loop {
             // Not knowing what is in flight is no reason to undo anything: the whole time is waited then.
-            let in_flight = parts.router.in_flight(slot).await.unwrap_or_default();
+            let look = timeout(parts.settings.check_timeout, parts.router.in_flight(slot)).await;
+            let in_flight = look.ok().and_then(Result::ok).flatten();
             narrator.say(What::Draining { in_flight });
             let left = deadline.saturating_duration_since(Instant::now());
             match in_flight {

@@ -209,6 +209,8 @@ impl Ledger {
 }
 
 async fn keep_alive(ledger: Arc<Ledger>) {
+    // Should this end in any other way than by its holder, as by a store that panics, then nobody speaks for the lease.
+    let _lost = ledger.lost.clone().drop_guard();
     let beat = async {
         loop {
             sleep(ledger.ttl / 3).await;

@@ -35,7 +35,8 @@ enum Held {
 /// Holds the split for `soak` at least, and until every gate passes, for `max` at most. Fails at once when a gate fails
 /// or the slot dies.
 ///
-/// The end is written as absolute time: a recovery holds what is left of it, never less.
+/// The end is written as absolute time: a recovery holds what is left of it, never less; and never more than the whole,
+/// should it be on a machine whose clock is behind.
 pub(super) async fn step(
     session: &mut Session,
     course: &Course,
@@ -47,7 +48,8 @@ pub(super) async fn step(
     let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
     let now = parts.clock.now();
     let resumed = session.operation().await.filter(|operation| operation.started(step));
-    let until = resumed.and_then(|operation| operation.soak_until).unwrap_or_else(|| now.plus(soak));
+    let whole = now.plus(soak);
+    let until = resumed.and_then(|operation| operation.soak_until).map_or(whole, |until| until.min(whole));
     let soak = until.since(now);
     let ends = |state: &mut State| {
         if let Some(operation) = &mut state.operation {

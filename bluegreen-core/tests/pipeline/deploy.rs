@@ -315,6 +315,22 @@ async fn requests_that_outlive_the_drain_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_router_that_does_not_say_what_is_in_flight_is_no_reason_to_undo() {
+    for (hangs, waited) in [(1, seconds(5)), (100, seconds(30))] {
+        let world = World::new();
+        let pipeline = world.pipeline();
+        pipeline.deploy(release("1")).await.unwrap();
+        for _ in 0..hangs {
+            world.faults.on("router.in_flight blue", Fault::Hang);
+        }
+        let report = pipeline.deploy(release("2")).await.unwrap();
+        let drain = report.steps.iter().find(|step| step.step.to_string() == "drain").unwrap();
+        assert!(drain.duration >= waited && drain.duration <= waited + seconds(5), "{:?}", drain.duration);
+        world.assert_settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_old_slot_is_kept_by_absolute_time_and_retired_when_due() {
     let world = World::new();
     let pipeline = world.builder().retention(Retention::For(seconds(3600))).build().unwrap();

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bluegreen_core::testing::{Fault, Faults};
 use bluegreen_core::{ErrorKind, Slot};
 
@@ -102,6 +104,24 @@ async fn a_holder_that_cannot_write_its_heartbeat_stops_before_anyone_may_take_o
     assert!(began.elapsed() <= seconds(15 + 5), "{:?}", began.elapsed());
     assert!(error.kind() == ErrorKind::Timeout || error.to_string().contains("lease"), "{error}");
     assert_eq!(world.live(), Some(Slot::Blue));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_gone_for_good_counts_as_a_lost_lease() {
+    let world = World::new();
+    world.faults.on("runtime.prepare", Fault::Hang);
+    let reached = AtomicBool::new(false);
+    world.faults.witness(move |call| match call {
+        "before runtime.prepare blue 1" => reached.store(true, Ordering::Relaxed),
+        "before store.commit" if reached.load(Ordering::Relaxed) => {
+            panic!("a store that panics, as this test wants it")
+        }
+        _ => {}
+    });
+    let began = tokio::time::Instant::now();
+    let error = world.builder().prepare_limit(seconds(3600)).build().unwrap().deploy(release("1")).await.unwrap_err();
+    assert!(error.to_string().contains("the lease is lost"), "{error}");
+    assert!(began.elapsed() <= seconds(15), "before anyone may take over: {:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

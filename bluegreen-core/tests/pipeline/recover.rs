@@ -4,7 +4,7 @@ use bluegreen_core::pipeline::{Contract, Strategy, TrafficStep};
 use bluegreen_core::testing::Fault;
 use bluegreen_core::{Phase, Slot, When};
 
-use crate::world::{World, release, seconds};
+use crate::world::{World, release, seconds, service};
 
 async fn die_in(world: &World, call: &str, fault: Fault) {
     let steps = [TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)];
@@ -78,6 +78,28 @@ async fn a_bake_that_was_cut_off_is_held_for_what_is_left_of_it() {
     use bluegreen_core::Clock;
     let over = world.clock.now();
     assert!(over >= ends && over.since(ends) < seconds(5), "{over} against {ends}");
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bake_is_not_held_for_longer_because_the_clocks_of_two_machines_differ() {
+    let world = World::new();
+    let pipeline = world.builder().strategy(Strategy::blue_green().bake(seconds(300))).build().unwrap();
+    pipeline.deploy(release("1")).await.unwrap();
+    let deploy = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move { pipeline.deploy(release("2")).await }
+    });
+    tokio::time::sleep(seconds(100)).await;
+    deploy.abort();
+    assert!(deploy.await.unwrap_err().is_cancelled());
+    world.store.edit(&service(), |state| {
+        let operation = state.operation.as_mut().unwrap();
+        operation.soak_until = operation.soak_until.map(|until| until.plus(seconds(24 * 3600)));
+    });
+    let began = tokio::time::Instant::now();
+    pipeline.recover().await.unwrap();
+    assert!(began.elapsed() < seconds(300 + 30), "{:?}", began.elapsed());
     world.assert_settled().await;
 }
 
