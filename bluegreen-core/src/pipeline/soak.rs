@@ -10,6 +10,7 @@ use super::builder::Parts;
 use super::course::Course;
 use super::defaults::OBSERVE_LIMIT;
 use super::narrator::millis;
+use super::report::short;
 use super::session::{Halt, Session};
 use super::strategy::Undecided;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,7 +60,7 @@ pub(super) async fn step(
     let work = async {
         let began = Instant::now();
         let id = WINDOWS.fetch_add(1, Ordering::Relaxed);
-        let mut blind = 0;
+        let (mut blind, mut told) = (0, false);
         loop {
             let window = match look(&parts, course, id, split, began.elapsed()).await {
                 Err(error) if error.kind() != ErrorKind::Unhealthy && blind < BLIND_LOOKS => {
@@ -88,6 +89,10 @@ pub(super) async fn step(
                 let cannot = verdicts.iter().any(|said| matches!(said.verdict, Verdict::Hold { .. }));
                 let reason = open(&verdicts);
                 return Ok(if cannot { Held::CannotJudge(reason) } else { Held::Undecided(reason) });
+            }
+            if left.is_zero() && !std::mem::replace(&mut told, true) {
+                let text = format!("{step}: extended by at most {}: {}", short(extended), open(&verdicts));
+                narrator.say(What::Note { text });
             }
             let next = if left.is_zero() { extended } else { left };
             sleep(parts.settings.gate_interval.min(next)).await;

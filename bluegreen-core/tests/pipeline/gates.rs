@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use bluegreen_core::event::What;
 use bluegreen_core::pipeline::{Strategy, TrafficStep, Undecided};
 use bluegreen_core::testing::{Fault, Faulty, ScriptedGate};
-use bluegreen_core::{Slot, Verdict};
+use bluegreen_core::{Event, Slot, Verdict};
 use tokio::time::Instant;
 
 use crate::world::{World, release, seconds};
@@ -84,6 +85,12 @@ async fn undecided_extends_the_soak_and_then_holds_aborts_or_accepts_by_policy()
         };
         assert_eq!(report.outcome.word(), word);
         assert!(took >= seconds(180) && took < seconds(200), "{took:?}");
+        let events = world.events.lock().unwrap().clone();
+        let extended = |event: &&Event| match &event.what {
+            What::Note { text } => text.contains("soak-10: extended by at most 2 min: scripted gate"),
+            _ => false,
+        };
+        assert_eq!(events.iter().filter(extended).count(), 1, "who watches knows that it does not hang");
         if policy == Undecided::Accept {
             assert!(report.notes.iter().any(|note| note.contains("accepted without a verdict")), "{report}");
         }
