@@ -45,6 +45,26 @@ async fn a_cancelled_soak_brings_the_traffic_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recovery_that_is_cancelled_leaves_the_dead_operation_for_the_next_one() {
+    let world = World::new();
+    world.pipeline().deploy(release("1")).await.unwrap();
+    world.pipeline().deploy(release("2")).await.unwrap();
+    world.faults.on("public.check", Fault::Die);
+    assert!(world.faults.run(world.pipeline().rollback()).await.is_none());
+    world.faults.on("public.check", Fault::Hang);
+    let cancel = CancellationToken::new();
+    let pipeline = world.builder().cancel_on(cancel.clone()).check_timeout(seconds(600)).build().unwrap();
+    let recover = tokio::spawn(async move { pipeline.recover().await });
+    tokio::time::sleep(seconds(40)).await;
+    cancel.cancel();
+    assert_eq!(recover.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(world.state().operation.is_some() && world.state().lease.is_none());
+    world.recover().await.unwrap();
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_cancelled_before_the_beginning_does_nothing() {
     let world = World::new();
     let cancel = CancellationToken::new();
