@@ -40,6 +40,7 @@ async fn run(arguments: tool::Arguments, crash_at: Option<Step>) -> Result<()> {
     let pipeline = tool::pipeline(&servers, router)?
         .check_interval(Duration::from_millis(100))
         .verify_deadline(Duration::from_secs(5))
+        .undo_limit(Duration::from_secs(3))
         // A recovery waits for one ttl of the lease.
         .lease_ttl(Duration::from_secs(3))
         .observer(observer::LineLog::stderr())
