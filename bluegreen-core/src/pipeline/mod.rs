@@ -196,14 +196,14 @@ impl Pipeline {
     /// or there is no way back, otherwise back. Waits one lease ttl to be sure that the process is dead. With nothing
     /// unfinished, it brings the record into agreement with what there is. The report says what was found and done.
     ///
-    /// What is left with all traffic must have been confirmed at the public address, or is asked to answer there now. Going
-    /// back needs no answer: the outcome `RolledBack` says where the router sends the traffic, to a release that was live
-    /// before.
+    /// What it leaves with all traffic, and what an operation that ended as [`Outcome::Stuck`] left, must have been confirmed
+    /// at the public address, or is asked to answer there now. Going back needs no answer: the outcome `RolledBack` says
+    /// where the router sends the traffic, to a release that was live before.
     ///
     /// # Errors
     /// `Conflict` when the holder of the lease is alive. Of the kind of the cause, with [`Outcome::Held`] in its report,
     /// when all is done but the public address does not answer as the release that has all traffic: nothing is unfinished
-    /// then, the next operation can begin, and another `recover` asks again.
+    /// then, and the next operation can begin.
     pub async fn recover(&self) -> Result<Report> {
         let mut session = self.begin(OperationKind::Recover).await?;
         let result = recover::recover(&mut session).await;

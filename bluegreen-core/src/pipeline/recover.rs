@@ -3,6 +3,7 @@
 use super::course::Course;
 use super::deploy::{promote, settle};
 use super::observe::Observed;
+use super::report::Outcome;
 use super::rollback::Moved;
 use super::session::{Halt, Session};
 use super::{health, migrate, retire, rollback, verify};
@@ -12,33 +13,32 @@ use crate::state::{JournalEntry, Operation, OperationKind, Progressed, State, St
 use crate::types::Split;
 
 /// Brings what is unfinished to an end, forward or back; with nothing unfinished, the record into agreement with what
-/// there is. What stands then must have been seen to answer at the public address, or is asked to now.
+/// there is. What it leaves with all traffic must have been seen to answer at the public address, or is asked to now.
 pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
-    let seen = complete(session).await?;
-    confirm_what_stands(session, &seen).await
-}
-
-/// Returns what there was when it began.
-async fn complete(session: &mut Session) -> Result<Observed, Halt> {
     // As the dead process left it: observing brings the record into agreement with what there is.
     let state = session.ledger.state().await;
     let unfinished = state.operation.clone().filter(|operation| operation.kind != OperationKind::Recover);
     let seen = session.observe().await?;
-    let Some(operation) = unfinished else {
-        session.narrator.note("nothing was unfinished");
-        return Ok(seen);
-    };
-    session.narrator.note(found(&operation, &seen));
+    let was_stuck = state.history.last().is_some_and(|past| matches!(past.outcome, Outcome::Stuck { .. }));
+    match &unfinished {
+        Some(operation) => complete(session, &state, operation, &seen).await?,
+        None => session.narrator.note("nothing was unfinished"),
+    }
+    confirm_what_stands(session, &seen, unfinished.is_some() || was_stuck).await
+}
+
+async fn complete(session: &mut Session, state: &State, operation: &Operation, seen: &Observed) -> Result<(), Halt> {
+    session.narrator.note(found(operation, seen));
     match operation.kind {
         OperationKind::Deploy | OperationKind::Stage | OperationKind::Promote => {
-            recover_deploy(session, &state, &operation, &seen).await?;
+            recover_deploy(session, state, operation, seen).await
         }
-        OperationKind::Rollback => recover_rollback(session, &state, &operation, &seen).await?,
+        OperationKind::Rollback => recover_rollback(session, state, operation, seen).await,
         OperationKind::Retire => {
             let begun = operation.started(Step::Retire);
             session.narrator.note(if begun { "the retirement is completed" } else { "nothing was begun" });
             let result = if begun { retire::retire(session, true).await } else { Ok(()) };
-            unless_refused(session, result)?;
+            unless_refused(session, result)
         }
         OperationKind::Migrate => {
             let phase = match (state.contract_begun(), operation.started(Step::Migrate)) {
@@ -46,24 +46,30 @@ async fn complete(session: &mut Session) -> Result<Observed, Halt> {
                 (false, true) => Phase::Expand,
                 (false, false) => {
                     session.narrator.note("nothing was begun");
-                    return Ok(seen);
+                    return Ok(());
                 }
             };
             session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
             let result = migrate::migrate(session, phase, Some(operation.target)).await;
-            unless_refused(session, result)?;
+            unless_refused(session, result)
         }
-        OperationKind::Recover => {}
+        OperationKind::Recover => Ok(()),
     }
-    Ok(seen)
 }
 
 /// A release that has all traffic, and was never seen to answer at the public address, is not accepted unseen. When it does
 /// not answer, nothing is undone: nobody knows whether the release is to blame, and `rollback` is a person's to call.
-async fn confirm_what_stands(session: &mut Session, seen: &Observed) -> Result<(), Halt> {
+///
+/// Where the operation before has told its end, it is only noted: a recovery before each deploy must not keep the release
+/// from being replaced that mends it.
+async fn confirm_what_stands(session: &mut Session, seen: &Observed, is_to_ask: bool) -> Result<(), Halt> {
     let state = session.ledger.state().await;
     let stands = state.split.and_then(|split| split.sole());
     let Some(slot) = stands.filter(|slot| state.slot(*slot).confirmed.is_none()) else { return Ok(()) };
+    if !is_to_ask {
+        session.narrator.note(format!("{slot} has all traffic, and was not confirmed at the public address"));
+        return Ok(());
+    }
     let Ok(course) = Course::to_slot(&session.parts, &session.id, &state, seen, slot) else {
         session.narrator.note(format!("nobody knows which version {slot} should answer as, so it was not confirmed"));
         return Ok(());
