@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{Builder, Report};
 use bluegreen_core::state::SlotStatus;
-use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot};
+use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Slot, Split};
 use bluegreen_http::{HttpCheck, all};
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, DEFAULT_EPMD_PORT, SshHost};
@@ -131,9 +131,11 @@ async fn run(arguments: Arguments) -> Result<()> {
 /// A slot is given the traffic by going on with what is staged there, or by going back to what was kept there.
 async fn promote(pipeline: &Pipeline, slot: Slot) -> Result<Report> {
     let status = pipeline.status().await?;
-    match status.state.slot(slot).status {
-        SlotStatus::Live => Err(Error::new(ErrorKind::Conflict, format!("{slot} is live already"))),
-        SlotStatus::Staged => pipeline.promote().await,
+    let (has_all, record) = (status.observed.split == Some(Split::all(slot)), status.state.slot(slot));
+    match record.status {
+        _ if has_all && record.confirmed.is_some() => Err(Error::config(format!("{slot} is live already"))),
+        // Also one that has the traffic and was never seen to answer: that is made up for.
+        status if has_all || status == SlotStatus::Staged => pipeline.promote().await,
         _ => pipeline.rollback().await,
     }
 }
@@ -179,15 +181,12 @@ impl Settings {
     }
 
     fn runtime(&self, host: &SshHost) -> Result<BeamRuntime> {
-        let refused = |error: dotenvy::Error| Error::config(error.to_string()).trying("read the environment file");
-        let lines = dotenvy::from_path_iter(&self.env_file).map_err(refused)?;
-        let variables: Vec<_> = lines.collect::<Result<_, _>>().map_err(refused)?;
         BeamRuntime::builder(host.clone(), &self.app)
             .directory(&self.directory)
             .port(Slot::Blue, self.ports[0])
             .port(Slot::Green, self.ports[1])
             .epmd_port(self.epmd_port.unwrap_or(DEFAULT_EPMD_PORT))
-            .envs(variables.into_iter().map(|(name, value)| (name, Secret::new(value))))
+            .env_file(&self.env_file)
             .build()
     }
 

@@ -30,6 +30,42 @@ async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost(
     }
 }
 
+/// A step, and after how many milliseconds of it.
+const MIDDLES: [(&str, &[u32]); 5] = [
+    ("prepare", &[30, 90, 200]),
+    ("expand-before-start", &[300]),
+    ("stop-occupant", &[100]),
+    ("start", &[60, 300]),
+    ("shift-100", &[4, 12]),
+];
+
+/// What a step does on the server goes on, or is half done, when its deployer dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_and_no_request_is_lost() {
+    let Some(server) = Server::start() else { return };
+    server.deploy("0.1.0").await.unwrap();
+    server.deploy("0.2.0").await.unwrap();
+    let mut live = "0.2.0".to_owned();
+    let clients = server.clients();
+    for (step, moments) in MIDDLES {
+        for moment in moments {
+            let version = format!("1.{}.{moment}", step.len());
+            let killed = deployer(&server, &["--crash-at", &format!("{step}+{moment}"), "deploy", &version]).await;
+            assert_eq!(killed.status.signal(), Some(9), "{step}+{moment}: {}", text(&killed));
+            let recovered = deployer(&server, &["recover"]).await;
+            assert!(recovered.status.success(), "{step}+{moment}: {}", text(&recovered));
+            let now = server.public_version().await;
+            assert!(now == live || now == version, "{step}+{moment}: {now}, {}", text(&recovered));
+            server.is_settled_on(&now).await;
+            live = now;
+        }
+    }
+    server.deploy("2.0.0").await.unwrap();
+    server.is_settled_on("2.0.0").await;
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+}
+
 async fn kill_in_each(steps: &'static [(&str, &str)]) {
     let Some(server) = Server::start() else { return };
     server.deploy("0.1.0").await.unwrap();

@@ -3,6 +3,7 @@
 use bluegreen_core::Slot;
 
 use crate::common::releases::APP;
+use crate::crashes::{deployer, text};
 use crate::setup::Server;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,18 +34,29 @@ async fn traffic_that_was_switched_by_hand_is_seen_and_the_next_deploy_goes_by_w
     server.deploy("2.0.0").await.unwrap();
     let clients = server.clients();
 
-    // The flags of `no percent for green`.
-    let link = server.nginx.path(format!("state/{APP}/live"));
-    let aside = link.with_file_name("aside");
-    std::os::unix::fs::symlink("green-0", &aside).unwrap();
-    std::fs::rename(&aside, &link).unwrap();
+    let all_to_blue = || {
+        // The flags of `no percent for green`.
+        let link = server.nginx.path(format!("state/{APP}/live"));
+        let aside = link.with_file_name("aside");
+        std::os::unix::fs::symlink("green-0", &aside).unwrap();
+        std::fs::rename(&aside, &link).unwrap();
+    };
+    all_to_blue();
     assert_eq!(server.public_version().await, "1.0.0");
     let status = server.pipeline().status().await.unwrap();
     assert_eq!(status.observed.live, Some(Slot::Blue));
     assert!(!status.agrees() && status.to_string().contains("drift"), "{status}");
+    let refused = deployer(&server, &["promote", "blue"]).await;
+    assert!(!refused.status.success() && text(&refused).contains("blue is live already"), "{}", text(&refused));
+    assert_eq!(server.public_version().await, "1.0.0");
 
     server.deploy("3.0.0").await.unwrap();
     assert_eq!(server.state().live, Some(Slot::Green));
+    server.is_settled_on("3.0.0").await;
+
+    all_to_blue();
+    let promoted = deployer(&server, &["promote", "green"]).await;
+    assert!(promoted.status.success(), "{}", text(&promoted));
     server.is_settled_on("3.0.0").await;
     let seen = clients.stop().await;
     assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);

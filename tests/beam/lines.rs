@@ -1,7 +1,7 @@
 //! A connection that is lost in the middle of a step.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bluegreen_core::event::What;
@@ -19,20 +19,29 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
     let clients = server.clients();
     let server = Arc::new(Mutex::new(server));
     let mut live = "0.2.0".to_owned();
+    let mut in_the_middle = 0;
     for (number, (step, _)) in STEPS.iter().enumerate() {
         let version = format!("1.{number}.0");
+        // Some of them are over within milliseconds.
+        let long = ["prepare", "expand-before-start", "stop-occupant", "start", "health"].contains(step);
+        let after = Duration::from_millis(if long { 40 } else { 3 });
+        let (begun, over, cut) = (Flag::default(), Flag::default(), Flag::default());
         let killer = {
-            let (server, done) = (server.clone(), AtomicBool::new(false));
+            let (server, begun, over, cut) = (server.clone(), begun.clone(), over.clone(), cut.clone());
             observer::from_fn(move |event: &Event| {
-                let now = event.step.is_some_and(|now| now.to_string() == *step);
-                let begins = now && matches!(event.what, What::StepStarted { .. });
+                if event.step.is_none_or(|now| now.to_string() != *step) {
+                    return;
+                }
                 // The recovery has the same steps.
-                if begins && !done.swap(true, Ordering::Relaxed) {
-                    let server = server.clone();
+                if matches!(event.what, What::StepStarted { .. }) && !begun.swap(true, Ordering::Relaxed) {
+                    let (server, over, cut) = (server.clone(), over.clone(), cut.clone());
                     std::thread::spawn(move || {
-                        std::thread::sleep(Duration::from_millis(15));
+                        std::thread::sleep(after);
+                        cut.store(!over.load(Ordering::Relaxed), Ordering::Relaxed);
                         server.blocking_lock().sshd.restart();
                     });
+                } else if matches!(event.what, What::StepDone { .. }) {
+                    over.store(true, Ordering::Relaxed);
                 }
             })
         };
@@ -52,10 +61,47 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
         if deployed.is_ok() {
             assert_eq!(answering, version, "{step}: a deploy that succeeded is live");
         }
+        assert!(begun.load(Ordering::Relaxed), "{step} is no step of a deploy");
+        in_the_middle += u32::from(cut.load(Ordering::Relaxed));
         let server = server.lock().await;
         server.is_settled_on(&answering).await;
         live = answering;
     }
+    assert!(in_the_middle >= 8, "only {in_the_middle} of {} steps were cut off before their end", STEPS.len());
     let seen = clients.stop().await;
     assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tarball_that_is_cut_off_in_transfer_is_sent_again_and_no_half_of_it_is_unpacked_or_left() {
+    let Some(server) = Server::start() else { return };
+    server.deploy("1.0.0").await.unwrap();
+    let clients = server.clients();
+    let release = server.release("2.0.0", "");
+    let size = std::fs::metadata(release.artifact().unwrap()).unwrap().len();
+    let server = Arc::new(Mutex::new(server));
+    let cut_at = Arc::new(AtomicU64::new(0));
+    let killer = {
+        let (server, cut_at) = (server.clone(), cut_at.clone());
+        observer::from_fn(move |event: &Event| {
+            let What::Transfer { done, .. } = event.what else { return };
+            if done >= size / 4 && cut_at.compare_exchange(0, done, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                let server = server.clone();
+                // Nothing more is sent until the line is down.
+                std::thread::spawn(move || server.blocking_lock().sshd.restart()).join().unwrap();
+            }
+        })
+    };
+    let pipeline = server.lock().await.builder().observer(killer).build().unwrap();
+    // The host connects again, and begins the upload anew.
+    pipeline.deploy(release).await.unwrap();
+    let cut_at = cut_at.load(Ordering::Relaxed);
+    assert!(cut_at > 0 && cut_at < size, "{cut_at} of {size}");
+    let server = server.lock().await;
+    server.is_settled_on("2.0.0").await;
+    assert_eq!(std::fs::read_dir(server.path("app/incoming")).unwrap().count(), 0, "no half of it is left");
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+}
+
+type Flag = Arc<AtomicBool>;

@@ -9,6 +9,7 @@ mod deploys;
 mod failures;
 mod hands;
 mod lines;
+mod links;
 mod setup;
 #[path = "../../bluegreen-nginx/tests/support/mod.rs"]
 mod support;

@@ -43,6 +43,29 @@ async fn a_deployer_killed_in_any_step_after_that_is_recovered_from_and_no_reque
     kill_in_each(&AFTER).await;
 }
 
+/// A step, and after how many milliseconds of it: what it does on the engine goes on, or is half done, when its deployer
+/// dies.
+const MIDDLES: [&str; 5] = ["prepare+150", "start+500", "start+1500", "expand-after-start+20", "shift-50+8"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_and_no_request_is_lost() {
+    let Some(server) = Server::start().await else { return };
+    server.deploy("1.0.0").await.unwrap();
+    server.deploy("1.1.0").await.unwrap();
+    let clients = server.clients(150);
+    for moment in MIDDLES {
+        server.images.publish("2.0.0", "none").await;
+        let killed = deployer(&server, &["deploy", "2.0.0", moment]).await;
+        assert_eq!(killed.status.signal(), Some(9), "{moment}: {}", text(&killed));
+        let recovered = deployer(&server, &["recover"]).await;
+        assert!(recovered.status.success(), "{moment}: {}", text(&recovered));
+        server.is_settled_on("1.1.0").await;
+    }
+    server.deploy("2.0.0").await.unwrap();
+    server.is_settled_on("2.0.0").await;
+    none_failed(clients).await;
+}
+
 async fn kill_in_each(steps: &'static [(&str, &str)]) {
     let Some(server) = Server::start().await else { return };
     server.deploy("1.0.0").await.unwrap();

@@ -1,3 +1,4 @@
 //! What the end-to-end tests and benches of the workspace share. Nothing here is published.
 
 pub mod delay;
+pub mod killer;

@@ -1,14 +1,15 @@
 //! How a [`BeamRuntime`] is made.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::{Error, Host, Result, Secret, Slot};
 
 use super::BeamRuntime;
-use super::environment;
 use super::settings::Settings;
+use super::{env_file, environment};
 
 /// The ports of blue and green unless set: the first is Phoenix's own.
 pub const DEFAULT_PORTS: [u16; 2] = [4000, 4001];
@@ -27,6 +28,7 @@ pub const DEFAULT_BOOT_DEADLINE: Duration = Duration::from_secs(60);
 pub struct BeamRuntimeBuilder {
     host: Arc<dyn Host>,
     settings: Settings,
+    env_files: Vec<PathBuf>,
 }
 
 impl BeamRuntimeBuilder {
@@ -44,7 +46,7 @@ impl BeamRuntimeBuilder {
             boot_deadline: DEFAULT_BOOT_DEADLINE,
             app,
         };
-        Self { host, settings }
+        Self { host, settings, env_files: Vec::new() }
     }
 
     /// Sets the directory on the server that belongs to this service: absolute, or relative to where a login begins. It
@@ -73,6 +75,14 @@ impl BeamRuntimeBuilder {
     #[must_use]
     pub fn envs<N: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, Secret)>) -> Self {
         self.settings.environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value)));
+        self
+    }
+
+    /// Adds the variables of a local file to the service's environment: lines `NAME=value`, as `.env` files have them. A
+    /// value with blanks, quotes or a `$` stands in single quotes. It is read when the runtime is built.
+    #[must_use]
+    pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.env_files.push(path.into());
         self
     }
 
@@ -139,9 +149,16 @@ impl BeamRuntimeBuilder {
     /// The runtime. Nothing is done on the server yet.
     ///
     /// # Errors
-    /// `Config` when a name, the cookie or a variable cannot be what it has to be, or the slots share a port or a name.
+    /// `Config` when a name, the cookie or a variable cannot be what it has to be, or the slots share a port or a name;
+    /// those of reading an environment file, which never show what is in it.
     pub fn build(self) -> Result<BeamRuntime> {
-        let Self { host, settings } = self;
+        let Self { host, mut settings, env_files } = self;
+        for file in &env_files {
+            for (name, value) in env_file::read(file)? {
+                // What is set one by one comes before what a file says.
+                settings.environment.entry(name).or_insert(value);
+            }
+        }
         check(&settings)?;
         Ok(BeamRuntime { host, settings: Arc::new(settings) })
     }

@@ -3,6 +3,7 @@
 mod archive;
 mod artifact;
 mod builder;
+mod env_file;
 mod environment;
 mod migrator;
 mod prepare;

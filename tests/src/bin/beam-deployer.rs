@@ -1,13 +1,13 @@
-//! The deploy tool of the examples as a process for tests. With `--crash-at STEP` it kills itself inside that step.
+//! The deploy tool of the examples as a process for tests. With `--crash-at STEP[+MILLISECONDS]` it kills itself when that
+//! step begins, or so much later.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bluegreen_core::event::What;
-use bluegreen_core::state::Step;
-use bluegreen_core::{Event, Result, observer};
+use bluegreen_core::Result;
+use bluegreen_tests::killer::killer;
 
 #[path = "../../../examples/beam-nginx.rs"]
 mod tool;
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match words[..] {
         [_, "--settings", settings, "--crash-at", step, "deploy", version] => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            let survived = runtime.block_on(crash(Path::new(settings), step.parse().unwrap(), version));
+            let survived = runtime.block_on(crash(Path::new(settings), step, version));
             eprintln!("it was not killed: {survived:?}");
             ExitCode::FAILURE
         }
@@ -26,14 +26,9 @@ fn main() -> ExitCode {
     }
 }
 
-async fn crash(settings: &Path, step: Step, version: &str) -> Result<()> {
-    let killer = observer::from_fn(move |event: &Event| {
-        if event.step == Some(step) && matches!(event.what, What::StepStarted { .. }) {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
-    });
+async fn crash(settings: &Path, step: &str, version: &str) -> Result<()> {
     let settings = tool::Settings::read(settings)?;
-    let pipeline = settings.pipeline(&settings.host()?)?.observer(killer);
+    let pipeline = settings.pipeline(&settings.host()?)?.observer(killer(step)?);
     // A recovery waits for one ttl of the lease.
     let pipeline = pipeline.check_interval(Duration::from_millis(100)).drain(Duration::from_secs(2));
     let pipeline = pipeline.lease_ttl(Duration::from_secs(4)).build()?;

@@ -1,14 +1,13 @@
-//! The example `compose-shop.rs` as a process for tests: `compose-deployer SHOP deploy VERSION STEP`, which kills itself
-//! inside that step, and `compose-deployer SHOP recover`. The shop is JSON.
+//! The example `compose-shop.rs` as a process for tests: `compose-deployer SHOP deploy VERSION STEP[+MILLISECONDS]`, which
+//! kills itself when that step begins, or so much later, and `compose-deployer SHOP recover`. The shop is JSON.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bluegreen_core::event::What;
+use bluegreen_core::Result;
 use bluegreen_core::pipeline::{Builder, Strategy, TrafficStep};
-use bluegreen_core::state::Step;
-use bluegreen_core::{Event, Result, observer};
+use bluegreen_tests::killer::killer;
 
 #[path = "../../../examples/compose-shop.rs"]
 #[allow(dead_code, reason = "its story is told by its own run")]
@@ -35,13 +34,7 @@ async fn main() -> ExitCode {
 }
 
 async fn crash(shop: &Shop, version: &str, step: &str) -> Result<()> {
-    let step: Step = step.parse()?;
-    let killer = observer::from_fn(move |event: &Event| {
-        if event.step == Some(step) && matches!(event.what, What::StepStarted { .. }) {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
-    });
-    let pipeline = stepwise(shop)?.observer(killer).build()?;
+    let pipeline = stepwise(shop)?.observer(killer(step)?).build()?;
     println!("it was not killed: {}", pipeline.deploy(shop.release(version)?).await?);
     Ok(())
 }

@@ -1,14 +1,11 @@
 //! The deploy tool `examples/floating-ip.rs` as a process for tests, with shorter waits. With `--crash-at STEP` it kills
 //! itself inside that step.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bluegreen_core::event::What;
-use bluegreen_core::state::Step;
-use bluegreen_core::{Event, Result, observer};
+use bluegreen_core::{Result, observer};
 use bluegreen_examples::cli::{exit_code, read_toml};
+use bluegreen_tests::killer::killer;
 use clap::Parser;
 
 #[path = "../../../examples/floating-ip.rs"]
@@ -19,19 +16,14 @@ mod tool;
 async fn main() -> ExitCode {
     let mut words: Vec<_> = std::env::args().collect();
     let crash_at = words.iter().position(|word| word == "--crash-at").map(|at| {
-        let step = words.remove(at + 1).parse().unwrap();
+        let step = words.remove(at + 1);
         words.remove(at);
         step
     });
     exit_code(run(tool::Arguments::parse_from(words), crash_at).await)
 }
 
-async fn run(arguments: tool::Arguments, crash_at: Option<Step>) -> Result<()> {
-    let killer = observer::from_fn(move |event: &Event| {
-        if crash_at.is_some() && event.step == crash_at && matches!(event.what, What::StepStarted { .. }) {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
-    });
+async fn run(arguments: tool::Arguments, crash_at: Option<String>) -> Result<()> {
     let servers = read_toml(&arguments.settings)?;
     let router = tool::router(&servers, arguments.provider)?
         .poll_every(Duration::from_millis(20), Duration::from_millis(60))
@@ -43,7 +35,10 @@ async fn run(arguments: tool::Arguments, crash_at: Option<Step>) -> Result<()> {
         .undo_limit(Duration::from_secs(3))
         // A recovery waits for one ttl of the lease.
         .lease_ttl(Duration::from_secs(3))
-        .observer(observer::LineLog::stderr())
-        .observer(killer);
+        .observer(observer::LineLog::stderr());
+    let pipeline = match crash_at {
+        Some(step) => pipeline.observer(killer(&step)?),
+        None => pipeline,
+    };
     tool::act(arguments.verb, &tool::runtime(&servers)?, &pipeline.build()?).await
 }
