@@ -303,6 +303,16 @@ async fn the_newest_releases_are_kept_and_those_that_run_or_are_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_release_that_was_just_prepared_stays_however_few_are_kept() {
+    let server = Server::new();
+    let runtime = server.builder(LocalHost::new()).keep_releases(0).build().unwrap();
+    for version in ["1.0.0", "1.1.0"] {
+        runtime.prepare(&simple(&server, version)).await.unwrap();
+        assert_eq!(releases(&server), [version]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_of_what_is_not_there_or_has_other_content_changes_nothing() {
     let server = Server::new();
     let runtime = server.runtime(LocalHost::new());

@@ -123,8 +123,8 @@ impl BeamRuntimeBuilder {
         self
     }
 
-    /// Sets how many releases stay on the server; [`DEFAULT_KEEP_RELEASES`] unless set. Those on record for a slot, and
-    /// those of which something runs, stay in any case.
+    /// Sets how many releases stay on the server; [`DEFAULT_KEEP_RELEASES`] unless set. The one that was just
+    /// prepared, those on record for a slot, and those of which something runs, stay in any case.
     #[must_use]
     pub fn keep_releases(mut self, count: usize) -> Self {
         self.settings.keep_releases = count;

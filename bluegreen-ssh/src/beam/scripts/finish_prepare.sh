@@ -28,13 +28,14 @@ mv -T "$aside" "$release" || fail "cannot rename $aside"
 settle "$base/releases"
 rm -f "$archive"
 
-# The newest are kept, and what is on record for a slot, and what anything runs of.
+# The newest are kept, this one among them whatever the clock says, and what is on record for a slot, and what anything runs of.
 kept=0
 in_use=$(ls -l /proc/[0-9]*/exe 2> /dev/null | sed -n 's/.* -> //p' | grep -v '/epmd\( (deleted)\)\{0,1\}$')
 for file in $(cd "$base/releases" && ls -1t -- */.sha256); do
     old=${file%/.sha256}
     kept=$((kept + 1))
     [ "$kept" -gt "$keep" ] || continue
+    [ "$old" = "$version" ] && continue
     grep -qsxF "version $old" "$base"/slots/*/record && continue
     case $in_use in *"$base/releases/$old/"*) continue ;; esac
     mv -T "$base/releases/$old" "$base/releases/.gone-$old" && rm -rf "$base/releases/.gone-$old"
