@@ -7,7 +7,7 @@ use russh::keys::ssh_key::Fingerprint;
 use crate::auth::{self, Identity};
 use crate::destination::{DEFAULT_PORT, Destination};
 use crate::host::SshHost;
-use crate::host_key::{HostKeyCheck, HostKeyPolicy};
+use crate::host_key::{HostKeyCheck, HostKeyPolicy, is_alias};
 use crate::settings::{Keepalive, Settings};
 
 /// How long connecting and authenticating may take unless said otherwise.
@@ -137,7 +137,8 @@ impl SshHostBuilder {
         self
     }
 
-    /// The name under which the host key is recorded, when it is not the one to connect to.
+    /// The name under which the host key is recorded, when it is not the one to connect to. As with `HostKeyAlias` of
+    /// OpenSSH, it stands alone, whatever the port.
     pub fn host_key_alias(mut self, name: impl Into<String>) -> Self {
         self.host_key_alias = Some(name.into());
         self
@@ -172,7 +173,7 @@ impl SshHostBuilder {
     /// The host. Nothing is connected yet.
     ///
     /// # Errors
-    /// `Config` when the destination or a fingerprint cannot be read, or no user is known.
+    /// `Config` when the destination, an alias or a fingerprint cannot be read, or no user is known.
     pub fn build(self) -> Result<SshHost> {
         self.settings().map(SshHost::new)
     }
@@ -197,10 +198,12 @@ impl SshHostBuilder {
             (false, false) => HostKeyPolicy::Fingerprints(parse(&self.fingerprints)?),
             (false, true) => return Err(Error::config("a fingerprint leaves nothing to trust on first use: take one")),
         };
-        let name = self.host_key_alias.unwrap_or_else(|| destination.host.clone());
+        if let Some(alias) = self.host_key_alias.as_ref().filter(|alias| !is_alias(alias)) {
+            return Err(Error::config(format!("{alias:?} cannot be a name in a known_hosts file")));
+        }
         Ok(Settings {
             user,
-            host_key: HostKeyCheck { host: name, port, policy },
+            host_key: HostKeyCheck { host: destination.host.clone(), port, alias: self.host_key_alias, policy },
             host: destination.host,
             port,
             identities: if self.identities.is_empty() { auth::default_identities() } else { self.identities },

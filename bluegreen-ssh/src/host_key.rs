@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bluegreen_core::host::quote;
 use bluegreen_core::{Error, ErrorKind, Result};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::known_hosts::Marker;
@@ -33,11 +34,13 @@ impl HostKeyPolicy {
     }
 }
 
-/// One server as its key is looked up: its name there, its port, and the policy.
+/// One server as its key is looked up: where it is, the name that stands for that, and the policy.
 #[derive(Debug, Clone)]
 pub(crate) struct HostKeyCheck {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// As in OpenSSH, it stands for the host and its port: it is looked up and recorded alone.
+    pub(crate) alias: Option<String>,
     pub(crate) policy: HostKeyPolicy,
 }
 
@@ -65,9 +68,17 @@ impl HostKeyCheck {
             (_, None) => self.check_key(&key),
         };
         outcome.map_err(|error| {
-            let name = known_hosts::recorded_name(&self.host, self.port);
-            error.not_applied().trying("verify the host key").with("host", name).with("fingerprint", fingerprint(&key))
+            let error = error.not_applied().trying("verify the host key").with("host", self.name(self.port));
+            error.with("fingerprint", fingerprint(&key))
         })
+    }
+
+    /// What stands for the server with this port in a `known_hosts` file.
+    fn name(&self, port: u16) -> String {
+        match &self.alias {
+            Some(alias) => alias.to_lowercase(),
+            None => known_hosts::recorded_name(&self.host, port),
+        }
     }
 
     fn check_key(&self, key: &PublicKey) -> Result<()> {
@@ -82,7 +93,7 @@ impl HostKeyCheck {
             (Some(recorded), _) => Err(changed(recorded, key)),
             (None, HostKeyPolicy::FirstUse(files)) if authorities(&known).next().is_none() => {
                 let file = files.first().map_or(Path::new("known_hosts"), PathBuf::as_path);
-                known_hosts::record(file, &known_hosts::recorded_name(&self.host, self.port), key)
+                known_hosts::record(file, &self.name(self.port), key)
             }
             (None, _) => Err(self.unknown()),
         }
@@ -110,7 +121,7 @@ impl HostKeyCheck {
                 "the server's certificate has critical options, of which none is defined for hosts".to_owned(),
             );
         }
-        let host = self.host.to_lowercase();
+        let host = self.alias.as_ref().unwrap_or(&self.host).to_lowercase();
         if !certificate.valid_principals().iter().any(|name| name.to_lowercase() == host) {
             let names = certificate.valid_principals().join(", ");
             return refuse(format!("the server's certificate is for {names:?}, not for {host}"));
@@ -123,27 +134,52 @@ impl HostKeyCheck {
     }
 
     fn lookup(&self) -> Result<Records> {
-        let files = match &self.policy {
-            HostKeyPolicy::Known(files) | HostKeyPolicy::FirstUse(files) => files,
-            HostKeyPolicy::Fingerprints(_) => return Ok(Records::default()),
-        };
-        let lines = |port| known_hosts::lookup(files, &known_hosts::recorded_name(&self.host, port));
-        let portless = if self.port == DEFAULT_PORT { Vec::new() } else { lines(DEFAULT_PORT)? };
+        let lines = |port| known_hosts::lookup(self.files(), &self.name(port));
+        let has_two_names = self.alias.is_none() && self.port != DEFAULT_PORT;
+        let portless = if has_two_names { lines(DEFAULT_PORT)? } else { Vec::new() };
         Ok(Records { exact: lines(self.port)?, portless })
     }
 
+    fn files(&self) -> &[PathBuf] {
+        match &self.policy {
+            HostKeyPolicy::Known(files) | HostKeyPolicy::FirstUse(files) => files,
+            HostKeyPolicy::Fingerprints(_) => &[],
+        }
+    }
+
     fn unknown(&self) -> Error {
-        let name = known_hosts::recorded_name(&self.host, self.port);
+        let name = self.name(self.port);
+        let files: Vec<_> = self.files().iter().map(|file| file.display().to_string()).collect();
         Error::new(
             ErrorKind::Unauthorized,
             format!("the host key is not known: no known_hosts line for {name} holds it"),
         )
+        .with("files", files.join(", "))
         .advice(format!(
             "compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the server, and \
-                 if it is the same, record it: `ssh-keyscan -p {} {} >> ~/.ssh/known_hosts`",
-            self.port, self.host
+                 if it is the same, record it: `{}`",
+            self.scan()
         ))
     }
+
+    /// The command that records the keys which the server shows, where they are looked for.
+    fn scan(&self) -> String {
+        let mut command = format!("ssh-keyscan -p {} {}", self.port, self.host);
+        if let Some(alias) = &self.alias {
+            command.push_str(&format!(" | sed {}", quote(&format!("s|^[^# ][^ ]*|{alias}|"))));
+        }
+        let Some(file) = self.files().first() else { return command };
+        let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir());
+        let make = directory.map(|directory| format!("mkdir -p {} && ", quote(&directory.display().to_string())));
+        format!("{}{command} >> {}", make.unwrap_or_default(), quote(&file.display().to_string()))
+    }
+}
+
+/// Whether a name can stand alone in a line of a `known_hosts` file, and in a command.
+pub(crate) fn is_alias(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('@')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-:%@+/[]".contains(c))
 }
 
 fn check_fingerprint(expected: &[Fingerprint], key: &PublicKey) -> Result<()> {
@@ -161,7 +197,7 @@ fn check_fingerprint(expected: &[Fingerprint], key: &PublicKey) -> Result<()> {
 struct Records {
     /// Those for the host and port.
     exact: Vec<Known>,
-    /// Where the port is not 22, those for the host without a port. As in OpenSSH, they can vouch for a key (it is the
+    /// Where the port is not 22 and there is no alias, those for the host without a port. As in OpenSSH, they can vouch for a key (it is the
     /// host's other sshd), and say nothing when they differ.
     portless: Vec<Known>,
 }

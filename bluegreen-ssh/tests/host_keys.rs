@@ -4,11 +4,12 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
+use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Effect, ErrorKind, Result};
-use bluegreen_ssh::SshHostBuilder;
+use bluegreen_ssh::{SshHost, SshHostBuilder};
 use common::{Sshd, keygen, run};
 
 /// Connects with a `known_hosts` file of this content.
@@ -177,6 +178,115 @@ async fn trust_on_first_use_records_the_key_and_holds_the_server_to_it() {
     let other = another_key(&sshd, &["-t", "ed25519", "-N", ""]);
     fs::write(&file, format!("{} {other}\n", sshd.name())).unwrap();
     assert!(refused(connect(builder().trust_on_first_use()).await).contains("has changed"));
+}
+
+/// Whether ssh itself connects, with this alias and this `known_hosts` file.
+fn ssh_accepts(sshd: &Sshd, alias: &str, file: &Path) -> bool {
+    let mut ssh = Process::new("ssh");
+    ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]);
+    for option in [format!("UserKnownHostsFile={}", file.display()), format!("HostKeyAlias={alias}")] {
+        ssh.args(["-o", &option]);
+    }
+    ssh.arg("-p").arg(sshd.port().to_string()).arg("-i").arg(sshd.key()).args(["127.0.0.1", "true"]);
+    ssh.output().unwrap().status.success()
+}
+
+#[tokio::test]
+async fn under_an_alias_a_changed_key_is_refused_also_on_first_use_as_ssh_does() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let other = another_key(&sshd, &["-t", "ed25519", "-N", ""]);
+    let file = sshd.path().join("aliases");
+    let text = format!("# first line\nthe-shop {other}\n");
+    fs::write(&file, &text).unwrap();
+    let builder = || sshd.bare_builder().key_file(sshd.key()).known_hosts(&file).host_key_alias("The-Shop");
+    for builder in [builder(), builder().trust_on_first_use()] {
+        let error = refused(connect(builder).await);
+        assert!(error.contains("has changed") && error.contains("aliases:2"), "{error}");
+    }
+    assert!(!ssh_accepts(&sshd, "The-Shop", &file));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text, "a changed key was recorded");
+}
+
+#[tokio::test]
+async fn an_alias_is_looked_up_and_recorded_without_a_port_as_ssh_does() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let key = sshd.host_key();
+    let file = sshd.path().join("aliases");
+    let builder = || sshd.bare_builder().key_file(sshd.key()).known_hosts(&file).host_key_alias("The-Shop");
+    for (text, is_known) in [
+        (format!("the-shop {key}\n"), true),
+        (format!("[the-shop]:{} {key}\n", sshd.port()), false),
+        (format!("{} {key}\n127.0.0.1 {key}\n", sshd.name()), false),
+    ] {
+        fs::write(&file, &text).unwrap();
+        assert_eq!(connect(builder()).await.is_ok(), is_known, "{text}");
+        assert_eq!(ssh_accepts(&sshd, "The-Shop", &file), is_known, "{text}");
+    }
+    fs::write(&file, "").unwrap();
+    connect(builder().trust_on_first_use()).await.unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("the-shop {key}\n"));
+    assert!(ssh_accepts(&sshd, "The-Shop", &file));
+    for alias in ["", "a b", "a,b", "*", "!a", "|1|x", "#a", "@revoked", "a\nb", "a'b"] {
+        assert_eq!(builder().host_key_alias(alias).build().unwrap_err().kind(), ErrorKind::Config, "{alias:?}");
+    }
+}
+
+/// The last command between backticks.
+fn advised(error: &str) -> &str {
+    error.rsplit('`').nth(1).unwrap()
+}
+
+#[tokio::test]
+async fn the_command_that_an_unknown_key_advises_records_it_where_it_is_looked_for() {
+    needs_sshd!();
+    if !part_is_here("ssh-keyscan", Path::new("/usr/bin/ssh-keyscan").exists(), "install openssh-client") {
+        return;
+    }
+    let sshd = Sshd::start();
+    let directory = sshd.path().join("it's mine");
+    fs::create_dir(&directory).unwrap();
+    for (number, file) in ["known hosts", "new/known_hosts", "third"].into_iter().enumerate() {
+        let (file, second) = (directory.join(file), directory.join("second"));
+        fs::write(&second, "").unwrap();
+        let builder = || sshd.bare_builder().key_file(sshd.key()).known_hosts(&file).known_hosts(&second);
+        let builder = || if number == 2 { builder().host_key_alias("the-shop") } else { builder() };
+        let error = refused(connect(builder()).await);
+        for file in [&file, &second] {
+            assert!(error.contains(&*file.display().to_string()), "{error}");
+        }
+        run(Process::new("sh").args(["-c", advised(&error)]));
+        connect(builder()).await.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert_eq!(fs::read_to_string(&second).unwrap(), "");
+    }
+}
+
+#[tokio::test]
+async fn the_command_that_an_unknown_key_advises_keeps_to_the_ssh_configuration() {
+    needs_sshd!();
+    if !part_is_here("ssh-keyscan", Path::new("/usr/bin/ssh-keyscan").exists(), "install openssh-client") {
+        return;
+    }
+    let sshd = Sshd::start();
+    let (config, file) = (sshd.path().join("config"), sshd.path().join("configured"));
+    let text = format!(
+        "Host shop\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n UserKnownHostsFile {}\n HostKeyAlias the-shop\n",
+        sshd.port(),
+        common::user(),
+        sshd.key().display(),
+        file.display()
+    );
+    fs::write(&config, text).unwrap();
+    let builder = || SshHost::from_ssh_config_file(&config, "shop").unwrap();
+    let error = refused(connect(builder()).await);
+    run(Process::new("sh").args(["-c", advised(&error)]));
+    connect(builder()).await.unwrap();
+    // ssh finds it there too.
+    run(Process::new("ssh")
+        .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-F"])
+        .arg(&config)
+        .args(["shop", "true"]));
 }
 
 /// A server with a host certificate for these names.
