@@ -64,9 +64,11 @@ impl SshHost {
     /// and the tokens `%%`, `%h`, `%p`, `%r`, `%u`, `%d` in them.
     ///
     /// # Errors
-    /// `NotFound` when there is no such file. `Config` when it cannot be read as such a file, and when it says something for this host that would
-    /// change where or as whom the connection is made, and is not understood: `Match`, `ProxyCommand`, and others
-    /// that the error names. Settings without such an effect are ignored.
+    /// `NotFound` when there is no such file. `Config` when it cannot be read as such a file; when it says something for
+    /// this host that would change where or as whom the connection is made, and is not understood: `ProxyCommand`, and
+    /// others that the error names; and, for whichever host, when it or a file that it includes has a `Match` block, or
+    /// one of the settings above twice in one block, of which `ssh` takes the first. Settings without such an effect are
+    /// ignored.
     pub fn from_ssh_config_file(file: impl AsRef<Path>, name: &str) -> Result<SshHostBuilder> {
         ssh_config::read(file.as_ref(), name)
     }

@@ -122,6 +122,7 @@ mod run;
 mod script;
 mod settings;
 mod ssh_config;
+mod ssh_config_lines;
 mod transfer;
 mod tunnel;
 

@@ -1,6 +1,5 @@
 //! `~/.ssh/config`, as far as it is understood; what is not, and matters, is refused.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bluegreen_core::{Error, Result};
@@ -11,6 +10,7 @@ use crate::builder::SshHostBuilder;
 use crate::destination::Destination;
 use crate::host_key::HostKeyPolicy;
 use crate::settings::local_user;
+use crate::ssh_config_lines;
 
 /// So many servers may stand one behind the other.
 const MAX_JUMPS: usize = 8;
@@ -26,22 +26,6 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("pkcs11provider", &["none"]),
 ];
 
-/// Settings that may stand once in a block: `ssh` takes the first of several, and the parser the last.
-const ONCE: &[&str] = &[
-    "hostname",
-    "user",
-    "port",
-    "proxyjump",
-    "proxycommand",
-    "certificatefile",
-    "connecttimeout",
-    "identitiesonly",
-    "identityagent",
-    "hostkeyalias",
-    "userknownhostsfile",
-    "globalknownhostsfile",
-];
-
 /// The description of the host that one gives to `ssh` as `name`, from the user's own file. Without one, it is the name.
 pub(crate) fn read_own(name: &str) -> Result<SshHostBuilder> {
     let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
@@ -54,12 +38,11 @@ pub(crate) fn read(file: &Path, name: &str) -> Result<SshHostBuilder> {
     let located =
         |error: Error| error.trying(format!("read the SSH configuration of {name}")).with("file", file.display());
     let text = std::fs::read_to_string(file).map_err(|error| located(Error::from(error).not_applied()))?;
-    let config = parse(&text).map_err(located)?;
+    let config = parse(file, &text).map_err(located)?;
     describe(&config, name, 0).map_err(located)
 }
 
-fn parse(text: &str) -> Result<SshConfig> {
-    refuse_repeated(text)?;
+fn parse(file: &Path, text: &str) -> Result<SshConfig> {
     let rules = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
     let config = SshConfig::default()
         .parse(&mut text.as_bytes(), rules)
@@ -69,24 +52,9 @@ fn parse(text: &str) -> Result<SshConfig> {
         return Err(Error::config("the configuration has a Match block, which is not understood")
             .advice("use Host instead, or a file of its own for deploys"));
     }
+    // After the parser, which refuses files that include each other in a circle.
+    ssh_config_lines::check(file, text)?;
     Ok(config)
-}
-
-fn refuse_repeated(text: &str) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        let keyword = line.split(|c: char| c.is_whitespace() || c == '=').next().unwrap_or_default().to_lowercase();
-        match keyword.as_str() {
-            "host" | "match" | "include" => seen.clear(),
-            keyword if ONCE.contains(&keyword) && !seen.insert(keyword.to_owned()) => {
-                return Err(Error::config(format!("line {}: {keyword} is there twice for the same host", index + 1))
-                    .advice("ssh takes the first: remove the other"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn describe(config: &SshConfig, name: &str, depth: usize) -> Result<SshHostBuilder> {

@@ -4,12 +4,13 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
 use bluegreen_core::{Command, ErrorKind, Host, Result};
 use bluegreen_ssh::SshHost;
 use common::{Sshd, run};
+use tempfile::TempDir;
 
 const CONFIG: &str = "
 # A comment
@@ -52,7 +53,11 @@ fn openssh(text: &str, name: &str) -> (String, String, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config");
     fs::write(&file, text).unwrap();
-    let said = run(Process::new("ssh").arg("-G").arg("-F").arg(&file).arg(name));
+    openssh_file(&file, name)
+}
+
+fn openssh_file(file: &Path, name: &str) -> (String, String, String) {
+    let said = run(Process::new("ssh").arg("-G").arg("-F").arg(file).arg(name));
     let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(&format!("{key} "))).unwrap().to_owned();
     (value("user"), value("hostname"), value("port"))
 }
@@ -90,6 +95,90 @@ fn what_would_change_the_connection_and_is_not_understood_is_refused() {
     read("Host other\n ProxyCommand nc %h %p\nHost web\n User me", "web").unwrap();
     read("Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me", "web")
         .unwrap();
+}
+
+/// A configuration that includes others: `{at}` in their texts is the directory they are in.
+struct Several {
+    directory: TempDir,
+}
+
+impl Several {
+    fn new(main: &str, others: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display().to_string();
+        for (name, text) in others.iter().chain([&("config", main)]) {
+            fs::write(directory.path().join(name), text.replace("{at}", &at)).unwrap();
+        }
+        Self { directory }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        Ok(SshHost::from_ssh_config_file(self.file(), name)?.build()?.to_string())
+    }
+
+    /// In the words of `read`.
+    fn openssh(&self, name: &str) -> String {
+        let (user, host, port) = openssh_file(&self.file(), name);
+        if port == "22" { format!("{user}@{host}") } else { format!("{user}@{host}:{port}") }
+    }
+}
+
+#[test]
+fn what_several_files_say_counts_in_the_order_in_which_openssh_takes_it() {
+    let more = "Port 2201\nHost web1\n User included\n HostName included.example.com\nHost *\n Port 2202\n";
+    for main in [
+        "User first\nInclude {at}/more\nUser last\n",
+        "Include {at}/more\nUser last\nHost web1\n User web\n HostName web.example.com\n",
+        "Host web1\n User first\n Include \"{at}/more\" # both\n User last\nHost *\n HostName other.example.com\n User other\n",
+        "Host web2\n Include {at}/mo* {at}/none\nHost *\n User other\n Port 2203\n",
+        "Include {at}/nested\nHost *\n User other\n Port 2203\n",
+    ] {
+        let several =
+            Several::new(main, &[("more", more), ("nested", "Host web1\n User nested\n Include {at}/more\n")]);
+        for name in ["web1", "web2"] {
+            assert_eq!(
+                several.read(name).unwrap_or_else(|error| panic!("{main}: {error}")),
+                several.openssh(name),
+                "{name}: {main}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_setting_that_is_there_twice_is_refused_in_every_file_with_its_line() {
+    let twice = "Host web1\n HostName a.example.com\n User one\n User two\n Port 2201\n";
+    let nested = [("more", "Include {at}/twice\n"), ("twice", twice)];
+    for (main, others) in [
+        (twice, &nested[..0]),
+        ("Include {at}/twice\n", &nested),
+        ("Include {at}/t*e\n", &nested),
+        ("Host other\n User x\nInclude \"{at}/more\"\n", &nested),
+    ] {
+        let several = Several::new(main, others);
+        let error = several.read("web1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
+        let line = error.context("line").unwrap();
+        assert!(line.ends_with(if others.is_empty() { "config:4" } else { "twice:4" }), "{main}: {error}");
+        assert!(error.to_string().contains("user is there twice"), "{main}: {error}");
+    }
+    // It is the first that ssh takes, also from an included file.
+    assert_eq!(Several::new("Include {at}/twice\n", &nested).openssh("web1"), "one@a.example.com:2201");
+    for (main, part) in [
+        ("Include \"{at}/more\" \"{at}/twice\"\n", "quoted"),
+        ("Include ~nobody/config\n", "~/"),
+        ("Include {at}/match\n", "Match"),
+        ("Include {at}/circle\n", "not an SSH client configuration"),
+    ] {
+        let others = [("match", "Match all\n User x\n"), ("circle", "Include {at}/circle\n")];
+        let error = Several::new(main, &others).read("web1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
+        assert!(error.to_string().contains(part), "{main}: {error}");
+    }
 }
 
 #[tokio::test]
