@@ -3,7 +3,9 @@
 
 mod common;
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bluegreen_core::testing::part_is_here;
@@ -11,6 +13,7 @@ use bluegreen_core::{Command, Effect, ErrorKind, Host, Secret};
 use futures::future::join_all;
 
 use common::{Sshd, eventually, runs};
+use tempfile::TempDir;
 
 const HOSTILE: &[&str] = &[
     "",
@@ -201,22 +204,61 @@ async fn a_command_that_nobody_waits_for_any_more_is_ended() {
     }
 }
 
-#[tokio::test]
-async fn sudo_runs_as_root_with_the_environment_and_is_ended_too() {
-    needs_sshd!();
+/// A server where each use of sudo is written down: its words, and an empty line. `None` where there is no sudo.
+fn sshd_that_notes_sudo() -> Option<(Sshd, TempDir, PathBuf)> {
     if !part_is_here("sudo", Path::new("/usr/bin/sudo").exists(), "install sudo") {
-        return;
+        return None;
     }
-    let sshd = Sshd::start();
+    let directory = tempfile::tempdir().unwrap();
+    let (program, notes) = (directory.path().join("sudo"), directory.path().join("notes"));
+    let text = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" '' >> {}\nexec /usr/bin/sudo \"$@\"\n", notes.display());
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let sshd = Sshd::with(&format!("SetEnv SHLVL=1 PATH={}:/usr/bin:/bin", directory.path().display()));
+    Some((sshd, directory, notes))
+}
+
+#[tokio::test]
+async fn sudo_runs_as_root_with_the_environment_and_only_where_it_is_asked_for() {
+    needs_sshd!();
+    let Some((sshd, _directory, notes)) = sshd_that_notes_sudo() else { return };
     let host = sshd.host();
-    let command = Command::script("id -u; echo \"$TOKEN\"").env("TOKEN", Secret::new("a'b c")).sudo(true);
+    let script = "id -u; echo \"$TOKEN\"; echo \"${SUDO_UID-none} ${SUDO_USER-none}\"";
+    let command = Command::script(script).env("TOKEN", Secret::new("a'b c"));
+    let me = common::run(std::process::Command::new("id").arg("-u"));
+    let me = me.trim();
     let output = host.run(&command).await.unwrap().ok(&command, &host).unwrap();
-    assert_eq!(output.text(), "0\na'b c");
-    let pid = sshd.path().join("pid");
-    let command = Command::script(format!("echo $$ > {}; sleep 600; true", pid.display())).sudo(true);
-    let error = host.run(&command.timeout(Duration::from_secs(1))).await.unwrap_err();
-    assert!(error.to_string().contains("was killed"), "{error}");
-    assert!(!runs(std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap()));
+    assert_eq!(output.text(), format!("{me}\na'b c\nnone none"));
+    assert!(!notes.exists());
+    let command = command.sudo(true);
+    let output = host.run(&command).await.unwrap().ok(&command, &host).unwrap();
+    assert_eq!(output.text(), format!("0\na'b c\n{me} {}", common::user()));
+    assert!(!std::fs::read_to_string(&notes).unwrap().contains("a'b c"));
+}
+
+#[tokio::test]
+async fn a_command_under_sudo_that_takes_too_long_is_ended_by_sudo() {
+    needs_sshd!();
+    let Some((sshd, _directory, notes)) = sshd_that_notes_sudo() else { return };
+    let host = sshd.host();
+    let file = sshd.path().join("pids");
+    let script = "echo $$ $PPID \"${SUDO_UID-none}\" > \"$1\"; trap '' HUP TERM INT; sleep 600; true";
+    let command = Command::script(script).arg(file.to_str().unwrap()).timeout(Duration::from_secs(1));
+    let me = common::run(std::process::Command::new("id").arg("-u"));
+    for (sudo, uid, uses) in [(false, "none", 0), (true, me.trim(), 2)] {
+        let error = host.run(&command.clone().sudo(sudo)).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
+        assert!(error.to_string().contains("was killed"), "{error}");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let [pid, parent, sudo_uid] = text.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert_eq!(sudo_uid, uid);
+        assert!(!runs(pid.parse().unwrap()), "the command still runs");
+        assert!(!sudo || !runs(parent.parse().unwrap()), "sudo still runs");
+        // The command is one use of sudo, and what ends it the other.
+        let noted = std::fs::read_to_string(&notes).unwrap_or_default();
+        assert_eq!(noted.matches("-n\n--\n").count(), uses, "{noted}");
+        assert_eq!(noted.contains("kill -KILL"), sudo, "{noted}");
+    }
 }
 
 #[tokio::test]
