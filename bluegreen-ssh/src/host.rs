@@ -21,7 +21,8 @@ use crate::{console, files, run, ssh_config, transfer, tunnel};
 /// The connection is made when it is first needed, or by [`connect`](Self::connect), and made anew when it has been
 /// lost. What is idempotent (reading, writing, links, uploads, downloads, tunnels) then goes on by itself, once. A
 /// command that was under way is an error with [`Effect::Unknown`](bluegreen_core::Effect::Unknown): nobody can tell
-/// what it did.
+/// what it did. It is not ended: it goes on, with its input at its end, until it is done, or until it prints, which ends
+/// it by SIGPIPE unless it ignores that. What must not run twice at the same time takes a lock (`flock`) on the server.
 ///
 /// The server needs an account with a POSIX `sh`, and the coreutils of Linux (also those of busybox). It needs neither
 /// SFTP nor `AcceptEnv`.

@@ -36,7 +36,7 @@
 //! - **A lost connection is never success.** A command without an exit status is an error whose effect is unknown. What
 //!   may be repeated (files, links, transfers, tunnels) is repeated once, over a new connection.
 //! - **Nothing stays behind.** A command that takes too long, or that nobody waits for any more, is ended with all its
-//!   children. A file is under its name when it is whole, or not at all.
+//!   children, as long as there is a connection: one whose line is lost may go on by itself. A file is under its name when it is whole, or not at all.
 //! - **Secrets stay out of sight.** Environment variables and standard input are in no process list of the server.
 //!
 //! It takes an account with a POSIX `sh` on a Linux server, with the usual tools of coreutils or busybox. Neither SFTP nor

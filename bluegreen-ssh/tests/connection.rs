@@ -7,7 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{Command, Effect, ErrorKind, Host};
-use common::{Sshd, eventually, send};
+use common::{Sshd, eventually, runs, send};
 use futures::future::join_all;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,6 +92,57 @@ async fn a_command_cut_off_with_its_connection_is_an_error_of_unknown_effect() {
     assert_eq!(host.run(&Command::new("echo").arg("again")).await.unwrap().text(), "again");
     assert_eq!(fs::read_to_string(&started).unwrap(), "x\n");
     assert_eq!(connections(&sshd), 2);
+}
+
+#[tokio::test]
+async fn a_command_whose_line_is_lost_goes_on_silently_until_it_prints() {
+    needs_sshd!();
+    let mut sshd = Sshd::start();
+    let host = sshd.host();
+    let at = |name: &str| sshd.path().join(name);
+    let [started, go, read, finished] = ["started", "go", "read", "finished"].map(at);
+    // Its input ends with the line, and is no sign to end for a command.
+    let wait = "echo $$ > \"$1\"; until [ -e \"$2\" ]; do sleep 0.02; done; cat > \"$3\";";
+    for (last, ends_by_itself) in [("", true), ("echo printed;", false)] {
+        let command = Command::script(format!("{wait} {last} echo done > \"$4\""))
+            .args([&started, &go, &read, &finished].map(|path| path.display().to_string()));
+        let running = tokio::spawn({
+            let host = host.clone();
+            async move { host.run(&command).await }
+        });
+        eventually("the command runs", || fs::read_to_string(&started).is_ok_and(|text| text.ends_with('\n'))).await;
+        let pid: i32 = fs::read_to_string(&started).unwrap().trim().parse().unwrap();
+        assert!(sshd.restart_leaving_commands().contains(&pid));
+        let error = running.await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::Unknown), "{error}");
+        assert!(error.to_string().contains("may still be running"), "{error}");
+
+        // The next command finds a new connection, and the first one at work.
+        let look = Command::script(format!("kill -0 {pid}"));
+        assert!(host.run(&look).await.unwrap().success(), "it ended with its line");
+        fs::write(&go, "").unwrap();
+        eventually("the command has ended", || !runs(pid)).await;
+        assert!(read.exists() && finished.exists() == ends_by_itself, "{last:?}");
+        for file in [&started, &go, &read, &finished] {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_line_has_left_is_ended_with_the_server_of_a_test() {
+    needs_sshd!();
+    let mut sshd = Sshd::start();
+    let host = sshd.host();
+    let started = sshd.path().join("started");
+    let command = Command::script(format!("echo x > {}; sleep 600; true", started.display()));
+    let running = tokio::spawn(async move { host.run(&command).await });
+    eventually("the command runs", || started.exists() && sshd.commands().len() == 2).await;
+    let left = sshd.restart_leaving_commands();
+    running.await.unwrap().unwrap_err();
+    assert!(left.len() == 2 && left.iter().all(|pid| runs(*pid)), "{left:?}");
+    drop(sshd);
+    eventually("nothing is left", || !left.iter().any(|pid| runs(*pid))).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub struct Sshd {
     child: Child,
     port: u16,
     directory: TempDir,
+    /// Commands that were left when their sessions were ended, with the time at which they started.
+    left: Vec<(i32, String)>,
 }
 
 impl Sshd {
@@ -75,7 +77,7 @@ impl Sshd {
         fs::write(path.join("sshd_config"), config).unwrap();
         let _ = fs::create_dir("/run/sshd");
         let (child, port) = Self::spawn(path);
-        let sshd = Self { child, port, directory };
+        let sshd = Self { child, port, directory, left: Vec::new() };
         sshd.record_host_key(&sshd.known_hosts());
         sshd
     }
@@ -112,9 +114,29 @@ impl Sshd {
             .unwrap()
     }
 
-    /// Ends the server and starts it again on the same port.
+    /// Ends the server, with what runs in its sessions, and starts it again on the same port.
     pub fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Ends the server and its connections, but not the commands, and starts it again on the same port. The commands
+    /// are as they are when the line is lost: their input is at its end, and nobody takes what they print. Returns their
+    /// processes; those that still run when the server is dropped are ended then, with their children.
+    pub fn restart_leaving_commands(&mut self) -> Vec<i32> {
+        // Stopped before they are ended, from the top down: nothing new is begun, and all are still its descendants.
+        send(self.child.id().cast_signed(), Signal::STOP);
+        self.signal_sessions(Signal::STOP);
+        let commands = self.commands();
+        self.signal_sessions(Signal::KILL);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.left.extend(commands.iter().filter_map(|pid| Some((*pid, started(*pid)?))));
+        self.start_again();
+        commands
+    }
+
+    fn start_again(&mut self) {
         self.child = Self::spawn_on(self.path(), self.port);
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -217,6 +239,12 @@ impl Sshd {
 impl Drop for Sshd {
     fn drop(&mut self) {
         self.kill();
+        for (pid, start) in &self.left {
+            // It may be another's by now.
+            if started(*pid).as_ref() == Some(start) {
+                descendants(*pid).into_iter().chain([*pid]).for_each(|pid| send(pid, Signal::KILL));
+            }
+        }
         if std::thread::panicking() {
             eprintln!("--- log of sshd\n{}", self.log());
         }
@@ -301,11 +329,19 @@ fn name_of(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
+/// When a process started, in ticks since the machine did.
+fn started(pid: i32) -> Option<String> {
+    stat(pid, 19)
+}
+
+/// A word of what the kernel says of a process, counted from the one behind its name.
+fn stat(pid: i32, word: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split(' ').nth(word)?.to_owned())
+}
+
 fn descendants(root: i32) -> Vec<i32> {
-    let parent = |pid: i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
-    };
+    let parent = |pid: i32| stat(pid, 1)?.parse::<i32>().ok();
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let all: Vec<(i32, i32)> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut found = vec![root];
