@@ -111,7 +111,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         Verb::Recover => pipeline.recover().await?,
         Verb::Console { slot } => {
             let slot = given_or_live(&pipeline, slot).await?;
-            return host.console(&runtime.remote(slot)).await.map(drop);
+            return runtime.console(&host, slot).await;
         }
         Verb::Logs { slot, lines } => {
             let slot = given_or_live(&pipeline, slot).await?;

@@ -73,7 +73,7 @@
 //! runtime.stop(Slot::Green, Duration::from_secs(30)).await?;
 //! println!("{}", runtime.start(&target).await?);
 //!
-//! host.console(&runtime.remote(Slot::Green)).await?;
+//! runtime.console(&host, Slot::Green).await?;
 //! # Ok(()) }
 //! ```
 //!

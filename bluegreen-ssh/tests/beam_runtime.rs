@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bluegreen_core::testing::part_is_here;
-use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Runtime, Secret, Slot};
-use bluegreen_ssh::{BeamMigrator, BeamRuntime};
+use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Result, Runtime, Secret, Slot};
+use bluegreen_ssh::{BeamMigrator, BeamRuntime, SshHost};
 use common::beam::{GRACE, Server, environment, target};
 use common::releases::{APP, release};
 use common::terminal::Terminal;
 use common::{Sshd, eventually, run, runs, send};
 use rustix::process::Signal;
+use tokio::task::JoinHandle;
 
 const LIVE: Slot = Slot::Blue;
 const IDLE: Slot = Slot::Green;
@@ -387,26 +388,74 @@ async fn requests_under_way_are_finished_when_a_slot_is_stopped() {
     assert_eq!(request.join().unwrap().unwrap(), "blue 1.0.0\n");
 }
 
+/// A person's console on the live node; the terminal must not have seen one.
+fn console(runtime: &BeamRuntime, host: &SshHost, terminal: &Terminal) -> JoinHandle<Result<()>> {
+    let (runtime, host, device) = (runtime.clone(), host.clone(), terminal.device.clone());
+    tokio::spawn(async move { runtime.console_on(&device, &host, LIVE).await })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_console_opens_on_the_running_node() {
+async fn a_console_opens_on_the_running_node_and_leaves_it_alone() {
+    needs_mix!();
+    needs_sshd!();
+    let (server, sshd) = (Server::new(), Sshd::start());
+    let host = sshd.host();
+    let runtime = server.runtime(host.clone());
+    up(&runtime, &server.target(LIVE, "1.0.0")).await;
+    let before = server.alive(LIVE);
+    // The ways out: Ctrl-C and an `a`, Ctrl-C twice, and Ctrl-\.
+    for keys in [&["\u{3}", "a\r"][..], &["\u{3}", "\u{3}"], &["\u{1c}"]] {
+        let terminal = Terminal::open();
+        let console = console(&runtime, &host, &terminal);
+        terminal.sees("iex(demo_app-blue@localhost)1>").await;
+        terminal.types("DemoApp.version() <> \"!\"\r");
+        terminal.sees("\"1.0.0!\"").await;
+        for (number, key) in keys.iter().enumerate() {
+            if number > 0 {
+                terminal.sees("(a)bort").await;
+            }
+            terminal.types(key);
+        }
+        let left = tokio::time::timeout(GRACE, console).await.unwrap().unwrap();
+        assert!(left.is_ok(), "{keys:?}: {left:?}");
+        assert_eq!(server.alive(LIVE), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_console_without_a_running_node_is_an_error_that_says_so() {
     needs_mix!();
     needs_sshd!();
     let (server, sshd, terminal) = (Server::new(), Sshd::start(), Terminal::open());
     let host = sshd.host();
     let runtime = server.runtime(host.clone());
-    up(&runtime, &server.target(LIVE, "1.0.0")).await;
-    let before = server.alive(LIVE);
-    let (command, device) = (runtime.remote(LIVE), terminal.device.clone());
-    let console = tokio::spawn(async move { host.console_on(&device, &command).await });
-    terminal.sees("iex(demo_app-blue@localhost)1>").await;
-    terminal.types("DemoApp.version() <> \"!\"\r");
-    terminal.sees("\"1.0.0!\"").await;
-    // Ctrl-C twice leaves a console, and not the node.
-    terminal.types("\u{3}");
-    terminal.sees("(a)bort").await;
-    terminal.types("a\r");
-    let _ = console.await.unwrap();
-    assert_eq!(server.alive(LIVE), before);
+    for prepared in [false, true] {
+        if prepared {
+            runtime.prepare(&server.target(LIVE, "1.0.0")).await.unwrap();
+        }
+        let error = console(&runtime, &host, &terminal).await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied), "{error}");
+        assert!(error.to_string().contains("nothing was ever started in blue"), "{error}");
+        // The command alone says it by its exit status.
+        let output = host.console_on(&terminal.device, &runtime.remote(LIVE)).await.unwrap();
+        assert_eq!(output.status, Some(44));
+    }
+
+    runtime.start(&server.target(LIVE, "1.0.0")).await.unwrap();
+    let cookie = server.slot_file(LIVE, "home/.erlang.cookie");
+    let before = fs::read_to_string(&cookie).unwrap();
+    fs::write(&cookie, "another").unwrap();
+    let error = console(&runtime, &host, &terminal).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected, "{error}");
+    assert!(error.to_string().contains("exit status 1"), "{error}");
+    fs::write(&cookie, before).unwrap();
+
+    runtime.stop(LIVE, GRACE).await.unwrap();
+    let error = console(&runtime, &host, &terminal).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unhealthy, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("the node does not run"), "{error}");
+    assert_eq!(error.context("node"), Some("demo_app-blue@localhost"));
+    assert!(!terminal.is_raw());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

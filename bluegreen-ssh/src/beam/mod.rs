@@ -3,6 +3,7 @@
 mod archive;
 mod artifact;
 mod builder;
+mod console;
 mod env_file;
 mod environment;
 mod migrator;
@@ -130,8 +131,8 @@ impl BeamRuntime {
         }
     }
 
-    /// The command that opens a console on the running node of a slot (`bin/<app> remote`), for
-    /// [`SshHost::console`](crate::SshHost::console): it needs a terminal. Without one it would run what it is given
+    /// The command with which [`console`](Self::console) opens a console on the running node of a slot
+    /// (`bin/<app> remote`): it needs a terminal, and its exit status is 44 when nothing was ever started there. Without one it would run what it is given
     /// on a node that is thrown away, and say that all is well; use [`rpc`](Self::rpc) there.
     pub fn remote(&self, slot: Slot) -> Command {
         self.on_node(slot, "remote")
