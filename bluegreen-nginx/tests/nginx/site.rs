@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bluegreen_core::{LocalHost, Router, Slot};
+use bluegreen_core::{Error, LocalHost, Router, Slot};
 use bluegreen_nginx::{BucketBy, Location, NginxConfig, NginxRouter};
 
 use crate::setup::{BLUE, flags};
@@ -62,13 +62,33 @@ const HOSTILE: &[&str] = &[
     "\u{7f}",
     "-x",
     "--",
+    "x/",
+    "/x; return 200 pwned; /",
+    "/x;}} server { listen 81; return 200 pwned; } #/",
+    "/{/",
+    "/}/",
+    "/#/",
+    "/x y/",
+    "/\"; return 200 pwned; /",
+    "/'/",
+    "/\\/",
+    "/$host/",
+    "/a\nb/",
+    "/../",
+    "~ /",
+    "/no/such/directory/",
+    "81; return 200 pwned; ",
+    "81 ssl",
+    "127.0.0.1:81;} server { listen 82; #",
 ];
 
 type Put = fn(NginxConfig, &str) -> NginxConfig;
 
 /// Every place that takes text.
 const PLACES: &[(&str, Put)] = &[
+    ("service", |config, text| config.service(text)),
     ("listen", |config, text| config.listen(text)),
+    ("TLS listen", |config, text| config.tls("/etc/certificate.pem", "/etc/key.pem").tls_listen(text)),
     ("server name", |config, text| config.server_name(text)),
     ("certificate", |config, text| config.tls(text, "/etc/key.pem")),
     ("key", |config, text| config.tls("/etc/certificate.pem", text)),
@@ -81,7 +101,9 @@ const PLACES: &[(&str, Put)] = &[
     ("include", |config, text| config.include(text)),
     ("deployment id", |config, text| config.deployment_id(text)),
     ("location", |config, text| config.location(Location::respond(text, 200, "x"))),
+    ("files path", |config, text| config.location(Location::files(text, "/files/"))),
     ("files", |config, text| config.location(Location::files("/files/", text))),
+    ("proxy path", |config, text| config.location(Location::proxy(text, "127.0.0.1:4002"))),
     ("proxy", |config, text| config.location(Location::proxy("/proxy/", text))),
     ("text", |config, text| config.location(Location::respond("/text", 200, text))),
     ("state directory", |config, text| config.state_directory(text)),
@@ -126,36 +148,45 @@ fn shape(text: &str) -> Vec<(usize, String)> {
     shape
 }
 
+type Render = fn(&NginxConfig) -> Result<String, Error>;
+
+/// Every text that is made of a configuration, and where nginx reads it.
+const TEXTS: &[(&str, Render, &str)] = &[
+    ("flags", |config| config.render(), "conf.d/shop.conf"),
+    ("blue's site", |config| config.render_slot(Slot::Blue), "sites-enabled/shop"),
+    ("green's site", |config| config.render_slot(Slot::Green), "sites-enabled/shop"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_can_add_a_directive() {
     let Some(nginx) = TestNginx::start() else { return };
-    let base = || nginx.config("shop").slot(Slot::Blue, "127.0.0.1:4000").slot(Slot::Green, "127.0.0.1:4001");
-    let mut accepted = 0;
-    for (place, put) in PLACES {
-        // The same place with a harmless value of the same kind tells what the configuration has to look like.
-        let harmless = ["81", "name.test", "/harmless", "127.0.0.1:4002", "harmless", "/harmless/"];
-        let shapes: Vec<_> =
-            harmless.iter().filter_map(|text| put(base(), text).render().ok()).map(|t| shape(&t)).collect();
-        assert!(!shapes.is_empty(), "{place} accepts nothing");
-        for hostile in HOSTILE {
-            let config = put(base(), hostile);
-            let Ok(text) = config.render() else { continue };
-            accepted += 1;
-            let mut wanted = shapes.clone();
-            // The first word of these is the value itself.
-            for shape in wanted.iter_mut() {
-                shape.retain(|(_, directive)| !directive.starts_with('/'));
+    // With backups, a slot's own site has the addresses of both.
+    let base =
+        || nginx.config("shop").slot(Slot::Blue, "127.0.0.1:4000").slot(Slot::Green, "127.0.0.1:4001").backup(true);
+    // A harmless value of the kind that the place takes tells what the configuration has to look like.
+    let harmless = ["81", "name.test", "/harmless", "127.0.0.1:4002", "harmless", "/harmless/"];
+    for (name, render, file) in TEXTS {
+        let mut accepted = 0;
+        for (place, put) in PLACES {
+            let shapes: Vec<_> =
+                harmless.iter().filter_map(|text| render(&put(base(), text)).ok()).map(|t| shape(&t)).collect();
+            assert!(!shapes.is_empty(), "{name}, {place}: nothing is accepted");
+            for hostile in HOSTILE {
+                let Ok(text) = render(&put(base(), hostile)) else { continue };
+                accepted += 1;
+                assert!(
+                    shapes.contains(&shape(&text)),
+                    "{name}, {place}: {hostile:?} changed what nginx reads:\n{text}"
+                );
+                std::fs::write(nginx.path(file), &text).unwrap();
+                let (fine, said) = nginx.test();
+                // A file that is not there is the only thing nginx may mind.
+                assert!(fine || said.contains("No such file or directory"), "{name}, {place}: {hostile:?}: {said}");
             }
-            let mut found = shape(&text);
-            found.retain(|(_, directive)| !directive.starts_with('/'));
-            assert!(wanted.contains(&found), "{place}: {hostile:?} changed what nginx reads:\n{text}");
-            std::fs::write(nginx.path("conf.d/shop.conf"), &text).unwrap();
-            let (fine, said) = nginx.test();
-            // A file that is not there is the only thing nginx may mind.
-            assert!(fine || said.contains("No such file or directory"), "{place}: {hostile:?}: {said}");
         }
+        assert!(accepted > 20, "{name}: nearly everything was refused, so nothing was tested: {accepted}");
+        std::fs::remove_file(nginx.path(file)).unwrap();
     }
-    assert!(accepted > 20, "nearly everything was refused, so nothing was tested: {accepted}");
 }
 
 #[test]
