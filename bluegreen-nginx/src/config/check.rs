@@ -9,8 +9,8 @@ use super::{BucketBy, Content, NginxConfig, Probe};
 /// nginx refuses a word of 4096 bytes or more; so long a value is a mistake anyway.
 const MAX_LENGTH: usize = 1000;
 
-/// Emptied at boot, so that a reboot would lose the split.
-const VOLATILE: [&str; 3] = ["/run/", "/var/run/", "/dev/shm/"];
+/// In memory on every Linux, so that a reboot would lose the split.
+const VOLATILE: [&str; 3] = ["/run", "/var/run", "/dev/shm"];
 
 /// The request headers of the templates.
 const WRITTEN: [&str; 7] =
@@ -168,7 +168,8 @@ fn state_directory(text: &str) -> Result<()> {
     if text.ends_with('/') {
         return Err(refused("the state directory", text, "leave out the last `/`"));
     }
-    match VOLATILE.iter().find(|place| text.starts_with(**place)) {
+    let within = |place: &str| text.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    match VOLATILE.iter().find(|place| within(place)) {
         Some(place) => Err(refused("the state directory", text, &format!("{place} is empty after a reboot"))
             .advice("use a place like /var/lib/bluegreen/<service>")),
         None => Ok(()),
@@ -308,8 +309,9 @@ mod tests {
 
     #[test]
     fn a_state_directory_survives_a_reboot() {
-        accepts(state_directory, &["/var/lib/bluegreen/shop"]);
+        accepts(state_directory, &["/var/lib/bluegreen/shop", "/running/shop", "/srv/run/shop", "/var/runs"]);
         refuses(state_directory, &["/run/shop", "/var/run/shop", "/dev/shm/shop", "/var/lib/shop/", "/"]);
+        refuses(state_directory, &["/run", "/var/run", "/dev/shm", "/run/"]);
     }
 
     #[test]

@@ -309,7 +309,8 @@ impl NginxConfig {
 
     /// Where the flags (or, for the symlink router, only the lock) live: `/var/lib/bluegreen/<service>` unless set.
     ///
-    /// It must survive a reboot: places that are empty after one are refused. nginx's workers must be able to enter it;
+    /// It must survive a reboot: `/run`, `/var/run` and `/dev/shm`, and what is below them, are refused. `/tmp` is not,
+    /// although many systems empty it at boot: use it for trials only. nginx's workers must be able to enter the directory;
     /// what is created here is open to all.
     pub fn state_directory(mut self, path: impl Into<String>) -> Self {
         self.state_directory = Some(path.into());
