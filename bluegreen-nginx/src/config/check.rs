@@ -27,6 +27,9 @@ pub(super) fn check(config: &NginxConfig) -> Result<()> {
         path(&tls.certificate)?;
         path(&tls.key)?;
     }
+    if config.tls_only {
+        tls_only(config)?;
+    }
     for slot in bluegreen_core::Slot::BOTH {
         config.slots.of(slot).iter().try_for_each(|text| address(text))?;
     }
@@ -127,6 +130,20 @@ fn address(text: &str) -> Result<()> {
         Some(address) if address.port() > 0 => Ok(()),
         Some(_) => Err(refused("an address", text, rule)),
         None => named().ok_or_else(|| refused("an address", text, rule)),
+    }
+}
+
+fn tls_only(config: &NginxConfig) -> Result<()> {
+    let refused =
+        |what: &str, advice: &'static str| Err(Error::config(format!("the site is TLS only, {what}")).advice(advice));
+    match (&config.tls, &config.probe) {
+        _ if !config.listen.is_empty() => refused("and has a plain listener", "leave out one of the two"),
+        (None, _) => refused("and has no certificate", "give it one by `tls`"),
+        (_, Some(Probe::Url(_))) => Ok(()),
+        _ => refused(
+            "so nginx cannot be asked by plain HTTP who is live",
+            "say with `probe_url` where it is asked, like `https://shop.example.com`",
+        ),
     }
 }
 
@@ -312,6 +329,18 @@ mod tests {
         accepts(state_directory, &["/var/lib/bluegreen/shop", "/running/shop", "/srv/run/shop", "/var/runs"]);
         refuses(state_directory, &["/run/shop", "/var/run/shop", "/dev/shm/shop", "/var/lib/shop/", "/"]);
         refuses(state_directory, &["/run", "/var/run", "/dev/shm", "/run/"]);
+    }
+
+    #[test]
+    fn a_site_without_plain_http_has_a_certificate_and_a_url_to_be_asked_at() {
+        let bare = || NginxConfig::new("shop").server_name("shop.example.com").tls_only(true);
+        let site = || bare().tls("/etc/ssl/shop.pem", "/etc/ssl/shop.key");
+        let url = "https://shop.example.com";
+        check(&site().probe_url(url)).unwrap();
+        for config in [site(), site().probe("127.0.0.1:80"), site().probe_url(url).listen("80"), bare().probe_url(url)]
+        {
+            assert_eq!(check(&config).unwrap_err().kind(), bluegreen_core::ErrorKind::Config);
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub struct NginxConfig {
     pub(crate) server_names: Vec<String>,
     pub(crate) default_server: bool,
     pub(crate) tls: Option<Tls>,
+    pub(crate) tls_only: bool,
     pub(crate) slots: SlotAddresses,
     pub(crate) endpoint: Option<String>,
     pub(crate) backup: bool,
@@ -142,6 +143,7 @@ impl NginxConfig {
             server_names: Vec::new(),
             default_server: false,
             tls: None,
+            tls_only: false,
             slots: SlotAddresses::default(),
             endpoint: None,
             backup: false,
@@ -177,7 +179,8 @@ impl NginxConfig {
         self
     }
 
-    /// Adds a plain HTTP listener: `80`, `127.0.0.1:8080`, `[::]:80`. Port 80 when none is added.
+    /// Adds a plain HTTP listener: `80`, `127.0.0.1:8080`, `[::]:80`. Port 80 when none is added, unless the site is
+    /// [`tls_only`](Self::tls_only).
     ///
     /// With [`tls`](Self::tls) it redirects to HTTPS, except for `/deployment_id` and the extra locations.
     pub fn listen(mut self, listen: impl Into<String>) -> Self {
@@ -210,6 +213,15 @@ impl NginxConfig {
     pub fn tls_listen(mut self, listen: impl Into<String>) -> Self {
         let tls = self.tls.get_or_insert(Tls { certificate: String::new(), key: String::new(), listen: Vec::new() });
         tls.listen.push(listen.into());
+        self
+    }
+
+    /// Serves HTTPS and nothing else: no listener for plain HTTP, and so no redirect either.
+    ///
+    /// Such a site needs [`tls`](Self::tls) and a [`probe_url`](Self::probe_url), because nginx is asked who is live by plain
+    /// HTTP otherwise; with a [`listen`](Self::listen), or without one of the two, it is refused when the values are checked.
+    pub fn tls_only(mut self, yes: bool) -> Self {
+        self.tls_only = yes;
         self
     }
 
@@ -300,7 +312,7 @@ impl NginxConfig {
         self
     }
 
-    /// Where nginx is asked, as seen from here: `https://shop.example.com`. For sites without a plain listener.
+    /// Where nginx is asked, as seen from here: `https://shop.example.com`. For sites that are [`tls_only`](Self::tls_only).
     /// Certificates are verified with the system's roots.
     pub fn probe_url(mut self, url: impl Into<String>) -> Self {
         self.probe = Some(Probe::Url(url.into()));
@@ -447,7 +459,7 @@ impl NginxConfig {
     }
 
     pub(crate) fn plain_listeners(&self) -> Vec<String> {
-        if self.listen.is_empty() { vec!["80".to_owned()] } else { self.listen.clone() }
+        if self.listen.is_empty() && !self.tls_only { vec!["80".to_owned()] } else { self.listen.clone() }
     }
 
     pub(crate) fn tls_listeners(&self) -> Vec<String> {
@@ -489,8 +501,8 @@ impl NginxConfig {
     /// Where nginx is asked: an address on the host, or a URL.
     pub(crate) fn probe_at(&self) -> Probe {
         self.probe.clone().unwrap_or_else(|| {
-            let listen = self.plain_listeners().swap_remove(0);
-            Probe::Host(check::reachable(&listen))
+            let listeners = self.plain_listeners();
+            Probe::Host(listeners.first().map_or_else(String::new, |listen| check::reachable(listen)))
         })
     }
 }

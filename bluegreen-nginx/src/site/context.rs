@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
             id_path: &config.id_path,
             live: config.flag_link_path(),
             listen: config.plain_listeners(),
-            redirect: !tls_listen.is_empty(),
+            redirect: !tls_listen.is_empty() && !config.tls_only,
             redirect_port: redirect_port.map_or_else(String::new, |port| format!(":{port}")),
             tls_listen,
             default_server: if config.default_server { " default_server" } else { "" },

@@ -3,12 +3,12 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use bluegreen_core::{LocalHost, Router};
-use bluegreen_nginx::{NginxConfig, NginxRouter};
+use bluegreen_core::{LocalHost, Router, Slot};
+use bluegreen_nginx::{NginxConfig, NginxRouter, NginxSymlinkRouter};
 use rustls::pki_types::CertificateDer;
 
 use crate::setup::{BLUE, GREEN, flags};
-use crate::support::{TestNginx, free_address};
+use crate::support::{App, TestNginx, free_address, nginx_is_missing};
 
 fn with_certificate(nginx: &TestNginx, address: &str) -> (NginxConfig, CertificateDer<'static>) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -89,5 +89,59 @@ async fn ask_by_https() {
     match NginxRouter::new(LocalHost::new(), config).unwrap().current().await {
         Ok(split) => println!("answer: {}", split.unwrap()),
         Err(error) => println!("error: {}", error.chain()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_without_plain_http_is_switched_and_asked_by_https() {
+    if nginx_is_missing() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.path().join("site.pem"), certified.cert.pem()).unwrap();
+    std::fs::write(directory.path().join("site.key"), certified.signing_key.serialize_pem()).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tls::switch_without_plain_http", "--ignored", "--nocapture"])
+        .env("SSL_CERT_FILE", directory.path().join("site.pem"))
+        .env("TEST_CERTIFICATE", directory.path().join("site"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.matches("switched and asked").count(), 2, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "is run by the test above, in a process of its own"]
+async fn switch_without_plain_http() {
+    let Ok(certificate) = std::env::var("TEST_CERTIFICATE") else { return };
+    let (blue, green) = (App::start("blue").await, App::start("green").await);
+    for symlinks in [false, true] {
+        let nginx = TestNginx::start().unwrap();
+        // `localhost` leads to this address, and to no other.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = nginx
+            .files("shop")
+            .server_name("localhost")
+            .tls(format!("{certificate}.pem"), format!("{certificate}.key"))
+            .tls_listen(format!("127.0.0.1:{port}"))
+            .tls_only(true)
+            .probe_url(format!("https://localhost:{port}"));
+        for site in [config.render().unwrap(), config.render_slot(Slot::Blue).unwrap()] {
+            let listeners: Vec<_> = site.lines().filter(|line| line.trim().starts_with("listen ")).collect();
+            assert_eq!(listeners, [format!("    listen 127.0.0.1:{port} ssl;")]);
+            assert!(!site.contains("return 308"), "{site}");
+        }
+        let router: Box<dyn Router> = match symlinks {
+            false => Box::new(NginxRouter::new(LocalHost::new(), config).unwrap()),
+            true => Box::new(NginxSymlinkRouter::new(LocalHost::new(), config).unwrap()),
+        };
+        router.attach(Slot::Blue, &blue.instance()).await.unwrap();
+        router.attach(Slot::Green, &green.instance()).await.unwrap();
+        router.shift(None, BLUE).await.unwrap();
+        router.shift(Some(BLUE), GREEN).await.unwrap();
+        assert_eq!(router.current().await.unwrap(), Some(GREEN));
+        println!("switched and asked");
     }
 }

@@ -83,10 +83,13 @@ impl TestNginx {
 
     /// A site on this nginx, with all of its files in the test's directory.
     pub(crate) fn config(&self, service: &str) -> NginxConfig {
+        self.files(service).listen(self.address()).server_name(format!("{service}.test"))
+    }
+
+    /// Such a site without a listener and a name.
+    pub(crate) fn files(&self, service: &str) -> NginxConfig {
         let path = |name: &str| self.path(name).display().to_string();
         NginxConfig::new(service)
-            .listen(self.address())
-            .server_name(format!("{service}.test"))
             .state_directory(path(&format!("state/{service}")))
             .site_file(path(&format!("conf.d/{service}.conf")))
             .slot_file(Slot::Blue, path(&format!("sites-available/{service}-blue")))
