@@ -378,7 +378,30 @@ impl NginxConfig {
         self
     }
 
-    /// Does all that is done on the host as root, by `sudo -n`.
+    /// Runs all commands on the host as root, by `sudo -n`.
+    ///
+    /// What runs is `sudo -n -- sh -c <script>`, because files, lock, test and reload belong into one step. The account so
+    /// needs a sudoers rule for the shell, which is a rule for everything; one for nginx or systemctl is not enough:
+    ///
+    /// ```text
+    /// deploy ALL=(root) NOPASSWD: /bin/sh
+    /// ```
+    ///
+    /// The narrow alternative is to leave this off, to let nginx alone run by sudo, and to give the account the directories
+    /// of the site's file (or of the slots' files and the link) and of the state:
+    ///
+    /// ```
+    /// # let config = bluegreen_nginx::NginxConfig::new("shop");
+    /// let config = config.nginx_command(["sudo", "-n", "nginx"]);
+    /// ```
+    ///
+    /// ```text
+    /// deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -v, /usr/sbin/nginx -t, /usr/sbin/nginx -s reload
+    /// ```
+    ///
+    /// Only root may look into nginx's workers, so that `in_flight` is unknown then; and where the account may not read the
+    /// [`error_log`](Self::error_log), a reload that nginx refuses shows as a timeout. The rule keeps an account from
+    /// running anything else by accident, not by intent: nginx opens as root what its configuration names.
     pub fn sudo(mut self, yes: bool) -> Self {
         self.sudo = yes;
         self

@@ -1,5 +1,7 @@
 //! A host as it is elsewhere: reached through a tunnel, with a strict umask, and by `sudo`.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -8,7 +10,7 @@ use bluegreen_core::{Command, Host, LocalHost, Output, Progress, Result, Router,
 use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::setup::{BLUE, GREEN, share};
+use crate::setup::{BLUE, GREEN};
 use crate::support::{App, TestNginx, get};
 
 /// This machine, with a login of which the script `begin` is the beginning, and with nginx behind a forwarder.
@@ -124,32 +126,102 @@ async fn the_scripts_need_no_more_than_busybox_and_flock() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn both_routers_work_by_sudo() {
-    let found = std::process::Command::new("sudo").args(["-n", "true"]).status();
-    let works = found.is_ok_and(|status| status.success());
-    if !part_is_here("sudo without a password", works, "install sudo") {
-        return;
-    }
-    let Some(nginx) = TestNginx::start() else { return };
-    let (blue, green) = (App::start("blue").await, App::start("green").await);
-    let flags = NginxRouter::new(LocalHost::new(), nginx.config("shop").sudo(true)).unwrap();
-    flags.attach(Slot::Blue, &blue.instance()).await.unwrap();
-    flags.attach(Slot::Green, &green.instance()).await.unwrap();
-    flags.shift(None, share(10)).await.unwrap();
-    assert_eq!(flags.current().await.unwrap(), Some(share(10)));
-    assert_eq!(flags.in_flight(Slot::Green).await.unwrap(), Some(0));
+/// A login with a `sudo` that notes its words, one call per line, before it becomes the real one; and which notes what is
+/// run without it.
+struct NotedSudo<'a> {
+    nginx: &'a TestNginx,
+    host: FarHost,
+}
 
-    // Or only nginx itself, where the files are the user's.
-    let arguments = [
-        "-p".into(),
-        nginx.path("").display().to_string(),
-        "-c".into(),
-        nginx.path("nginx.conf").display().to_string(),
-    ];
-    let words = ["sudo", "-n", "nginx"].map(str::to_owned).into_iter().chain(arguments);
-    let links = NginxSymlinkRouter::new(LocalHost::new(), nginx.config("blog").nginx_command(words)).unwrap();
-    links.attach(Slot::Blue, &blue.instance()).await.unwrap();
-    links.shift(None, BLUE).await.unwrap();
-    assert_eq!(get(&nginx.address(), "blog.test", "/").await.unwrap().body, "blue");
+impl<'a> NotedSudo<'a> {
+    fn new(nginx: &'a TestNginx) -> Option<Self> {
+        let found = std::process::Command::new("sudo").args(["-n", "sh", "-c", "command -v sudo"]).output();
+        let found = found.ok().filter(|output| output.status.success());
+        if !part_is_here("sudo without a password", found.is_some(), "install sudo") {
+            return None;
+        }
+        let real = String::from_utf8(found?.stdout).unwrap();
+        let directory = nginx.path("sudo");
+        std::fs::create_dir(&directory).unwrap();
+        let here = directory.display();
+        // The words of a script span lines, and calls may come at the same time.
+        let note = "words=$(printf '%s ' \"$@\" | tr '\\n' ' ' | cut -c 1-400); printf '%s\\n' \"$words\"";
+        let sudo = directory.join("sudo");
+        std::fs::write(&sudo, format!("#!/bin/sh\n{note} >> {here}/noted\nexec {} \"$@\"\n", real.trim())).unwrap();
+        std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let host = FarHost::new(format!("PATH={here}:$PATH; [ \"$1\" = sudo ] || echo \"$1\" >> {here}/without"));
+        Some(Self { nginx, host })
+    }
+
+    /// The words of each call of sudo.
+    fn noted(&self) -> Vec<String> {
+        self.lines("noted")
+    }
+
+    /// The programs that were not run by sudo.
+    fn without(&self) -> Vec<String> {
+        self.lines("without")
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.nginx.path("sudo").join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+async fn works(router: &dyn Router, apps: &[App; 2], nginx: &TestNginx, name: &str) {
+    router.attach(Slot::Blue, &apps[0].instance()).await.unwrap();
+    router.attach(Slot::Green, &apps[1].instance()).await.unwrap();
+    router.shift(None, BLUE).await.unwrap();
+    router.shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(router.current().await.unwrap(), Some(GREEN));
+    assert_eq!(get(&nginx.address(), name, "/").await.unwrap().body, "green");
+    assert_eq!(router.in_flight(Slot::Green).await.unwrap(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_routers_run_every_command_by_sudo() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let Some(sudo) = NotedSudo::new(&nginx) else { return };
+    let apps = [App::start("blue").await, App::start("green").await];
+    // Tells who runs it, as sudo does.
+    let (wrapper, ran) = (nginx.path("nginx.sh"), nginx.path("ran").display().to_string());
+    let script = format!("#!/bin/sh\necho \"$SUDO_COMMAND\" | head -n 1 >> {ran}\nexec nginx \"$@\"\n");
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = |service: &str| {
+        let words = std::iter::once(wrapper.display().to_string()).chain(nginx.arguments());
+        nginx.config(service).nginx_command(words).sudo(true)
+    };
+    let flags = NginxRouter::new(sudo.host.clone(), config("shop")).unwrap();
+    works(&flags, &apps, &nginx, "shop.test").await;
+    let links = NginxSymlinkRouter::new(sudo.host.clone(), config("blog")).unwrap();
+    works(&links, &apps, &nginx, "blog.test").await;
+
+    assert_eq!(sudo.without(), [""; 0], "all of it is run by sudo");
+    let noted = sudo.noted();
+    assert!(noted.len() > 10 && noted.iter().all(|words| words.starts_with("-n -- sh -c ")), "{noted:#?}");
+    let ran = std::fs::read_to_string(ran).unwrap();
+    assert!(ran.lines().count() > 5 && ran.lines().all(|command| command.contains("/sh -c ")), "{ran}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_alone_can_be_run_by_sudo() {
+    let Some(nginx) = TestNginx::start() else { return };
+    let Some(sudo) = NotedSudo::new(&nginx) else { return };
+    let apps = [App::start("blue").await, App::start("green").await];
+    let arguments = nginx.arguments();
+    let config = |service: &str| {
+        let words = ["sudo", "-n", "nginx"].map(str::to_owned).into_iter().chain(arguments.clone());
+        nginx.config(service).nginx_command(words)
+    };
+    let flags = NginxRouter::new(sudo.host.clone(), config("shop")).unwrap();
+    works(&flags, &apps, &nginx, "shop.test").await;
+    let links = NginxSymlinkRouter::new(sudo.host.clone(), config("blog")).unwrap();
+    works(&links, &apps, &nginx, "blog.test").await;
+
+    assert!(sudo.without().iter().all(|program| program == "sh"), "{:?}", sudo.without());
+    let noted: BTreeSet<_> = sudo.noted().into_iter().collect();
+    let allowed = ["-s reload", "-t", "-v"].map(|end| format!("-n nginx {} {end} ", arguments.join(" ")));
+    assert_eq!(noted, BTreeSet::from(allowed), "a rule for these three is enough");
 }

@@ -156,7 +156,8 @@ impl TestNginx {
         Duration::from_nanos(self.workers().iter().map(nanos).sum())
     }
 
-    fn arguments(&self) -> Vec<String> {
+    /// What an nginx command needs to mean this one.
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let path = |name: &str| self.path(name).display().to_string();
         vec!["-p".into(), path(""), "-c".into(), path("nginx.conf")]
     }
