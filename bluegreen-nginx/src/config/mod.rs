@@ -399,9 +399,9 @@ impl NginxConfig {
     /// deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -v, /usr/sbin/nginx -t, /usr/sbin/nginx -s reload
     /// ```
     ///
-    /// Only root may look into nginx's workers, so that `in_flight` is unknown then; and where the account may not read the
-    /// [`error_log`](Self::error_log), a reload that nginx refuses shows as a timeout. The rule keeps an account from
-    /// running anything else by accident, not by intent: nginx opens as root what its configuration names.
+    /// Only root may see which connections are nginx's, so that `in_flight` then counts all of the host to the slot's
+    /// addresses; and where the account may not read the [`error_log`](Self::error_log), a reload that fails after the test
+    /// shows as a timeout. The rule is no wall against the account's owner: nginx opens as root what its configuration names.
     pub fn sudo(mut self, yes: bool) -> Self {
         self.sudo = yes;
         self
