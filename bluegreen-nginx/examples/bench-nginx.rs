@@ -5,9 +5,11 @@
 //! ```
 //!
 //! nginx must be installed; it runs with a prefix and ports of its own, and everything ends with the program, after about
-//! two minutes. The apps and the clients run in this process and share the machine with nginx.
+//! three minutes. With the argument `buckets`, only the price of the flag check by its parts is measured. The apps and the clients run in this process and share the machine with nginx.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on ends")]
 
+#[path = "bench-nginx/buckets.rs"]
+mod buckets;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -33,6 +35,9 @@ async fn main() {
     if nginx_is_missing() {
         return;
     }
+    if std::env::args().nth(1).is_some_and(|argument| argument == "buckets") {
+        return buckets::table().await;
+    }
     println!("{SWITCHES} switches under {KEEPING} keep-alive clients and {OPENING} that open a connection per request");
     println!("{:24} {:>8} {:>7} {:>9} {:>9} {:>11}", "", "requests", "failed", "median ms", "p99 ms", "old answers");
     flag_switches().await;
@@ -42,6 +47,8 @@ async fn main() {
     splits().await;
     println!();
     price().await;
+    println!();
+    buckets::table().await;
 }
 
 async fn series(nginx: &TestNginx, name: &str, mut switch: impl AsyncFnMut(Slot, Slot)) {

@@ -57,6 +57,20 @@
 //! All failed requests were on kept connections. The split of [`NginxRouter`] over 20,000 requests: 1.02 % for 1 %,
 //! 9.85 % for 10 %, 50.06 % for 50 %. The flag check costs 6 % of nginx's CPU time in front of an app that answers at
 //! once (75.3 µs per request instead of 70.8 µs), and less with any other.
+//!
+//! What it costs by its parts, in µs of CPU time beside the 2.3 µs of a request that nginx answers by itself on a connection
+//! full of them, all being green (the same program with the argument `buckets`). The paths of the flags have 29 and 192
+//! bytes; the `map` reads the slot from `$realpath_root`, whose path leads through a link per bucket:
+//!
+//! | key | its bucket | `if -f`, short | `if -f`, long | `map`, short | `map`, long |
+//! |---|---|---|---|---|---|
+//! | `$connection-$connection_requests` | 0.21 | 2.03 | 2.38 | 8.31 | 16.29 |
+//! | `$request_id` | 1.25 | 3.19 | 3.54 | 9.64 | 17.50 |
+//! | the client's address | 0.14 | 1.90 | 2.31 | 8.20 | 16.08 |
+//! | a cookie that the client has | 0.28 | 1.99 | 2.36 | 8.16 | 16.02 |
+//!
+//! So the sites use `if -f` and the first key, or what [`BucketBy`] says; a short [`NginxConfig::state_directory`] is worth
+//! little.
 
 mod answer;
 mod client;
