@@ -59,7 +59,7 @@
 //! once (75.3 µs per request instead of 70.8 µs), and less with any other.
 //!
 //! What it costs by its parts, in µs of CPU time beside the 2.3 µs of a request that nginx answers by itself on a connection
-//! full of them, all being green (the same program with the argument `buckets`). The paths of the flags have 29 and 192
+//! full of them, all being green (the same program with the argument `buckets`). The state directory's path has 29 or 192
 //! bytes; the `map` reads the slot from `$realpath_root`, whose path leads through a link per bucket:
 //!
 //! | key | its bucket | `if -f`, short | `if -f`, long | `map`, short | `map`, long |

@@ -13,8 +13,12 @@ const ROUNDS: usize = 150;
 /// In one connection; nginx closes it after 1000 unless told otherwise.
 const REQUESTS: usize = 1000;
 
+/// What [`BucketBy::Request`] writes, of which the other keys are made by replacement where no configuration writes them.
 const REQUEST: &str = "$connection-$connection_requests";
-const KEYS: [(&str, &str, fn() -> BucketBy); 4] = [
+/// Its name, what the site hashes, and what writes such a site.
+type Key = (&'static str, &'static str, fn() -> BucketBy);
+
+const KEYS: [Key; 4] = [
     ("$connection-$connection_requests", REQUEST, || BucketBy::Request),
     ("$request_id", "$request_id", || BucketBy::Request),
     ("the client's address", REQUEST, || BucketBy::ClientAddress),
