@@ -90,8 +90,9 @@ fn archive(root: &Path, ignore: &Ignore, writer: &mut ChannelWriter) -> io::Resu
         for entry in entries {
             let path = directory.join(entry.file_name());
             let kind = entry.file_type()?;
-            let ignored = ignore.covers(&path.to_string_lossy());
-            if kind.is_dir() && (!ignored || ignore.has_exceptions()) {
+            let name = path.to_string_lossy();
+            let ignored = ignore.covers(&name);
+            if kind.is_dir() && (!ignored || ignore.may_except_inside(&name)) {
                 directories.push(path.clone());
             }
             if !ignored && (kind.is_dir() || kind.is_file() || kind.is_symlink()) {

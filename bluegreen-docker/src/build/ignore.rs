@@ -11,6 +11,8 @@ pub(super) struct Ignore {
 #[derive(Debug)]
 struct Rule {
     pattern: Regex,
+    /// Of an exception, what each directory on the way to what it names matches; `None` for one of any depth.
+    steps: Vec<Option<Regex>>,
     is_exception: bool,
 }
 
@@ -27,12 +29,15 @@ impl Ignore {
             };
             let pattern = clean(pattern);
             if !pattern.is_empty() {
-                rules.push(Rule { pattern: compile(&pattern)?, is_exception });
+                let steps = if is_exception { steps(&pattern) } else { Vec::new() };
+                rules.push(Rule { pattern: compile(&pattern)?, steps, is_exception });
             }
         }
         for name in needed {
-            let pattern = Regex::new(&format!("^{}$", regex::escape(name))).map_err(|error| unreadable(name, error))?;
-            rules.push(Rule { pattern, is_exception: true });
+            let exactly = |name: &str| Regex::new(&format!("^{}$", regex::escape(name)));
+            let pattern = exactly(name).map_err(|error| unreadable(name, error))?;
+            let steps = name.split('/').map(|part| exactly(part).ok()).collect();
+            rules.push(Rule { pattern, steps, is_exception: true });
         }
         Ok(Self { rules })
     }
@@ -47,9 +52,24 @@ impl Ignore {
     }
 
     /// Whether something inside a directory that is left out may be sent all the same.
-    pub(super) fn has_exceptions(&self) -> bool {
-        self.rules.iter().any(|rule| rule.is_exception)
+    pub(super) fn may_except_inside(&self, directory: &str) -> bool {
+        let leads_there = |rule: &Rule| {
+            for (step, part) in rule.steps.iter().zip(directory.split('/')) {
+                match step {
+                    None => return true,
+                    Some(step) if !step.is_match(part) => return false,
+                    Some(_) => {}
+                }
+            }
+            true
+        };
+        self.rules.iter().filter(|rule| rule.is_exception).any(leads_there)
     }
+}
+
+fn steps(pattern: &str) -> Vec<Option<Regex>> {
+    let step = |part: &str| if part.contains("**") { None } else { compile(part).ok() };
+    pattern.split('/').map(step).collect()
 }
 
 /// Without what changes nothing: `./`, doubled and trailing slashes, the slash at the beginning.
@@ -147,6 +167,21 @@ mod tests {
         assert_eq!(ignored("*.md\n!README.md", &paths), ["a.md"]);
         assert_eq!(ignored("!README.md\n*.md", &paths), ["a.md", "README.md"]);
         assert_eq!(ignored("docs\n!docs/keep.md", &paths), ["docs/a.md"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_left_out_is_looked_into_only_for_an_exception_that_may_be_there() {
+        let looked_into = |rules: &str, directories: &[&'static str]| -> Vec<&str> {
+            let ignore = Ignore::parse(rules, &["deploy/Dockerfile", ".dockerignore"]).unwrap();
+            directories.iter().copied().filter(|directory| ignore.may_except_inside(directory)).collect()
+        };
+        let all = ["docs", "docs/api", "docs/api/v1", "node_modules", "deploy", "deploy/x"];
+        assert_eq!(looked_into("*", &all), ["deploy"], "for the Dockerfile");
+        assert_eq!(looked_into("*\n!docs/api/keep.md", &all), ["docs", "docs/api", "deploy"]);
+        assert_eq!(looked_into("*\n!docs", &all), ["docs", "docs/api", "docs/api/v1", "deploy"]);
+        assert_eq!(looked_into("*\n!d*/keep.md", &all), ["docs", "deploy"]);
+        assert_eq!(looked_into("*\n!docs/**/*.md", &all), ["docs", "docs/api", "docs/api/v1", "deploy"]);
+        assert_eq!(looked_into("*\n!**/*.md", &all), all);
     }
 
     #[test]

@@ -110,6 +110,22 @@ async fn what_dockerignore_names_is_not_sent() {
     assert_eq!(mode & 0o777, 0o755);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_dockerignore_names_need_not_be_readable() {
+    needs_docker!();
+    let folder = context("COPY . /all");
+    std::fs::write(folder.path().join(".dockerignore"), "node_modules\n*.log\n!keep.log\n").unwrap();
+    // Deeper than a path may be long, which nobody can read by its path, whoever it is.
+    let mode = rustix::fs::Mode::RWXU;
+    let mut directory = std::fs::File::open(folder.path()).unwrap();
+    for name in std::iter::once("node_modules".to_owned()).chain(std::iter::repeat_n("x".repeat(250), 20)) {
+        rustix::fs::mkdirat(&directory, &name, mode).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY;
+        directory = rustix::fs::openat(&directory, &name, flags, mode).unwrap().into();
+    }
+    ImageBuild::new(folder.path()).run(&Progress::none()).await.unwrap();
+}
+
 /// The files below a directory, and the directories that are empty.
 fn list(root: &Path, directory: &Path) -> Vec<String> {
     let entries: Vec<_> = std::fs::read_dir(root.join(directory)).unwrap().map(|entry| entry.unwrap()).collect();
