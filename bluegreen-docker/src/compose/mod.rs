@@ -19,7 +19,8 @@ use crate::mask::Mask;
 pub(crate) use overlay::Overlay;
 use program::Program;
 pub(crate) use project::{Project, PullPolicy};
-pub(crate) use slot_files::{SlotFiles, is_busy, wait_for_others};
+use slot_files::under_lock;
+pub(crate) use slot_files::{SlotFiles, wait_for_others};
 
 /// The variables that are set for the compose file by ourselves.
 pub(crate) const OWN_VARIABLES: [&str; 2] = ["VERSION", "SLOT"];
@@ -97,14 +98,14 @@ impl Compose {
         Ok(command)
     }
 
-    /// Runs a command of Compose to its end. A non-zero exit status is not an error here. The output shows no secrets.
+    /// Runs a command of Compose that changes a slot to its end. A non-zero exit status is not an error here. The output
+    /// shows no secrets.
     pub(crate) async fn run(&self, command: &Command) -> Result<Output> {
         let output = self.host.run(command).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => self.explained(error).advice("is flock there? It comes with util-linux"),
             _ => self.explained(error),
         })?;
-        is_busy(output.status)?;
-        Ok(self.masked(output))
+        Ok(self.masked(under_lock(output)?))
     }
 
     fn masked(&self, output: Output) -> Output {

@@ -57,8 +57,11 @@ impl ComposeMigratorBuilder {
         self
     }
 
-    /// How long one command may take; [`DEFAULT_MIGRATION_LIMIT`] unless set. One that takes longer is not ended, since
-    /// nobody can tell what that would leave: it is an error, and the next call waits for it.
+    /// How long one command may take; [`DEFAULT_MIGRATION_LIMIT`] unless set. One that takes longer is an error. The
+    /// migrator does not end it, since nobody can tell what that would leave: it goes on for as long as its container
+    /// does, and the next call waits for it. See [`ComposeMigrator`] for how long that is.
+    ///
+    /// The pipeline's own `migrate_limit` bounds a whole phase.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::{ComposeMigrator, Ended, tail_of};
-use crate::engine::{engine_error, quick};
+use crate::engine::{engine_error, if_found, quick};
 
 /// How much of what a command prints is kept.
 const KEPT: usize = 64 << 10;
@@ -46,11 +46,12 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         }
         Ok(())
     };
+    // From here on the command may have begun, whatever the engine answers.
     match timeout_at(deadline, work).await {
-        Ok(done) => done?,
+        Ok(done) => done.map_err(Error::maybe_applied)?,
         Err(_) => return Err(too_long(migrator.limit)),
     }
-    let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await?;
+    let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await.map_err(Error::maybe_applied)?;
     let tail = migrator.runtime.compose().mask.apply(&tail_of(&String::from_utf8_lossy(&both)));
     match (ended.running, ended.exit_code) {
         (Some(false), Some(status)) => {
@@ -58,7 +59,7 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         }
         _ => {
             Err(Error::new(ErrorKind::Unreachable, format!("the connection was lost before the command ended: {tail}"))
-                .advice("it may still run in the container; the next attempt waits for it"))
+                .advice(STILL_RUNS))
         }
     }
 }
@@ -70,10 +71,13 @@ fn keep(kept: &mut Vec<u8>, chunk: &LogOutput) {
     }
 }
 
+/// What becomes of a command that nobody waits for any more.
+const STILL_RUNS: &str = "it still runs in the container, and ends with that: a pipeline stops the slot of a deploy that \
+                          failed; give a migration that must not be cut off longer with `.limit(..)`, or a container of \
+                          its own with `run_once`";
+
 fn too_long(limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("it did not end within {limit:?}"))
-        .retryable(false)
-        .advice("it still runs in the container, and the next attempt waits for it; give it longer with `.limit(..)`")
+    Error::new(ErrorKind::Timeout, format!("it did not end within {limit:?}")).retryable(false).advice(STILL_RUNS)
 }
 
 /// The engine does not end a command whose client has gone. One of ours that still runs must not be joined by another.
@@ -88,8 +92,9 @@ async fn wait_for_leftovers(
         let ids = quick("inspect a container", found).await.map_err(Error::not_applied)?.exec_ids.unwrap_or_default();
         let mut running = false;
         for id in ids {
-            // One that has ended may be forgotten by the engine at any time.
-            let Ok(found) = quick("inspect a command", docker.inspect_exec(&id)).await else { continue };
+            // One that has ended may be forgotten by the engine at any time. Any other error tells nothing of it.
+            let found = if_found(quick("inspect a command", docker.inspect_exec(&id)).await);
+            let Some(found) = found.map_err(Error::not_applied)? else { continue };
             let process = found.process_config.unwrap_or_default();
             let mut words: Vec<_> = process.entrypoint.into_iter().collect();
             words.extend(process.arguments.unwrap_or_default());

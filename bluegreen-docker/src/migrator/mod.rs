@@ -21,6 +21,17 @@ pub use builder::{ComposeMigratorBuilder, DEFAULT_MIGRATION_LIMIT};
 /// Each command must be repeatable, as migration tools are: one that was cut off is run again. What a cut-off left
 /// running in the slot is waited for first, so that no two of them run at a time.
 ///
+/// # What is cut off
+///
+/// A command that is over its [limit](ComposeMigratorBuilder::limit), or whose deploy was cancelled, is not ended by the
+/// migrator. But stopping its slot ends it, and a pipeline stops the slot of a deploy that failed once it had begun to
+/// start it. So:
+///
+/// - With [`exec`](Self::exec), such an expand is ended in the middle, with the container that it runs in.
+/// - With [`run_once`](Self::run_once), expand runs before the slot is started. It goes on in its own container, and the
+///   next attempt waits for it. Use this for migrations that must not be cut off.
+/// - A contract phase goes on in either way: the pipeline stops nothing once it has begun.
+///
 /// ```no_run
 /// use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 ///
@@ -128,7 +139,11 @@ impl Migrator for ComposeMigrator {
         };
         self.must(&format!("{phase} the data for"), command, target).await?;
         match &self.commands.verify {
-            Some(command) => self.must("verify the migration for", command, target).await.map(drop),
+            // Whatever keeps the verify command from its work, the phase itself has run.
+            Some(command) => {
+                let verified = self.must("verify the migration for", command, target).await;
+                verified.map(drop).map_err(Error::maybe_applied)
+            }
             None => Ok(()),
         }
     }

@@ -7,12 +7,7 @@ use std::sync::{Arc, Mutex};
 use bluegreen_core::{Command, Effect, Error, ErrorKind, Host, Runtime, Slot};
 use bluegreen_docker::Engine;
 
-use crate::support::{NotingHost, Shop, WAITS, grace, needs_docker};
-
-pub(crate) fn engine_socket() -> String {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
-}
+use crate::support::{NotingHost, Shop, WAITS, engine_socket, grace, needs_docker};
 
 /// A socket that leads to the engine's, as a tunnel's does; counts the connections.
 fn forward(socket: &Path) -> Arc<AtomicUsize> {

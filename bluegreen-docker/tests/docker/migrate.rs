@@ -1,14 +1,17 @@
 //! `ComposeMigrator`: core's contract, and what it promises beyond.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bluegreen_core::memory::{MemoryRouter, MemoryStateStore};
+use bluegreen_core::testing::ScriptedHealth;
 use bluegreen_core::testing::conformance::{self, MigratorFixture};
-use bluegreen_core::{Effect, ErrorKind, Migrator, Phase, Runtime, Slot, Target, When};
-use bluegreen_docker::ComposeMigrator;
+use bluegreen_core::{Effect, ErrorKind, Migrator, Phase, Pipeline, Release, Runtime, Slot, Target, When};
+use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
-use crate::support::{Shop, WAITS, docker_ok, eventually, grace, needs_docker};
+use crate::support::{Fate, Shop, WAITS, docker_ok, eventually, grace, needs_docker, proxy};
 
 /// The data is a file with a line for each thing that a version needs; a migration takes its time, and is repeatable.
 const MIGRATE: &str = r#"case $1 in
@@ -195,4 +198,110 @@ async fn before_anything_is_prepared_it_cannot_be_told_what_is_pending() {
     assert!(ComposeMigrator::exec(&runtime, "api").build().is_err());
     let live = docker_ok(&["ps", "-q", "--filter", &format!("name={}-migration", data.shop.project(Slot::Green))]);
     assert_eq!(live, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_phase_that_did_run_is_never_reported_as_not_applied() {
+    needs_docker!();
+    // The container is gone when the verify command is to be run in it.
+    let data = Data::new(When::AfterStart).await;
+    let (socket, begun) = (data.shop.path("engine.sock"), AtomicUsize::new(0));
+    let container = data.shop.container(Slot::Green, "api");
+    proxy(&socket, move |line| {
+        let begins = line.starts_with("POST ") && line.contains("/containers/") && line.contains("/exec");
+        if begins && begun.fetch_add(1, Ordering::SeqCst) == 1 {
+            docker_ok(&["rm", "-f", &container]);
+        }
+        Fate::Passes
+    });
+    let runtime = data.shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
+    let builder = ComposeMigrator::exec(&runtime, "api").expand(["true"]).contract(["touch", "/data/contracted"]);
+    let error = builder.verify(["true"]).build().unwrap().migrate(Phase::Contract, &data.target()).await.unwrap_err();
+    assert!(data.shop.path("data/contracted").exists(), "{error}");
+    assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
+    assert!(error.to_string().contains("verify"), "{error}");
+
+    // The compose file is broken when the verify command's container is to be made.
+    let data = Data::new(When::BeforeStart).await;
+    let runtime = data.shop.runtime();
+    let contract = ["sh", "-c", "echo 'services: [' > /data/compose.yaml"];
+    std::fs::rename(data.shop.path("compose.yaml"), data.shop.path("data/compose.yaml")).unwrap();
+    std::os::unix::fs::symlink("data/compose.yaml", data.shop.path("compose.yaml")).unwrap();
+    let builder = ComposeMigrator::run_once(&runtime, "api").expand(["true"]).contract(contract).verify(["true"]);
+    let error = builder.build().unwrap().migrate(Phase::Contract, &data.target()).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
+    assert!(error.to_string().contains("verify"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_exits_as_a_missed_lock_would_has_run() {
+    needs_docker!();
+    let data = Data::new(When::BeforeStart).await;
+    let builder = ComposeMigrator::run_once(&data.shop.runtime(), "api").expand(["true"]);
+    let script = "touch /data/contracted; exit 75";
+    let migrator = builder.contract(["sh", "-c", script]).build().unwrap();
+    let error = migrator.migrate(Phase::Contract, &data.target()).await.unwrap_err();
+    assert!(data.shop.path("data/contracted").exists(), "{error}");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unexpected, Effect::Unknown), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("exit status 75") && !error.is_retryable() && !text.contains("locked"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_which_nothing_can_be_learned_is_not_joined_by_another() {
+    needs_docker!();
+    let data = Data::new(When::AfterStart).await;
+    let socket = data.shop.path("engine.sock");
+    proxy(&socket, |line| if line.starts_with("GET /exec/") { Fate::Refused } else { Fate::Passes });
+    let through = data.shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
+    let migrator = |runtime: &ComposeRuntime| ComposeMigrator::exec(runtime, "api").expand(["sleep", "20"]).build().unwrap();
+    let (first, target) = (migrator(&data.shop.runtime()), data.target());
+    let running = tokio::spawn(async move { first.migrate(Phase::Expand, &target).await });
+    let container = data.shop.container(Slot::Green, "api");
+    let count = || docker_ok(&["top", &container]).lines().filter(|line| line.contains("sleep 20")).count();
+    eventually("the migration runs", async || count() == 1).await;
+    running.abort();
+    let _ = running.await;
+    let (second, target) = (migrator(&through), data.target());
+    let second = tokio::spawn(async move { second.migrate(Phase::Expand, &target).await });
+    // A second one would run until its end, or be told of only then.
+    let error = second.await.unwrap().unwrap_err();
+    assert_eq!(error.effect(), Effect::NotApplied, "{error:?}");
+    assert!(error.to_string().contains("refused by the test"), "{error}");
+    assert_eq!(count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_cuts_off_a_migration_inside_the_failed_slot_and_not_one_in_a_container_of_its_own() {
+    needs_docker!();
+    for when in [When::AfterStart, When::BeforeStart] {
+        let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0', volumes: ['./data:/data']}}");
+        shop.publish("app:1.0", WAITS);
+        std::fs::create_dir(shop.path("data")).unwrap();
+        let runtime = shop.runtime();
+        let builder = match when {
+            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
+            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
+        };
+        let script = "touch /data/begun; sleep 8; touch /data/ended";
+        let migrator = builder.expand(["sh", "-c", script]).limit(Duration::from_secs(4)).build().unwrap();
+        let pipeline = Pipeline::builder(&shop.name)
+            .runtime(runtime)
+            .migrator(migrator)
+            .router(MemoryRouter::new())
+            .store(MemoryStateStore::new())
+            .health(ScriptedHealth::new([]))
+            .verify(ScriptedHealth::new([]))
+            .build()
+            .unwrap();
+        let error = pipeline.deploy(Release::new("1.0").unwrap()).await.unwrap_err();
+        assert_eq!(error.report().unwrap().outcome.word(), "aborted", "{error:?}");
+        assert!(error.chain().contains("did not end within") || error.chain().contains("still runs"), "{error:?}");
+        assert!(shop.path("data/begun").exists() && !shop.path("data/ended").exists());
+        match when {
+            When::BeforeStart => eventually("it ends by itself", async || shop.path("data/ended").exists()).await,
+            // Nothing is left in which it could go on.
+            When::AfterStart => assert_eq!(shop.ps(Slot::Blue, &["-a", "-q"]), Vec::<String>::new()),
+        }
+    }
 }

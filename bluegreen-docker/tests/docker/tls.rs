@@ -12,8 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::engine::engine_socket;
-use crate::support::{NotingHost, Shop, WAITS, grace, needs_docker};
+use crate::support::{NotingHost, Shop, WAITS, engine_socket, grace, needs_docker};
 
 fn certified() -> CertifiedKey<KeyPair> {
     generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()

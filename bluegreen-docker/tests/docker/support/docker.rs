@@ -2,6 +2,12 @@
 
 use std::process::{Command, Output, Stdio};
 
+/// Where the engine listens.
+pub(crate) fn engine_socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned()
+}
+
 pub(crate) fn docker(arguments: &[&str]) -> Output {
     Command::new("docker").args(arguments).stdin(Stdio::null()).output().unwrap()
 }

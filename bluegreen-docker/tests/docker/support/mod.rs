@@ -3,12 +3,14 @@
 mod docker;
 mod host;
 mod images;
+mod proxy;
 mod registry;
 mod shop;
 
-pub(crate) use docker::{docker, docker_ok};
+pub(crate) use docker::{docker, docker_ok, engine_socket};
 pub(crate) use host::NotingHost;
 pub(crate) use images::{Images, remove_nameless};
+pub(crate) use proxy::{Fate, proxy};
 pub(crate) use registry::Registry;
 pub(crate) use shop::{Shop, WAITS, grace};
 
