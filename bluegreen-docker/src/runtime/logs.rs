@@ -36,6 +36,9 @@ struct Kept {
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptContainer {
     id: String,
+    /// Of the compose file.
+    #[serde(default)]
+    service: String,
     /// The version, and the operation that started it.
     occupant: String,
     lines: Vec<Line>,
@@ -55,19 +58,17 @@ pub(super) async fn of_slot(
         return Ok(Vec::new());
     }
     let containers = services_of(engine, project).await?;
+    let is_wanted = |name: &str| service.is_none_or(|service| service == name);
     let mut lines = Vec::new();
     if containers.is_empty() {
-        lines.extend(kept(state, slot).await?.containers.into_iter().flat_map(|container| container.lines));
+        let kept = kept(state, slot).await?.containers.into_iter().filter(|container| is_wanted(&container.service));
+        lines.extend(kept.flat_map(|container| container.lines));
     }
-    for container in &containers {
+    for container in containers.iter().filter(|container| is_wanted(&container.service)) {
         let of_one = of_container(engine, mask, &container.id, tail).await?;
         let title = container.title(&containers);
         lines.extend(of_one.into_iter().map(|line| Line { from: title.clone(), ..line }));
     }
-    let is_of = |line: &Line, service: &str| {
-        line.from == service || line.from.rsplit_once('-').is_some_and(|(name, _)| name == service)
-    };
-    lines.retain(|line| service.is_none_or(|service| is_of(line, service)));
     lines.sort_by(|one, other| one.at.cmp(&other.at));
     let last = lines.split_off(lines.len().saturating_sub(tail));
     Ok(last.into_iter().map(|line| format!("{} | {}", line.from, line.text)).collect())
@@ -93,7 +94,8 @@ pub(super) async fn keep(
         let lines = of_container(engine, mask, &container.id, KEPT).await?.into_iter();
         let title = container.title(containers);
         let lines = lines.map(|line| Line { from: title.clone(), ..line }).collect();
-        kept.containers.push(KeptContainer { id: container.id.clone(), occupant: occupant(container), lines });
+        let (id, service) = (container.id.clone(), container.service.clone());
+        kept.containers.push(KeptContainer { id, service, occupant: occupant(container), lines });
     }
     let text = serde_json::to_vec(&kept).unwrap_or_default();
     state.write(&file(slot), &text).await

@@ -89,6 +89,30 @@ services:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_service_holds_no_lines_of_one_whose_name_begins_alike() {
+    needs_docker!();
+    let shop = Shop::new(
+        "
+services:
+  api: {image: 'IMAGES/app:1.0', environment: {NAME: api}}
+  api-worker: {image: 'IMAGES/app:1.0', environment: {NAME: worker}}
+",
+    );
+    shop.publish("app:1.0", "trap 'exit 0' TERM; echo $NAME begins; while :; do sleep 1 & wait $!; done");
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    for _ in 0..2 {
+        let api = runtime.service_logs(Slot::Green, "api", 10).await.unwrap();
+        assert_eq!(api, ["api | api begins"]);
+        let worker = runtime.service_logs(Slot::Green, "api-worker", 10).await.unwrap();
+        assert_eq!(worker, ["api-worker | worker begins"]);
+        // The same of what is kept.
+        runtime.stop(Slot::Green, grace()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_died_tells_why_for_each_service() {
     needs_docker!();
     let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}, web: {image: 'IMAGES/app:1.0'}}");
