@@ -52,7 +52,7 @@ impl Compose {
         let command = command.timeout(READ_LIMIT).output_limit(16 << 20);
         let output = match self.host.run(&command).await {
             // Only what is not used is shown to anyone.
-            Ok(output) if !output.success() => self.masked(output).ok(&command, &self.host),
+            Ok(output) if !output.success() => self.masked(output, &command).ok(&command, &self.host),
             outcome => outcome,
         };
         let output = output.map_err(|error| {
@@ -105,11 +105,11 @@ impl Compose {
             ErrorKind::NotFound => self.explained(error).advice("is flock there? It comes with util-linux"),
             _ => self.explained(error),
         })?;
-        Ok(self.masked(under_lock(output)?))
+        Ok(self.masked(under_lock(output)?, command))
     }
 
-    fn masked(&self, output: Output) -> Output {
-        let hide = |bytes: &[u8]| self.mask.apply_to_bytes(bytes);
+    fn masked(&self, output: Output, command: &Command) -> Output {
+        let hide = |bytes: &[u8]| self.mask.apply_to_end(bytes, bytes.len() >= command.kept_output()).into_bytes();
         Output { stdout: hide(&output.stdout), stderr: hide(&output.stderr), ..output }
     }
 

@@ -33,16 +33,16 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
     };
     let made = quick("prepare a command in a container", docker.create_exec(&container, options)).await;
     let id = made.map_err(Error::not_applied)?.id;
-    let (mut printed, mut both) = (Vec::new(), Vec::new());
+    let (mut printed, mut both) = (Kept::default(), Kept::default());
     let work = async {
         let started = docker.start_exec(&id, None).await.map_err(engine_error)?;
         let StartExecResults::Attached { mut output, .. } = started else { return Ok::<(), Error>(()) };
         while let Some(chunk) = output.next().await {
             let chunk = chunk.map_err(engine_error)?;
             if matches!(chunk, LogOutput::StdOut { .. } | LogOutput::Console { .. }) {
-                keep(&mut printed, &chunk);
+                printed.add(&chunk);
             }
-            keep(&mut both, &chunk);
+            both.add(&chunk);
         }
         Ok(())
     };
@@ -52,11 +52,10 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         Err(_) => return Err(too_long(migrator.limit)),
     }
     let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await.map_err(Error::maybe_applied)?;
-    let tail = migrator.runtime.compose().mask.apply(&tail_of(&String::from_utf8_lossy(&both)));
+    let masked = |kept: &Kept| migrator.runtime.compose().mask.apply_to_end(&kept.bytes, kept.is_cut);
+    let tail = tail_of(&masked(&both));
     match (ended.running, ended.exit_code) {
-        (Some(false), Some(status)) => {
-            Ok(Ended { status, printed: String::from_utf8_lossy(&printed).into_owned(), tail })
-        }
+        (Some(false), Some(status)) => Ok(Ended { status, printed: masked(&printed), tail }),
         _ => {
             Err(Error::new(ErrorKind::Unreachable, format!("the connection was lost before the command ended: {tail}"))
                 .advice(STILL_RUNS))
@@ -64,10 +63,20 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
     }
 }
 
-fn keep(kept: &mut Vec<u8>, chunk: &LogOutput) {
-    kept.extend_from_slice(chunk.as_ref());
-    if kept.len() > 2 * KEPT {
-        kept.drain(..kept.len() - KEPT);
+/// The last that a command printed.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Kept {
+    fn add(&mut self, chunk: &LogOutput) {
+        self.bytes.extend_from_slice(chunk.as_ref());
+        if self.bytes.len() > 2 * KEPT {
+            self.bytes.drain(..self.bytes.len() - KEPT);
+            self.is_cut = true;
+        }
     }
 }
 

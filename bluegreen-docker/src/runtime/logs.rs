@@ -136,7 +136,8 @@ pub(super) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: u
             }
         };
         let line = parse(&chunk);
-        lines.push_back(Line { text: mask.apply(&line.text), ..line });
+        // Only then is it cut, lest a part of a secret be left.
+        lines.push_back(Line { text: shortened(mask.apply(&line.text)), ..line });
         if lines.len() > tail {
             lines.pop_front();
         }
@@ -146,11 +147,16 @@ pub(super) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: u
 
 /// "2023-11-14T22:13:20.123456789Z what it wrote"
 fn parse(chunk: &[u8]) -> Line {
-    let shown = &chunk[..chunk.len().min(LONGEST)];
-    let text = String::from_utf8_lossy(shown);
+    let text = String::from_utf8_lossy(chunk);
     let text = text.trim_end_matches(['\n', '\r']);
     let (at, text) = text.split_once(' ').unwrap_or((text, ""));
     Line { at: at.to_owned(), from: String::new(), text: text.to_owned() }
+}
+
+fn shortened(mut text: String) -> String {
+    let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text
 }
 
 /// For messages of errors that must not hide the first one.

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use bluegreen_core::{ErrorKind, Instance, Release, Runtime, Secret, Slot};
-use bluegreen_docker::ComposeRuntime;
+use bluegreen_core::{ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot};
+use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
 use crate::support::{NotingHost, Shop, WAITS, docker_ok, grace, needs_docker};
 
@@ -286,6 +286,38 @@ services:
 
     let bad = shop.target(Slot::Green, Release::new("1.1").unwrap().with_setting("SLOT", "blue"));
     assert_eq!(runtime.prepare(&bad).await.unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_several_lines_is_seen_in_no_log_error_or_answer() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}', environment: {KEY: '${KEY}'}}}");
+    // The last one begins before the place where a long line is cut, and ends behind it.
+    let long = "echo \"$(head -c 8150 /dev/zero | tr '\\0' x)$(echo \"$KEY\" | head -n 1)\"";
+    shop.publish("app:1.0", &format!("echo \"the key is $KEY\"; {long}; {WAITS}"));
+    shop.publish("app:1.1", &format!("echo \"the key is $KEY\"; {long}; exit 1"));
+    let key = "-----BEGIN KEY-----\nhunter2/hunter2+hunter2\n-----END KEY-----";
+    let runtime = shop.builder().env("KEY", Secret::new(key)).build().unwrap();
+    let (good, bad) = (shop.version(Slot::Green, "1.0"), shop.version(Slot::Blue, "1.1"));
+    for target in [&good, &bad] {
+        runtime.prepare(target).await.unwrap();
+    }
+    runtime.start(&good).await.unwrap();
+    let error = runtime.start(&bad).await.unwrap_err();
+    let mut logs = runtime.logs(Slot::Green, 20).await.unwrap();
+    let show = ["sh", "-c", "echo \"$KEY\""];
+    let migrator =
+        ComposeMigrator::exec(&runtime, "api").expand(["sh", "-c", "echo \"$KEY\" >&2; exit 1"]).pending(show);
+    let migrator = migrator.build().unwrap();
+    let pending = migrator.pending(&good).await.unwrap().unwrap();
+    let refused = migrator.migrate(Phase::Expand, &good).await.unwrap_err();
+    runtime.stop(Slot::Green, grace()).await.unwrap();
+    logs.extend(runtime.logs(Slot::Green, 20).await.unwrap());
+    assert!(logs.contains(&"api | the key is ***".to_owned()), "{logs:?}");
+    let everything = format!("{error:?} {refused:?} {pending:?} {logs:?}");
+    for part in ["BEGIN", "hunter", "END", "-----"] {
+        assert!(!everything.contains(part), "{part}: {everything}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
