@@ -25,7 +25,7 @@ struct Wanted {
 
 pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result<()> {
     let project = runtime.read_project(target).await?;
-    let mut records = runtime.inner.state.records().await?;
+    let records = runtime.inner.state.records().await?;
     let recorded = records.releases.get(target.version());
     let accepts = runtime.inner.accept_changed_content;
 
@@ -75,20 +75,27 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
             images.insert(service, record);
         }
     }
-    if let (Some(before), false) = (recorded, accepts) {
-        for (service, image) in &images {
-            let before = before.images.get(service).filter(|before| !before.is_content_of(image));
-            if let Some(before) = before {
-                return Err(changed(target, service, content(before), content(image)));
-            }
-        }
-    }
     if recorded.is_some_and(|record| record.images == images && !record.pruned) {
         return Ok(());
     }
     let record = Record { prepared: SystemClock.now(), images, pruned: false };
-    records.releases.insert(target.version().clone(), record);
-    runtime.inner.state.save(&records).await
+    let insert = |records: &mut super::records::Records| {
+        let before = records.releases.insert(target.version().clone(), record.clone());
+        match before {
+            Some(before) if !accepts => same_content(target, &before, &record),
+            _ => Ok(()),
+        }
+    };
+    runtime.inner.state.change(insert).await
+}
+
+fn same_content(target: &Target, before: &Record, now: &Record) -> Result<()> {
+    for (service, image) in &now.images {
+        if let Some(before) = before.images.get(service).filter(|before| !before.is_content_of(image)) {
+            return Err(changed(target, service, content(before), content(image)));
+        }
+    }
+    Ok(())
 }
 
 fn content(image: &ImageRecord) -> &str {

@@ -23,7 +23,7 @@ pub struct Pruned {
 
 pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Pruned> {
     let engine = &runtime.inner.engine;
-    let mut records = runtime.inner.state.records().await?;
+    let records = runtime.inner.state.records().await?;
     let mut kept = newest(&records, keep);
     for slot in Slot::BOTH {
         let containers = services_of(engine, &runtime.inner.project_name(slot)).await?;
@@ -35,7 +35,7 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
         of_kept.flat_map(|(_, record)| record.images.values().map(|image| image.id.clone())).collect();
 
     let mut pruned = Pruned::default();
-    for (version, record) in &mut records.releases {
+    for (version, record) in &records.releases {
         if record.pruned || kept.contains(version) {
             continue;
         }
@@ -48,13 +48,22 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
             }
         }
         if all {
-            record.pruned = true;
             pruned.versions.push(version.clone());
         }
     }
     // The record stays: it is what tells that a version was used before, and for what.
+    let mark = |now: &mut Records| {
+        for version in &pruned.versions {
+            // One that was prepared again meanwhile has its images again.
+            let same = now.releases.get_mut(version).filter(|record| Some(&**record) == records.releases.get(version));
+            if let Some(record) = same {
+                record.pruned = true;
+            }
+        }
+        Ok(())
+    };
     if !pruned.versions.is_empty() {
-        runtime.inner.state.save(&records).await?;
+        runtime.inner.state.change(mark).await?;
     }
     Ok(pruned)
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The file of the state directory that holds the records, on the host.
 const FILE: &str = "releases.json";
 
+/// How often a change is made anew because another one came between. Each takes milliseconds.
+const ATTEMPTS: usize = 20;
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Records {
     #[serde(default)]
@@ -90,8 +93,12 @@ impl StateDirectory {
     }
 
     pub(super) async fn records(&self) -> Result<Records> {
-        let Some(bytes) = self.read(FILE).await? else { return Ok(Records::default()) };
-        serde_json::from_slice(&bytes).map_err(|error| {
+        self.parse(self.read(FILE).await?.as_deref())
+    }
+
+    fn parse(&self, text: Option<&[u8]>) -> Result<Records> {
+        let Some(text) = text else { return Ok(Records::default()) };
+        serde_json::from_slice(text).map_err(|error| {
             Error::new(ErrorKind::Corrupt, "the record of prepared releases cannot be read")
                 .not_applied()
                 .with("path", self.file(FILE))
@@ -100,9 +107,45 @@ impl StateDirectory {
         })
     }
 
-    pub(super) async fn save(&self, records: &Records) -> Result<()> {
-        let text = serde_json::to_vec_pretty(records)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "cannot be written as JSON").because(error))?;
-        self.write(FILE, &text).await.map_err(|error| error.trying("record the images of a release"))
+    /// Changes the records as they are now, which may be otherwise than when they were read: others prepare and prune
+    /// too. `change` is made again when one of them comes between, so it changes only what is its own.
+    pub(super) async fn change(&self, change: impl Fn(&mut Records) -> Result<()>) -> Result<()> {
+        let saving = async {
+            for _ in 0..ATTEMPTS {
+                let before = self.read(FILE).await?;
+                let mut records = self.parse(before.as_deref())?;
+                change(&mut records)?;
+                let text = serde_json::to_vec_pretty(&records)
+                    .map_err(|error| Error::new(ErrorKind::Unexpected, "cannot be written as JSON").because(error))?;
+                if self.replace(before.as_deref(), &text).await? {
+                    return Ok(());
+                }
+            }
+            Err(Error::new(ErrorKind::Conflict, "others change it without end").not_applied().retryable(true))
+        };
+        saving.await.map_err(|error: Error| error.trying("record the images of a release"))
     }
+
+    /// Replaces the records if they still are what they were before; tells whether they were.
+    async fn replace(&self, before: Option<&[u8]>, text: &[u8]) -> Result<bool> {
+        let before = before.map(digest).unwrap_or_default();
+        let command = Command::script(include_str!("scripts/replace.sh")).called("replace the records");
+        let command = command.args([self.path.clone(), FILE.to_owned(), before, digest(text)]).stdin(text);
+        let output = self.host.run(&command).await?;
+        match output.status {
+            Some(3) => Ok(false),
+            Some(75) => Err(Error::new(ErrorKind::Conflict, "another deploy holds its lock")
+                .not_applied()
+                .retryable(true)
+                .with("lock", format!("{}.lock", self.file(FILE)))),
+            _ => output.ok(&command, &self.host).map(|_| true).map_err(|error| {
+                error.with("path", self.file(FILE)).advice("name another directory with `.state_directory(..)`")
+            }),
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

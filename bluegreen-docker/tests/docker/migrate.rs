@@ -254,7 +254,8 @@ async fn a_command_of_which_nothing_can_be_learned_is_not_joined_by_another() {
     let socket = data.shop.path("engine.sock");
     proxy(&socket, |line| if line.starts_with("GET /exec/") { Fate::Refused } else { Fate::Passes });
     let through = data.shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
-    let migrator = |runtime: &ComposeRuntime| ComposeMigrator::exec(runtime, "api").expand(["sleep", "20"]).build().unwrap();
+    let migrator =
+        |runtime: &ComposeRuntime| ComposeMigrator::exec(runtime, "api").expand(["sleep", "20"]).build().unwrap();
     let (first, target) = (migrator(&data.shop.runtime()), data.target());
     let running = tokio::spawn(async move { first.migrate(Phase::Expand, &target).await });
     let container = data.shop.container(Slot::Green, "api");

@@ -1,8 +1,11 @@
 //! `prune` removes what is ours, and nothing else.
 
-use bluegreen_core::{Runtime, Slot};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Shop, WAITS, docker, docker_ok, grace, needs_docker};
+use bluegreen_core::{Runtime, Slot};
+use futures::future::try_join_all;
+
+use crate::support::{Fate, Shop, WAITS, docker, docker_ok, grace, needs_docker, proxy};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_images_of_old_releases_that_nothing_uses_are_removed() {
@@ -49,4 +52,49 @@ async fn only_images_of_old_releases_that_nothing_uses_are_removed() {
     docker_ok(&["tag", &shop.images.name("app:mine"), &shop.images.name("app:1.0")]);
     docker_ok(&["push", "-q", &shop.images.name("app:1.0")]);
     assert!(runtime.prepare(&shop.version(Slot::Green, "1.0")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_prepared_while_old_images_are_removed_stays_recorded() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}}");
+    for version in ["1.0", "1.1", "1.2"] {
+        shop.publish(&format!("app:{version}"), &format!("{WAITS} # {version}"));
+    }
+    let (runtime, socket) = (shop.runtime(), shop.path("engine.sock"));
+    for version in ["1.0", "1.1"] {
+        runtime.prepare(&shop.version(Slot::Green, version)).await.unwrap();
+    }
+    let (other, target, prepared) = (runtime.clone(), shop.version(Slot::Green, "1.2"), AtomicBool::new(false));
+    proxy(&socket, move |line| {
+        if line.starts_with("DELETE /images/") && !prepared.swap(true, Ordering::SeqCst) {
+            let preparing = other.prepare(&target);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(preparing)).unwrap();
+        }
+        Fate::Passes
+    });
+    let through = shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
+    let pruned = through.prune(1).await.unwrap();
+    assert_eq!(pruned.versions.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.0"]);
+    runtime.start(&shop.version(Slot::Green, "1.2")).await.unwrap();
+    // What was removed is recorded too.
+    let error = runtime.start(&shop.version(Slot::Blue, "1.0")).await.unwrap_err();
+    assert!(error.to_string().contains("not been prepared"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_are_prepared_at_the_same_time_are_all_recorded() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", WAITS);
+    let targets: Vec<_> = (0..8).map(|number| shop.version(Slot::Green, &format!("1.{number}"))).collect();
+    // As processes of their own do, they share nothing but the files.
+    let runtimes: Vec<_> = targets.iter().map(|_| shop.runtime()).collect();
+    try_join_all(runtimes.iter().zip(&targets).map(|(runtime, target)| runtime.prepare(target))).await.unwrap();
+    let text = std::fs::read_to_string(shop.path(".bluegreen").join(&shop.name).join("releases.json")).unwrap();
+    for target in &targets {
+        assert!(text.contains(&format!("\"{}\"", target.version())), "{target} is missing: {text}");
+    }
+    let mode = std::fs::metadata(shop.path(".bluegreen").join(&shop.name).join("releases.json")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
 }
