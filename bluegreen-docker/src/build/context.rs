@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bluegreen_core::{Error, Progress, Result};
@@ -18,6 +19,8 @@ const CHUNK: usize = 64 << 10;
 
 pub(super) struct Context {
     pub(super) chunks: BoxStream<'static, io::Result<Bytes>>,
+    /// How many bytes of it are through.
+    pub(super) sent: Arc<AtomicU64>,
     pub(super) failure: Failure,
 }
 
@@ -43,8 +46,10 @@ pub(super) async fn open(directory: &Path, dockerfile: &str, progress: &Progress
     let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
     let failure = Failure::default();
     let (root, progress, reason) = (directory.to_owned(), progress.clone(), failure.clone());
+    let done = Arc::new(AtomicU64::new(0));
+    let sent = Arc::clone(&done);
     tokio::task::spawn_blocking(move || {
-        let mut writer = ChannelWriter { chunks: sender, buffer: Vec::with_capacity(CHUNK), done: 0, progress };
+        let mut writer = ChannelWriter { chunks: sender, buffer: Vec::with_capacity(CHUNK), done, progress };
         if let Err(error) = archive(&root, &ignore, &mut writer) {
             // When the engine no longer listens, it says why itself.
             if error.kind() != io::ErrorKind::BrokenPipe {
@@ -54,7 +59,7 @@ pub(super) async fn open(directory: &Path, dockerfile: &str, progress: &Progress
         }
     });
     let chunks = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-    Ok(Context { chunks: chunks.boxed(), failure })
+    Ok(Context { chunks: chunks.boxed(), sent, failure })
 }
 
 /// Finds what is wrong before anything is sent.
@@ -129,7 +134,7 @@ fn append(archive: &mut tar::Builder<&mut ChannelWriter>, root: &Path, path: &Pa
 struct ChannelWriter {
     chunks: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
-    done: u64,
+    done: Arc<AtomicU64>,
     progress: Progress,
 }
 
@@ -147,9 +152,10 @@ impl Write for ChannelWriter {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.done += chunk.len() as u64;
+        let length = chunk.len() as u64;
         let sent = self.chunks.blocking_send(Ok(Bytes::from(chunk)));
-        self.progress.bytes("build context", self.done, None);
+        let done = self.done.fetch_add(length, Ordering::Relaxed) + length;
+        self.progress.bytes("build context", done, None);
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use bluegreen_core::{Error, ErrorKind, Progress, Result};
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use bytes::Bytes;
-use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::keeper::{Keeper, remove_abandoned};
-use crate::engine::{Engine, engine_error};
+use crate::engine::{Answer, Engine, READING};
 
 /// How many chunks may wait to be unpacked; the engine sends 32 KiB at a time.
 const AHEAD: usize = 16;
@@ -34,12 +33,14 @@ async fn copy(docker: &bollard::Docker, id: &str, from: &str, to: &Path, progres
     let (to, name) = (to.to_owned(), from.to_owned());
     let unpacking = tokio::task::spawn_blocking(move || unpack(receiver, &name, &to));
     let options = DownloadFromContainerOptionsBuilder::default().path(from).build();
-    let mut chunks = std::pin::pin!(docker.download_from_container(id, Some(options)));
+    let mut chunks = Answer::new(docker.download_from_container(id, Some(options)), READING);
     let (mut failure, mut done) = (None, 0);
-    while let Some(chunk) = chunks.next().await {
-        match chunk {
-            Ok(bytes) => {
+    loop {
+        match chunks.next().await {
+            Ok(None) => break,
+            Ok(Some(bytes)) => {
                 done += bytes.len() as u64;
+                chunks.heard(&format!("{done} bytes"));
                 progress.bytes(from, done, None);
                 if sender.send(Sent::Chunk(bytes)).await.is_err() {
                     // The unpacking failed, and says why.
@@ -47,7 +48,7 @@ async fn copy(docker: &bollard::Docker, id: &str, from: &str, to: &Path, progres
                 }
             }
             Err(error) => {
-                failure = Some(engine_error(error).not_applied());
+                failure = Some(error.not_applied());
                 break;
             }
         }

@@ -10,7 +10,7 @@ use bollard::query_parameters::{CreateContainerOptions, ListContainersOptionsBui
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::engine::{engine_error, quick};
+use crate::engine::quick;
 use crate::labels;
 
 /// After so long, one that is still there was left by a process that died.
@@ -66,13 +66,17 @@ async fn create(docker: &Docker, image: &str) -> Result<String> {
         ..ContainerCreateBody::default()
     };
     let created = docker.create_container(None::<CreateContainerOptions>, body);
-    let created = quick("make a container of the image", created).await.map_err(Error::not_applied)?;
-    Ok(created.id)
+    match quick("make a container of the image", created).await {
+        Ok(created) => Ok(created.id),
+        // The engine may have made it all the same.
+        Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unreachable) => Err(error),
+        Err(error) => Err(error.not_applied()),
+    }
 }
 
 async fn remove(docker: &Docker, id: &str) -> Result<()> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    match docker.remove_container(id, Some(options)).await.map_err(engine_error) {
+    match quick("remove a container", docker.remove_container(id, Some(options))).await {
         Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
             tracing::warn!(container = id, error = %error.chain(), "a container stays behind");
             Err(error.trying("remove the container of the copy").with("container", id))

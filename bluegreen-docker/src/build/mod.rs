@@ -13,9 +13,8 @@ use bluegreen_core::{Error, ErrorKind, Progress, Result};
 use bollard::auth::DockerCredentials;
 use bollard::body_try_stream;
 use bollard::query_parameters::{BuildImageOptionsBuilder, TagImageOptionsBuilder};
-use futures::StreamExt;
 
-use crate::engine::{Engine, engine_error, quick};
+use crate::engine::{Answer, BUILDING, Engine, quick};
 use crate::image::{Reference, push, registry_error};
 use crate::labels;
 use context::Context;
@@ -129,7 +128,8 @@ impl ImageBuild {
     ///
     /// # Errors
     /// `Config` when there is no such directory or file, or a name is not valid; `Unexpected` with the last lines of
-    /// the output when an instruction fails. The names then still stand for what they stood for before.
+    /// the output when an instruction fails; `Timeout` when the engine has said nothing for an hour. The names then
+    /// still stand for what they stood for before.
     pub async fn run(&self, progress: &Progress) -> Result<BuiltImage> {
         self.run_inner(progress).await.map_err(|error| {
             error.trying(format!("build {self}")).with("context", self.context.display()).with("engine", &self.engine)
@@ -164,7 +164,7 @@ impl ImageBuild {
     }
 
     async fn build(&self, progress: &Progress) -> Result<String> {
-        let Context { chunks, failure } = context::open(&self.context, &self.dockerfile, progress).await?;
+        let Context { chunks, sent, failure } = context::open(&self.context, &self.dockerfile, progress).await?;
         let connected = self.engine.connected().await?;
         let mut labels: HashMap<&str, &str> =
             self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -181,15 +181,16 @@ impl ImageBuild {
             options = options.target(target);
         }
         let credentials = self.credentials_of_bases(&connected.settings.config).await?;
-        let mut lines =
-            std::pin::pin!(connected.docker.build_image(options.build(), credentials, Some(body_try_stream(chunks))));
+        let lines = connected.docker.build_image(options.build(), credentials, Some(body_try_stream(chunks)));
+        let mut lines = Answer::new(lines, BUILDING).after(sent);
         let (mut id, mut tail) = (None, VecDeque::new());
-        while let Some(line) = lines.next().await {
-            let line = line.map_err(|error| match failure.take() {
+        loop {
+            let line = lines.next().await.map_err(|error| match failure.take() {
                 // The engine only saw that the context ended too early.
                 Some(own) => own,
-                None => with_tail(engine_error(error), &tail),
+                None => with_tail(error, &tail),
             })?;
+            let Some(line) = line else { break };
             if let Some(detail) = line.error_detail {
                 let message = detail.message.unwrap_or_else(|| "the engine gave no reason".to_owned());
                 return Err(with_tail(Error::new(ErrorKind::Unexpected, message), &tail));

@@ -9,7 +9,7 @@ use super::client_settings::Certificates;
 use super::failure::engine_error;
 use super::{Address, ClientSettings, Connected, Engine};
 
-/// In seconds, and as good as none: each request has its own limit.
+/// In seconds, and as good as none: each request has its own limit, and so has each silence in an answer of many parts.
 const NO_TIMEOUT: u64 = 24 * 60 * 60;
 
 pub(super) async fn connect(engine: &Engine) -> Result<Connected> {

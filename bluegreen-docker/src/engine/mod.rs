@@ -1,6 +1,7 @@
 //! [`Engine`]: a Docker engine, found as the `docker` command finds it.
 
 mod address;
+mod answer;
 mod client_settings;
 mod connect;
 mod failure;
@@ -13,6 +14,7 @@ use bollard::Docker;
 use tokio::sync::OnceCell;
 
 pub(crate) use address::Address;
+pub(crate) use answer::{Answer, BUILDING, MOVING, READING};
 pub(crate) use client_settings::ClientSettings;
 pub(crate) use failure::{engine_error, if_found, quick, within};
 

@@ -2,10 +2,9 @@
 
 use bluegreen_core::{Error, ErrorKind, Progress, Result};
 use bollard::query_parameters::CreateImageOptionsBuilder;
-use futures::StreamExt;
 
 use super::{Reference, credentials_for, registry_error};
-use crate::engine::{Engine, engine_error, if_found, quick};
+use crate::engine::{Answer, Engine, MOVING, if_found, quick};
 
 /// An image on the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +23,16 @@ pub(crate) async fn pull(engine: &Engine, reference: &Reference, progress: &Prog
     let credentials = credentials_for(engine.host(), &connected.settings.config, reference.registry()).await?;
     let options =
         CreateImageOptionsBuilder::default().from_image(&reference.name).tag(reference.tag_or_digest()).build();
-    let mut lines = std::pin::pin!(connected.docker.create_image(Some(options), None, credentials));
+    let mut lines = Answer::new(connected.docker.create_image(Some(options), None, credentials), MOVING);
     let failed = |error: Error| registry_error(error.trying("pull an image"), reference);
     let (mut digest, mut fetched) = (None, false);
-    while let Some(line) = lines.next().await {
-        let line = line.map_err(|error| failed(engine_error(error)))?;
+    while let Some(line) = lines.next().await.map_err(failed)? {
         if let Some(detail) = line.error_detail {
             let message = detail.message.unwrap_or_else(|| "the engine gave no reason".to_owned());
             return Err(failed(Error::new(ErrorKind::Unexpected, message)));
         }
         let status = line.status.unwrap_or_default();
+        lines.heard(&format!("{} {status}", line.id.as_deref().unwrap_or_default()));
         if let Some(found) = status.strip_prefix("Digest: ") {
             digest = Some(found.trim().to_owned());
         }

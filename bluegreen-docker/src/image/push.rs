@@ -3,10 +3,9 @@
 use bluegreen_core::{Error, ErrorKind, Progress, Result};
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::PushImageOptionsBuilder;
-use futures::StreamExt;
 
 use super::{Reference, credentials_for, registry_error};
-use crate::engine::{Engine, engine_error};
+use crate::engine::{Answer, Engine, MOVING};
 
 /// Sends an image, and returns the digest that it has in the registry.
 pub(crate) async fn push(engine: &Engine, reference: &Reference, progress: &Progress) -> Result<String> {
@@ -15,16 +14,16 @@ pub(crate) async fn push(engine: &Engine, reference: &Reference, progress: &Prog
     // The engine wants the header, also when there is nothing in it.
     let credentials = Some(credentials.unwrap_or_else(DockerCredentials::default));
     let options = PushImageOptionsBuilder::default().tag(reference.tag.as_deref().unwrap_or("latest")).build();
-    let mut lines = std::pin::pin!(connected.docker.push_image(&reference.name, Some(options), credentials));
+    let mut lines = Answer::new(connected.docker.push_image(&reference.name, Some(options), credentials), MOVING);
     let failed = |error: Error| registry_error(error.trying("push an image"), reference).maybe_applied();
     let mut digest = None;
-    while let Some(line) = lines.next().await {
-        let line = line.map_err(|error| failed(engine_error(error)))?;
+    while let Some(line) = lines.next().await.map_err(failed)? {
         if let Some(detail) = line.error_detail {
             let message = detail.message.unwrap_or_else(|| "the engine gave no reason".to_owned());
             return Err(failed(Error::new(ErrorKind::Unexpected, message)));
         }
         let status = line.status.unwrap_or_default();
+        lines.heard(&status);
         // "1.0: digest: sha256:... size: 528"
         if let Some((_, found)) = status.split_once("digest: ") {
             digest = found.split_whitespace().next().map(str::to_owned);

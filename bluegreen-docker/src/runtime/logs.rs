@@ -3,12 +3,11 @@
 use bluegreen_core::{Error, Result, Slot};
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Container, services_of};
 use super::records::StateDirectory;
-use crate::engine::{Engine, engine_error};
+use crate::engine::{Answer, Engine, READING};
 use crate::labels;
 use crate::mask::Mask;
 
@@ -117,16 +116,16 @@ async fn kept(state: &StateDirectory, slot: Slot) -> Result<Kept> {
 pub(super) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: usize) -> Result<Vec<Line>> {
     let docker = engine.docker().await?;
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string());
-    let mut chunks = std::pin::pin!(docker.logs(id, Some(options.build())));
+    let mut chunks = Answer::new(docker.logs(id, Some(options.build())), READING);
     let mut lines = std::collections::VecDeque::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = match chunk {
-            Ok(LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message }) => {
-                message
-            }
-            Ok(LogOutput::StdIn { .. }) => continue,
+    loop {
+        let chunk = match chunks.next().await {
+            Ok(None) => break,
+            Ok(Some(
+                LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message },
+            )) => message,
+            Ok(Some(LogOutput::StdIn { .. })) => continue,
             Err(error) => {
-                let error = engine_error(error);
                 // It was removed meanwhile, or its log driver keeps nothing to be read.
                 match error.kind() {
                     bluegreen_core::ErrorKind::NotFound => break,

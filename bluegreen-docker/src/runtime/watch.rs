@@ -25,6 +25,9 @@ const ENGINE_GONE: Duration = Duration::from_secs(15);
 /// Between two attempts to reach such an engine.
 const ENGINE_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long nothing may be heard before it is looked again: the events of a connection that is dead stay away in silence.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// How long after a container was killed the engine may tell that it was for its memory.
 const TO_TELL_OF_MEMORY: Duration = Duration::from_secs(1);
 
@@ -77,7 +80,7 @@ impl<'a> Watch<'a> {
             let heard = tokio::select! {
                 biased;
                 done = &mut up => return done,
-                heard = self.hear() => heard?,
+                heard = self.hear_until(Instant::now() + LOOK_AGAIN) => heard?,
             };
             if let Heard::End { id, service, status } = heard {
                 self.end(&id, &service, status).await?;
@@ -94,9 +97,8 @@ impl<'a> Watch<'a> {
             if Instant::now() >= self.deadline {
                 return Err(self.too_late(&on).await);
             }
-            let wake = until.map_or(self.deadline, |until| until.min(self.deadline));
-            // Nothing heard by then: it is time to look again.
-            let heard = timeout_at(wake, self.hear()).await.unwrap_or(Ok(Heard::Other))?;
+            let soon = (Instant::now() + LOOK_AGAIN).min(self.deadline);
+            let heard = self.hear_until(until.map_or(soon, |until| until.min(soon))).await?;
             if let Heard::End { id, service, status } = heard {
                 self.end(&id, &service, status).await?;
             }
@@ -161,6 +163,11 @@ impl<'a> Watch<'a> {
         let what = format!("not ready after {:?}: {}", self.began.elapsed().max(Duration::from_secs(1)), on.join(", "));
         failure::with_logs(self.engine, self.mask, &containers, Error::new(ErrorKind::Timeout, what).retryable(false))
             .await
+    }
+
+    /// The next event that matters. Where nothing is heard by then, it is time to look again.
+    async fn hear_until(&mut self, wake: Instant) -> Result<Heard> {
+        timeout_at(wake, self.hear()).await.unwrap_or(Ok(Heard::Other))
     }
 
     /// The next event that matters.

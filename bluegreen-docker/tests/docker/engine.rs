@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bluegreen_core::{Command, Effect, Error, ErrorKind, Host, Runtime, Slot};
-use bluegreen_docker::Engine;
+use bluegreen_core::{Command, Effect, Error, ErrorKind, Host, Progress, Runtime, Slot};
+use bluegreen_docker::{Engine, ImageBuild};
 
-use crate::support::{NotingHost, Shop, WAITS, engine_socket, grace, needs_docker};
+use crate::support::{Fate, NotingHost, Shop, WAITS, engine_socket, eventually, grace, needs_docker, proxy};
 
 /// A socket that leads to the engine's, as a tunnel's does; counts the connections.
 fn forward(socket: &Path) -> Arc<AtomicUsize> {
@@ -107,6 +107,56 @@ async fn a_server_whose_engine_is_yet_elsewhere_or_that_cannot_be_reached_is_tol
     let nobody = Engine::local().at("ssh://far").ping().await.unwrap_err();
     assert_eq!(nobody.kind(), ErrorKind::Unsupported, "{nobody:?}");
     assert!(nobody.to_string().contains("over_ssh"), "{nobody}");
+}
+
+/// One thread, whose clock can be made to pass.
+#[tokio::test]
+async fn an_engine_that_falls_silent_in_the_middle_of_its_answer_is_not_waited_for_without_end() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", WAITS);
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let (folder, image) = (tempfile::tempdir().unwrap(), shop.images.name("app:1.0"));
+    std::fs::write(folder.path().join("Dockerfile"), format!("FROM {image}\nLABEL {}\n", shop.images.mark())).unwrap();
+    for what in ["/images/create?", "/push?", "/build?", "/logs?"] {
+        let (socket, stalled) = (folder.path().join(format!("{}.sock", &what[1..4])), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&stalled);
+        proxy(&socket, move |line| {
+            let stalls = line.contains(what);
+            seen.fetch_add(usize::from(stalls), Ordering::SeqCst);
+            if stalls { Fate::Stalls } else { Fate::Passes }
+        });
+        let address = format!("unix://{}", socket.display());
+        let engine = Engine::local().at(&address);
+        let (image, context) = (image.clone(), folder.path().to_owned());
+        let runtime = shop.builder().docker_host(address).build().unwrap();
+        let asking = tokio::spawn(async move {
+            let progress = Progress::none();
+            match what {
+                "/images/create?" => engine.pull(&image, &progress).await.map(drop),
+                "/push?" => engine.push(&image, &progress).await.map(drop),
+                "/build?" => ImageBuild::new(context).engine(engine).run(&progress).await.map(drop),
+                _ => runtime.logs(Slot::Green, 5).await.map(drop),
+            }
+        });
+        eventually("it is asked", async || stalled.load(Ordering::SeqCst) > 0).await;
+        // What the engine says before it falls silent arrives.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        if asking.is_finished() {
+            // All of a short answer was in its first part.
+            asking.await.unwrap().unwrap();
+            assert!(what != "/images/create?", "the test is of no use");
+            continue;
+        }
+        tokio::time::pause();
+        let error = tokio::time::timeout(std::time::Duration::from_secs(24 * 60 * 60), asking).await;
+        tokio::time::resume();
+        let error = error.expect("it waits without end").unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{what} {error:?}");
+        assert!(error.to_string().contains("has said nothing for"), "{what} {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

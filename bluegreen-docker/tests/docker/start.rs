@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot};
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
-use crate::support::{NotingHost, Shop, WAITS, docker_ok, grace, needs_docker};
+use crate::support::{Fate, NotingHost, Shop, WAITS, docker_ok, grace, needs_docker, proxy};
 
 /// A script that serves a page over HTTP.
 fn serves(page: &str) -> String {
@@ -146,6 +148,32 @@ services:
         );
         assert!(text.contains("eats"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_whose_events_stay_away_in_silence_is_ready_long_before_its_deadline() {
+    needs_docker!();
+    let shop = Shop::new(
+        "
+services:
+  api:
+    image: IMAGES/app:${VERSION}
+    healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 1s, retries: 60}
+",
+    );
+    shop.publish("app:1.0", &format!("(sleep 6; touch /tmp/ready) & {WAITS}"));
+    let (socket, stalled) = (shop.path("engine.sock"), Arc::new(AtomicBool::new(false)));
+    let seen = Arc::clone(&stalled);
+    proxy(&socket, move |line| {
+        let is_events = line.starts_with("GET ") && line.contains("/events?");
+        seen.fetch_or(is_events, Ordering::SeqCst);
+        if is_events { Fate::Stalls } else { Fate::Passes }
+    });
+    let builder = shop.builder().docker_host(format!("unix://{}", socket.display()));
+    let runtime = builder.start_deadline(Duration::from_secs(600)).build().unwrap();
+    let started = tokio::time::timeout(Duration::from_secs(90), deploy(&runtime, &shop, Slot::Green)).await;
+    assert!(started.expect("it waits for its deadline").unwrap().is_running());
+    assert!(stalled.load(Ordering::SeqCst), "no events were asked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Refused,
     /// Of the answer, only the beginning comes back. The connection stays open.
     Stalls,
+    /// The engine does what it is asked, and nothing comes back.
+    Unanswered,
 }
 
 /// Listens at `socket`. Each request's fate depends on its first line, such as `GET /events?since=1 HTTP/1.1`.
@@ -51,8 +53,8 @@ async fn pass(mut client: UnixStream, mut engine: UnixStream, fate_of: &Judge) -
                 let line = text.lines().next().unwrap_or_default();
                 match if line.contains(" HTTP/1.1") { fate_of(line) } else { Fate::Passes } {
                     Fate::Passes => engine.write_all(bytes).await?,
-                    Fate::Stalls => {
-                        left = Some(1);
+                    fate @ (Fate::Stalls | Fate::Unanswered) => {
+                        left = Some(usize::from(fate == Fate::Stalls));
                         engine.write_all(bytes).await?;
                     }
                     Fate::Refused => {
