@@ -14,6 +14,8 @@ pub(crate) const MIGRATION: &str = "bluegreen.migration";
 pub(crate) const BUILT: &str = "bluegreen.built";
 /// On containers that exist only to copy files out of an image: when they were made, in seconds since 1970.
 pub(crate) const EXTRACTION: &str = "bluegreen.extraction";
+/// On the same: the process that made them.
+pub(crate) const OWNER: &str = "bluegreen.owner";
 
 /// The project that a container or a network belongs to.
 pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";

@@ -52,7 +52,7 @@
 //! # What it takes
 //!
 //! A Docker engine from 20.10 on, and on the host with the compose files either `docker compose` (v2) or
-//! `docker-compose` from 1.27 on, a POSIX `sh`, and `flock` (util-linux). Compose is called as a program, for what only
+//! `docker-compose` from 1.27 on, a POSIX `sh`, `flock` (util-linux), and `sha256sum` (coreutils). Compose is called as a program, for what only
 //! it knows: to read compose files, and to bring containers up. All else is asked of the engine itself, over its socket.
 //!
 //! # On a server
@@ -76,8 +76,10 @@
 //! - **The other slot, shared networks and volumes are never touched.**
 //! - **Secrets** reach Compose by its environment alone, and no argument, file, error or log of ours. (Whoever may use
 //!   the engine can see what a compose file puts into a container's environment.)
-//! - **Everything that is made carries labels** (`bluegreen.service`, `.slot`, `.version`, `.operation`), except volumes,
-//!   which outlive releases: Compose would take one with other labels for another one.
+//! - **What is made says whose it is**, by labels: a slot's containers by `bluegreen.service`, `.slot`, `.version` and
+//!   `.operation`, those of a migration by `.migration` too, networks by `.service` and `.slot`, built images by `.built`
+//!   (and what [`ImageBuild::label`] adds), the containers that files are copied out of by `.extraction` and `.owner`.
+//!   Volumes have none, because they outlive releases: Compose would take one with other labels for another one.
 
 mod build;
 mod compose;

@@ -10,10 +10,11 @@ use bollard::query_parameters::{CreateContainerOptions, ListContainersOptionsBui
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::owner;
 use crate::engine::quick;
 use crate::labels;
 
-/// After so long, one that is still there was left by a process that died.
+/// After so long, one that is still there was left by a process that died, wherever that was.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// A container of an image, for as long as this lives.
@@ -58,11 +59,13 @@ impl Keeper {
 
 async fn create(docker: &Docker, image: &str) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut labels = HashMap::from([(labels::EXTRACTION.to_owned(), now.to_string())]);
+    labels.extend(owner::this_process().map(|owner| (labels::OWNER.to_owned(), owner)));
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         // It is never run, but the engine wants one, and an image need not have any.
         cmd: Some(vec!["-".to_owned()]),
-        labels: Some(HashMap::from([(labels::EXTRACTION.to_owned(), now.to_string())])),
+        labels: Some(labels),
         ..ContainerCreateBody::default()
     };
     let created = docker.create_container(None::<CreateContainerOptions>, body);
@@ -93,7 +96,8 @@ pub(super) async fn remove_abandoned(docker: &Docker) -> Result<()> {
     for container in quick("look for abandoned copies", docker.list_containers(Some(options))).await? {
         let labels = container.labels.unwrap_or_default();
         let made = labels.get(labels::EXTRACTION).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let is_abandoned = made.is_some_and(|made| now.saturating_sub(made) > ABANDONED);
+        let is_orphan = labels.get(labels::OWNER).is_some_and(|owner| owner::is_gone(owner));
+        let is_abandoned = is_orphan || made.is_some_and(|made| now.saturating_sub(made) > ABANDONED);
         if let (true, Some(id)) = (is_abandoned, container.id) {
             remove(docker, &id).await?;
         }

@@ -4,6 +4,7 @@ mod context;
 mod extract;
 mod ignore;
 mod keeper;
+mod owner;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -278,10 +279,13 @@ impl Engine {
     /// Copies a file or a directory out of an image to a path of this machine, where it appears when it is whole. What
     /// is there already is replaced in one step.
     ///
-    /// The container that this takes is never started, and is removed, also when the call is cut off.
+    /// The container that this takes is never started. It is removed before the call returns, and soon after a call that
+    /// is cut off. One that is left because the program ended, or was killed, is removed by the next copy from that
+    /// engine: at once where the program ran on the machine that copies, otherwise when it is an hour old.
     ///
     /// # Errors
-    /// `NotFound` when there is no such image, or nothing at `from` in it; those of the file system.
+    /// `NotFound` when there is no such image, or nothing at `from` in it; `Timeout` when the engine has sent nothing for
+    /// a minute; those of the file system.
     pub async fn extract(&self, image: &str, from: &str, to: &Path, progress: &Progress) -> Result<()> {
         extract::extract(self, image, from, to, progress).await.map_err(|error| {
             let error = error.trying(format!("copy {from} out of {image} to {}", to.display()));

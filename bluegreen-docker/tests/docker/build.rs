@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bluegreen_core::{ErrorKind, Progress, Runtime, Slot};
+use bluegreen_core::{Effect, ErrorKind, Progress, Runtime, Slot};
 use bluegreen_docker::{Engine, ImageBuild};
 use tempfile::TempDir;
 
-use crate::support::{Shop, WAITS, docker, docker_ok, eventually, needs_docker, remove_nameless, unique};
+use crate::support::{Fate, Shop, WAITS, docker, docker_ok, eventually, needs_docker, proxy, remove_nameless, unique};
 
 /// A directory with what makes an image of busybox. Dropping it removes what is left of the builds.
 struct Context {
@@ -247,4 +247,66 @@ async fn what_a_dead_process_left_of_a_copy_is_removed_by_the_next_one() {
     let left = containers_of(&name);
     assert!(!left.contains(&old[..12]) && left.contains(&young[..12]), "{left}");
     docker(&["rm", &young]);
+}
+
+/// Run by the test below in a process of its own, which is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn child_that_copies_without_end() {
+    let [Ok(image), Ok(folder)] = ["BLUEGREEN_TEST_IMAGE", "BLUEGREEN_TEST_FOLDER"].map(std::env::var) else { return };
+    let folder = Path::new(&folder);
+    let socket = folder.join(format!("{}.sock", std::process::id()));
+    proxy(&socket, |line| if line.contains("/archive?") { Fate::Unanswered } else { Fate::Passes });
+    let engine = Engine::local().at(format!("unix://{}", socket.display()));
+    let _ = engine.extract(&image, "/bin/busybox", &folder.join("x"), &Progress::none()).await;
+}
+
+/// A process that is killed in the end.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_left_of_a_copy_is_removed_at_once_and_what_a_living_one_uses_is_not() {
+    needs_docker!();
+    let shop = shop();
+    let name = shop.images.make("app:1.0", WAITS);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = || {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["build::child_that_copies_without_end", "--exact"]).stdout(std::process::Stdio::null());
+        child.env("BLUEGREEN_TEST_IMAGE", &name).env("BLUEGREEN_TEST_FOLDER", folder.path());
+        Child(child.spawn().unwrap())
+    };
+    let killed = copy();
+    eventually("it copies", async || !containers_of(&name).is_empty()).await;
+    let left = containers_of(&name);
+    let _living = copy();
+    eventually("the other one copies", async || containers_of(&name).lines().count() == 2).await;
+    drop(killed);
+    let to = folder.path().join("y");
+    Engine::local().extract(&name, "/bin/busybox", &to, &Progress::none()).await.unwrap();
+    let now = containers_of(&name);
+    assert!(now.lines().count() == 1 && !now.contains(&left), "{left} of {now}");
+}
+
+/// One thread, whose clock can be made to pass.
+#[tokio::test]
+async fn a_container_that_the_engine_may_have_made_is_not_reported_as_not_made() {
+    needs_docker!();
+    let shop = shop();
+    let name = shop.images.make("app:1.0", WAITS);
+    let socket = shop.path("engine.sock");
+    proxy(&socket, |line| if line.contains("/containers/create") { Fate::Unanswered } else { Fate::Passes });
+    let (engine, image) = (Engine::local().at(format!("unix://{}", socket.display())), name.clone());
+    let to = shop.path("x");
+    let copying = tokio::spawn(async move { engine.extract(&image, "/bin/sh", &to, &Progress::none()).await });
+    eventually("it is made", async || !containers_of(&name).is_empty()).await;
+    tokio::time::pause();
+    let error = copying.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
 }
