@@ -178,7 +178,7 @@ impl Exchange<'_> {
         let mut looked = false;
         loop {
             let seen = match self.desk.idle().await {
-                Err(_) if looked && Instant::now() >= self.desk.deadline => return Err(sick()),
+                Err(error) if looked && Instant::now() >= self.desk.deadline => return Err(sick().because(error)),
                 seen => seen?,
             };
             looked = true;

@@ -32,20 +32,29 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// What there is, as soon as the balancer is not busy.
+    /// What there is, as soon as the balancer is not busy. An answer that says nothing is waited out like one that says
+    /// busy: a cloud whose API fails for a moment still balances.
     pub(super) async fn idle(&self) -> Result<Seen> {
-        let mut last = "the load balancer did not answer".to_owned();
+        let mut last = self.late("the load balancer did not answer".to_owned());
         while let Ok(seen) = timeout_at(self.deadline, self.balancer.read()).await {
-            let seen = seen.map_err(Error::not_applied)?;
-            // What was cut off may still come.
-            let cut_off = self.outstanding.get().filter(|asked| asked.is_within(self.patience.lost_reply));
-            let Some(why) = seen.busy.clone().or(cut_off.map(|asked| asked.words())) else { return Ok(seen) };
-            last = format!("the load balancer is busy: {why}");
+            last = match seen {
+                Ok(seen) => {
+                    // What was cut off may still come.
+                    let cut_off = self.outstanding.get().filter(|asked| asked.is_within(self.patience.lost_reply));
+                    let Some(why) = seen.busy.clone().or(cut_off.map(|asked| asked.words())) else { return Ok(seen) };
+                    self.late(format!("the load balancer is busy: {why}"))
+                }
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(balancer = %self.balancer, %error, "looking again");
+                    error
+                }
+                Err(error) => return Err(error.not_applied()),
+            };
             if !self.patience.pause(self.deadline).await {
                 break;
             }
         }
-        Err(self.late(last).not_applied())
+        Err(last.not_applied())
     }
 
     pub(super) async fn read(&self) -> Result<Seen> {

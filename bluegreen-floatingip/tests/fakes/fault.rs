@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     DropAfter,
     /// Nothing is done, and nothing is answered.
     Hang,
+    /// Nothing is answered, and it is done so much later, whether anyone still waits or not.
+    Late(Duration),
     /// It is done, and nothing is answered.
     HangAfter,
     /// It is done, and answered so much later.
@@ -49,16 +51,40 @@ struct Planned {
     path: &'static str,
     left: usize,
     fault: Fault,
+    after: Option<After>,
+}
+
+/// Only when so many calls of a method, with this in their path, have come before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct After(pub(crate) usize, pub(crate) &'static str, pub(crate) &'static str);
+
+impl After {
+    fn is_met_by(self, calls: &[String]) -> bool {
+        let Self(count, method, path) = self;
+        calls.iter().filter(|call| call.starts_with(method) && call.contains(path)).count() >= count
+    }
 }
 
 impl Faults {
-    pub(crate) fn plan(&mut self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
-        self.0.push(Planned { method, path, left: times, fault });
+    pub(crate) fn plan(
+        &mut self,
+        after: Option<After>,
+        method: &'static str,
+        path: &'static str,
+        times: usize,
+        fault: Fault,
+    ) {
+        self.0.push(Planned { method, path, left: times, fault, after });
     }
 
-    pub(crate) fn next(&mut self, method: &str, path: &str) -> Option<Fault> {
-        let matching =
-            |planned: &&mut Planned| planned.left > 0 && planned.method == method && path.contains(planned.path);
+    /// What goes wrong with this call, after these.
+    pub(crate) fn next(&mut self, method: &str, path: &str, calls: &[String]) -> Option<Fault> {
+        let matching = |planned: &&mut Planned| {
+            planned.left > 0
+                && planned.method == method
+                && path.contains(planned.path)
+                && planned.after.is_none_or(|after| after.is_met_by(calls))
+        };
         let planned = self.0.iter_mut().find(matching)?;
         planned.left -= 1;
         Some(planned.fault.clone())

@@ -15,7 +15,7 @@ mod traffic;
 
 pub(crate) use digitalocean::DigitalOcean;
 pub(crate) use digitalocean_balancer::DigitalOceanLb;
-pub(crate) use fault::Fault;
+pub(crate) use fault::{After, Fault};
 pub(crate) use front::Front;
 pub(crate) use hetzner::Hetzner;
 pub(crate) use hetzner_balancer::HetznerLb;

@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::fault::{Fault, Faults};
+use super::fault::{After, Fault, Faults};
 
 /// The only token that the fakes accept.
 pub(crate) const TOKEN: &str = "fake-t0ken-that-nobody-may-see";
@@ -82,7 +82,19 @@ impl FakeServer {
 
     /// The next calls of this method, with this in their path, go wrong.
     pub(crate) fn fail(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
-        self.shared.faults.lock().unwrap().plan(method, path, times, fault);
+        self.shared.faults.lock().unwrap().plan(None, method, path, times, fault);
+    }
+
+    /// The same, once other calls have come.
+    pub(crate) fn fail_after(
+        &self,
+        after: After,
+        method: &'static str,
+        path: &'static str,
+        times: usize,
+        fault: Fault,
+    ) {
+        self.shared.faults.lock().unwrap().plan(Some(after), method, path, times, fault);
     }
 }
 
@@ -101,8 +113,12 @@ async fn answer<C: Cloud>(cloud: Arc<C>, shared: Arc<Shared>, request: Request) 
         query: parts.uri.query().unwrap_or_default().to_owned(),
         body: body_of(&bytes),
     };
-    shared.calls.lock().unwrap().push(format!("{} {}", call.method, call.path));
-    let fault = shared.faults.lock().unwrap().next(&call.method, &call.path);
+    let fault = {
+        let mut calls = shared.calls.lock().unwrap();
+        let fault = shared.faults.lock().unwrap().next(&call.method, &call.path, &calls);
+        calls.push(format!("{} {}", call.method, call.path));
+        fault
+    };
     let act = || {
         if is_authorized(&parts.headers) { cloud.handle(&call) } else { C::refusal(401, "unauthorized", "no token") }
     };
@@ -125,6 +141,13 @@ async fn answer<C: Cloud>(cloud: Arc<C>, shared: Arc<Shared>, request: Request) 
             hang_up()
         }
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Late(time)) => {
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                cloud.handle(&call);
+            });
+            std::future::pending().await
+        }
         Some(Fault::HangAfter) => {
             act();
             std::future::pending().await

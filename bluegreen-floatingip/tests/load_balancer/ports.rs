@@ -6,7 +6,7 @@ use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use bluegreen_floatingip::Ports;
 use serde_json::{Value, json};
 
-use crate::fakes::Fault;
+use crate::fakes::{After, Fault};
 use crate::setup::{OnDigitalOcean, OnHetzner};
 
 const BLUE: Split = Split::all(Slot::Blue);
@@ -153,4 +153,12 @@ async fn a_balancer_without_a_rule_to_our_ports_is_refused() {
     let error = router.current().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("[3000, 3000, 22]"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_fails_for_a_moment_after_the_write_does_not_end_a_switch() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.server.fail_after(After(1, "PUT", ""), "GET", "", 7, Fault::html(502));
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(on.server.count("PUT", ""), 1);
 }

@@ -8,19 +8,19 @@ use bluegreen_core::testing::conformance::CutOff;
 use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use serde_json::json;
 
-use crate::fakes::{Ending, Fault};
+use crate::fakes::{After, Ending, Fault, Front};
 use crate::setup::{OnDigitalOcean, OnHetzner};
 
 const BLUE: Split = Split::all(Slot::Blue);
 const GREEN: Split = Split::all(Slot::Green);
 
 /// Asks the public address all the while; every request must be answered.
-async fn while_asking<T>(on: &OnDigitalOcean, work: impl Future<Output = T>) -> (T, usize) {
+async fn while_asking<T>(front: &Front, work: impl Future<Output = T>) -> (T, usize) {
     let done = AtomicBool::new(false);
     let asking = async {
         let mut asked = 0;
         while !done.load(Ordering::Acquire) {
-            assert!(on.front.request().await.is_some(), "request {asked} met no healthy server");
+            assert!(front.request().await.is_some(), "request {asked} met no healthy server");
             asked += 1;
         }
         asked
@@ -40,7 +40,7 @@ async fn old_servers_go_only_when_new_ones_answer_so_that_no_request_fails() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     on.lb.traffic(|traffic| traffic.healthy_after(Duration::from_millis(40)));
     let before = on.lb.balancer();
-    let (shifted, asked) = while_asking(&on, on.by_servers().shift(Some(BLUE), GREEN)).await;
+    let (shifted, asked) = while_asking(&on.front, on.by_servers().shift(Some(BLUE), GREEN)).await;
     shifted.unwrap();
     println!("by servers: {asked} requests; calls: {:?}", on.server.calls());
     let mut after = on.lb.balancer();
@@ -98,7 +98,7 @@ async fn a_switch_that_is_cut_off_leaves_the_old_servers_the_new_ones_or_both_an
     let polls = (1..=40).map(CutOff::Polls);
     for cut_off in polls.chain([5, 20, 50, 80, 120].map(Duration::from_millis).map(CutOff::Time)) {
         let to = if from == BLUE { GREEN } else { BLUE };
-        let (cut, _) = while_asking(&on, cut_off.run(on.by_servers().shift(Some(from), to))).await;
+        let (cut, _) = while_asking(&on.front, cut_off.run(on.by_servers().shift(Some(from), to))).await;
         if let Some(result) = cut {
             result.unwrap();
         }
@@ -170,4 +170,30 @@ async fn the_plan_names_the_servers() {
     let change = on.by_servers().plan(Slot::Green).await.unwrap();
     assert_eq!(change.lines(), ["servers/0: 11 -> 22", "servers/1: 12 -> 23"]);
     assert!(on.by_servers().plan(Slot::Blue).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_fails_for_a_moment_neither_ends_nor_undoes_an_exchange() {
+    // Each look is three calls: while the new servers get well, and when the old ones are gone.
+    let moments = [(After(1, "POST", "/droplets"), "health"), (After(1, "DELETE", "/droplets"), "removal")];
+    for (after, moment) in moments {
+        let on = OnDigitalOcean::start(&[11, 12]).await;
+        on.server.fail_after(after, "GET", "", 7, Fault::html(502));
+        let (shifted, _) = while_asking(&on.front, on.by_servers().shift(Some(BLUE), GREEN)).await;
+        shifted.unwrap_or_else(|error| panic!("{moment}: {error}"));
+        assert_eq!((on.server.count("POST", "/droplets"), on.server.count("DELETE", "/droplets")), (1, 1), "{moment}");
+        assert_eq!(on.lb.balancer()["droplet_ids"], json!([22, 23]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_says_nothing_until_the_deadline_is_unreachable() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.server.fail("GET", "", 999, Fault::html(502));
+    let router = on.by_servers().deadline(Duration::from_secs(2));
+    let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::NotApplied);
+    assert!(error.to_string().contains("502 Bad Gateway"), "{error}");
+    assert!(on.server.count("GET", "") > 3, "it was asked once more after the first look");
+    assert_eq!(on.server.count("POST", ""), 0);
 }
