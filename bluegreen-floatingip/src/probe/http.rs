@@ -13,7 +13,8 @@ use crate::api::client_for;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks a page of the public address, over a connection of its own each time, and reads the slot from a header of the
-/// answer, whose value is `blue` or `green`.
+/// answer, whose value is `blue` or `green`. Only an answer that says success (2xx) counts: a slot that answers 503, or a
+/// redirect, has not answered.
 #[derive(Debug, Clone)]
 pub struct HttpProbe {
     url: Url,
@@ -51,6 +52,9 @@ impl PublicProbe for HttpProbe {
     async fn answers(&self) -> Result<Option<Slot>> {
         let request = self.client.get(self.url.clone()).header(CONNECTION, HeaderValue::from_static("close"));
         let Ok(response) = request.timeout(LIMIT).send().await else { return Ok(None) };
+        if !response.status().is_success() {
+            return Ok(None);
+        }
         let value = response.headers().get(&self.header).and_then(|value| value.to_str().ok());
         Ok(value.and_then(|value| value.trim().parse().ok()))
     }

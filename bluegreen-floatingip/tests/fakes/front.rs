@@ -18,6 +18,14 @@ pub(crate) struct Front {
 
 impl Front {
     pub(crate) async fn start(holder: impl Fn() -> Option<Slot> + Send + Sync + 'static) -> Self {
+        Self::saying("200 OK", holder).await
+    }
+
+    /// The same, with this status in every answer.
+    pub(crate) async fn saying(
+        status: &'static str,
+        holder: impl Fn() -> Option<Slot> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
@@ -28,7 +36,7 @@ impl Front {
                     let _ = client.read(&mut [0; 1024]).await;
                     let length = slot.as_str().len();
                     let text = format!(
-                        "HTTP/1.1 200 OK\r\nx-slot: {slot}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{slot}"
+                        "HTTP/1.1 {status}\r\nx-slot: {slot}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{slot}"
                     );
                     let _ = client.write_all(text.as_bytes()).await;
                 });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bluegreen_core::{Effect, ErrorKind, Router, Slot};
-use bluegreen_floatingip::HttpProbe;
+use bluegreen_floatingip::{HttpProbe, PublicProbe};
 
 use crate::fakes::Front;
 use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4};
@@ -38,6 +38,22 @@ async fn a_new_slot_that_never_answers_leaves_the_outcome_unknown() {
     // The way back is the same move.
     on.router().shift(Some(GREEN), BLUE).await.unwrap();
     assert_eq!(on.holder(), Some(11));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_answer_that_says_success_names_a_slot() {
+    for (status, named) in [
+        ("200 OK", Some(Slot::Green)),
+        ("204 No Content", Some(Slot::Green)),
+        ("302 Found", None),
+        ("404 Not Found", None),
+        ("500 Internal Server Error", None),
+        ("503 Service Unavailable", None),
+    ] {
+        let front = Front::saying(status, || Some(Slot::Green)).await;
+        let probe = HttpProbe::new(&front.url(), "x-slot").unwrap();
+        assert_eq!(probe.answers().await.unwrap(), named, "{status}");
+    }
 }
 
 #[test]
