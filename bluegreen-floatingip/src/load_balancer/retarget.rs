@@ -17,7 +17,8 @@ pub(super) fn change(balancer: &dyn Balancer, ports: &Ports, seen: &Seen, to: Sl
 pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, to: Slot) -> Result<()> {
     let mut unknown = false;
     loop {
-        let before = desk.idle().await.map_err(|error| effect(error, unknown))?;
+        let led_to = |seen: &Seen, asked| change(desk.balancer, ports, seen, asked).is_empty();
+        let before = desk.settled(led_to).await.map_err(|error| effect(error, unknown))?;
         let now = Some(ports.split(&desk.balancer.target_ports(&before.settings))?);
         let wanted = desk.balancer.retargeted(&before.settings, &|port| ports.moved(port, to));
         if before.settings == wanted {

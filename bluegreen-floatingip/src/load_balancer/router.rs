@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bluegreen_core::{Error, ErrorKind, Granularity, Instance, Result, Router, Slot, Split};
 use tokio::time::Instant;
 
-use super::balancer::Balancer;
+use super::balancer::{Balancer, Seen};
 use super::change::Change;
 use super::ports::Ports;
 use super::servers::{Manner, Pools};
@@ -123,6 +123,13 @@ impl LoadBalancerRouter {
         }
     }
 
+    fn split(&self, seen: &Seen) -> Result<Option<Split>> {
+        match &self.mode {
+            Mode::Servers(pools, _) => pools.split(&seen.members),
+            Mode::Ports(ports) => ports.split(&self.balancer.target_ports(&seen.settings)).map(Some),
+        }
+    }
+
     fn desk(&self, limit: Duration) -> Desk<'_> {
         let limit = limit.min(self.patience.deadline);
         Desk {
@@ -153,11 +160,8 @@ impl Router for LoadBalancerRouter {
 
     async fn current(&self) -> Result<Option<Split>> {
         let look = async {
-            let seen = self.desk(LOOK_LIMIT).idle().await?;
-            match &self.mode {
-                Mode::Servers(pools, _) => pools.split(&seen.members),
-                Mode::Ports(ports) => ports.split(&self.balancer.target_ports(&seen.settings)).map(Some),
-            }
+            let led_to = |seen: &Seen, slot| self.split(seen).is_ok_and(|split| split == Some(Split::all(slot)));
+            self.split(&self.desk(LOOK_LIMIT).settled(led_to).await?)
         };
         look.await.map_err(self.naming("ask the load balancer"))
     }

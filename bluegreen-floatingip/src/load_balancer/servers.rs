@@ -105,7 +105,7 @@ pub(super) async fn switch(
     from: Option<Split>,
     to: Slot,
 ) -> Result<()> {
-    let before = desk.idle().await?;
+    let before = desk.settled(|seen, asked| there(seen) == *pools.of(asked)).await?;
     let now = pools.split(&before.members)?;
     let present = there(&before);
     if present == *pools.of(to) {

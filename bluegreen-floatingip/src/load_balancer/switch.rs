@@ -1,6 +1,6 @@
 //! What switching by servers and switching by ports have in common.
 
-use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
+use bluegreen_core::{Effect, Error, ErrorKind, Result, Slot, Split};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,12 +35,22 @@ impl Desk<'_> {
     /// What there is, as soon as the balancer is not busy. An answer that says nothing is waited out like one that says
     /// busy: a cloud whose API fails for a moment still balances.
     pub(super) async fn idle(&self) -> Result<Seen> {
+        self.settled(|_, _| false).await
+    }
+
+    /// The same, without a wait for a change that was cut off if this is what it led to. `led_to` tells that from what
+    /// there is, and the slot for which it was asked.
+    pub(super) async fn settled(&self, led_to: impl Fn(&Seen, Slot) -> bool) -> Result<Seen> {
         let mut last = self.late("the load balancer did not answer".to_owned());
         while let Ok(seen) = timeout_at(self.deadline, self.balancer.read()).await {
             last = match seen {
                 Ok(seen) => {
                     // What was cut off may still come.
-                    let cut_off = self.outstanding.get().filter(|asked| asked.is_within(self.patience.lost_reply));
+                    let mut cut_off = self.outstanding.get().filter(|asked| asked.is_within(self.patience.lost_reply));
+                    if cut_off.as_ref().is_some_and(|asked| led_to(&seen, asked.to)) {
+                        self.outstanding.clear();
+                        cut_off = None;
+                    }
                     let Some(why) = seen.busy.clone().or(cut_off.map(|asked| asked.words())) else { return Ok(seen) };
                     self.late(format!("the load balancer is busy: {why}"))
                 }
@@ -72,7 +82,10 @@ impl Desk<'_> {
         // Before the call, which may be cut off.
         self.outstanding.begin(to);
         let answer = self.in_time(call).await;
-        self.outstanding.clear();
+        // One whose answer was lost, or did not come in time, may still be made.
+        if !answer.as_ref().is_err_and(|error| error.effect() == Effect::Unknown) {
+            self.outstanding.clear();
+        }
         answer
     }
 
@@ -93,7 +106,7 @@ impl Desk<'_> {
                 Ok(Accepted::Yes) => return Ok(()),
                 Ok(Accepted::Busy(why)) => why,
                 Err(error) => {
-                    unknown |= error.effect() == bluegreen_core::Effect::Unknown;
+                    unknown |= error.effect() == Effect::Unknown;
                     if !unknown && !error.is_retryable() {
                         return Err(error);
                     }
@@ -104,7 +117,7 @@ impl Desk<'_> {
             if !self.patience.pause(self.deadline).await {
                 return Err(if unknown { error } else { error.not_applied() });
             }
-            match self.idle().await {
+            match self.settled(|seen, asked| asked == to && done(seen)).await {
                 Ok(seen) if done(&seen) => return Ok(()),
                 Ok(_) => {}
                 Err(look) => return Err(if unknown { look.maybe_applied() } else { look }),

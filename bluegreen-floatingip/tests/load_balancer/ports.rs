@@ -162,3 +162,20 @@ async fn an_api_that_fails_for_a_moment_after_the_write_does_not_end_a_switch() 
     on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
     assert_eq!(on.server.count("PUT", ""), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_outlives_its_deadline_is_waited_for_before_what_is_seen_counts() {
+    let late = Fault::Late(Duration::from_millis(500));
+    for (fault, ends) in [(Fault::Hang, BLUE), (Fault::HangAfter, GREEN), (late, GREEN)] {
+        let on = OnDigitalOcean::start(&[11, 12]).await;
+        on.server.fail("PUT", "", 1, fault.clone());
+        let router = on.by_ports().lost_reply(Duration::from_millis(1500));
+        let error = router.clone().deadline(Duration::from_millis(200)).shift(Some(BLUE), GREEN).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{fault:?}");
+        assert_eq!(router.current().await.unwrap(), Some(ends), "{fault:?}");
+        // Back to blue, and it stays there.
+        router.shift(Some(ends), BLUE).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_eq!(router.current().await.unwrap(), Some(BLUE), "{fault:?}");
+    }
+}
