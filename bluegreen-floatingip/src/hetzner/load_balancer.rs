@@ -90,6 +90,23 @@ impl HetznerBalancer {
         self.finish(id, what).await
     }
 
+    /// One action after the other, until one is not taken; and how many were done.
+    async fn act_on_each(
+        &self,
+        action: &str,
+        bodies: impl Iterator<Item = Value> + Send,
+        done: &[&str],
+    ) -> (Result<Accepted>, usize) {
+        for (changed, body) in bodies.enumerate() {
+            match self.act(action, &body, done).await {
+                Ok(Accepted::Yes) => {}
+                Ok(Accepted::Busy(why)) if changed > 0 => return (Ok(Accepted::Partly(why)), changed),
+                other => return (other, changed),
+            }
+        }
+        (Ok(Accepted::Yes), 0)
+    }
+
     async fn finish(&self, id: u64, what: String) -> Result<Accepted> {
         let mut silent = 0;
         loop {
@@ -144,23 +161,13 @@ impl Balancer for HetznerBalancer {
     }
 
     async fn add(&self, servers: &[u64]) -> Result<Accepted> {
-        for id in servers {
-            let body = json!({ "type": "server", "server": { "id": id }, "use_private_ip": self.private });
-            if let Accepted::Busy(why) = self.act("add_target", &body, &["target_already_defined"]).await? {
-                return Ok(Accepted::Busy(why));
-            }
-        }
-        Ok(Accepted::Yes)
+        let target = |id| json!({ "type": "server", "server": { "id": id }, "use_private_ip": self.private });
+        self.act_on_each("add_target", servers.iter().map(target), &["target_already_defined"]).await.0
     }
 
     async fn remove(&self, servers: &[u64]) -> Result<Accepted> {
-        for id in servers {
-            let body = json!({ "type": "server", "server": { "id": id } });
-            if let Accepted::Busy(why) = self.act("remove_target", &body, &["not_found"]).await? {
-                return Ok(Accepted::Busy(why));
-            }
-        }
-        Ok(Accepted::Yes)
+        let target = |id| json!({ "type": "server", "server": { "id": id } });
+        self.act_on_each("remove_target", servers.iter().map(target), &["not_found"]).await.0
     }
 
     fn retargeted(&self, settings: &Value, port: &dyn Fn(u64) -> u64) -> Value {
@@ -185,17 +192,11 @@ impl Balancer for HetznerBalancer {
     async fn write(&self, seen: &Value, wanted: &Value) -> Result<Accepted> {
         let services = |settings: &Value| settings["services"].as_array().cloned().unwrap_or_default();
         let old = services(seen);
-        for service in services(wanted).iter().filter(|service| !old.contains(service)) {
-            let body = json!({
-                "listen_port": service["listen_port"],
-                "destination_port": service["destination_port"],
-                "health_check": service["health_check"],
-            });
-            if let Accepted::Busy(why) = self.act("update_service", &body, &[]).await? {
-                return Ok(Accepted::Busy(why));
-            }
-        }
-        Ok(Accepted::Yes)
+        let (services, fields) = (services(wanted), ["listen_port", "destination_port", "health_check"]);
+        let differing = services.iter().filter(|service| !old.contains(service));
+        let bodies = differing.map(|service| fields.iter().map(|field| (*field, service[*field].clone())).collect());
+        let (answer, changed) = self.act_on_each("update_service", bodies, &[]).await;
+        answer.map_err(|error| if changed > 0 { error.maybe_applied() } else { error })
     }
 }
 

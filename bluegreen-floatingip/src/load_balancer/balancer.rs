@@ -12,7 +12,8 @@ use serde_json::Value;
 /// [`LoadBalancerRouter`](crate::LoadBalancerRouter)s from a type of its own.
 ///
 /// Each method can be repeated: adding a server that is there already, and removing one that is not, succeed. Errors of
-/// the three that change something say by their effect whether anything may have been changed.
+/// the three that change something say by their effect whether anything may have been changed; of several servers that
+/// are added or removed, some may have been in any case.
 #[async_trait]
 pub(crate) trait Balancer: Debug + Display + Send + Sync + 'static {
     async fn read(&self) -> Result<Seen>;
@@ -59,4 +60,6 @@ pub(crate) enum Accepted {
     Yes,
     /// Not now, and nothing was changed.
     Busy(String),
+    /// Not now, and a part of it was changed before.
+    Partly(String),
 }

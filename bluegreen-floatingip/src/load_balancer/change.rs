@@ -35,6 +35,13 @@ impl Change {
         Self { lines: Self::between(old, new).lines.into_iter().filter(|line| !added(line)).collect() }
     }
 
+    /// Whether `now` is on its way from `old` to `new`: each value is that of the one or of the other.
+    pub(super) fn is_under_way(old: &Value, new: &Value, now: &Value) -> bool {
+        let (old, new, now) = (leaves(old), leaves(new), leaves(now));
+        let known = |(path, value): (&String, &String)| old.get(path) == Some(value) || new.get(path) == Some(value);
+        now.keys().eq(new.keys()) && old.keys().eq(new.keys()) && now.iter().all(known)
+    }
+
     /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
@@ -91,5 +98,17 @@ mod tests {
         assert_eq!(change.lines(), ["gone: true -> nothing", "rules/0/target: 3000 -> 3001", "come: nothing -> \"x\""]);
         assert_eq!(Change::lost_between(&old, &new).lines().len(), 2);
         assert!(Change::between(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn a_state_with_old_and_new_values_is_under_way_and_one_with_any_other_is_not() {
+        let state = |first: u64, second: u64| json!({ "services": [{ "port": first }, { "port": second }] });
+        let (old, new) = (state(3000, 3000), state(3001, 3001));
+        for now in [&old, &new, &state(3001, 3000), &state(3000, 3001)] {
+            assert!(Change::is_under_way(&old, &new, now), "{now}");
+        }
+        for now in [state(3001, 22), json!({ "services": [{ "port": 3001 }] }), json!({})] {
+            assert!(!Change::is_under_way(&old, &new, &now), "{now}");
+        }
     }
 }

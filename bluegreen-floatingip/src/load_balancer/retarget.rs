@@ -1,6 +1,7 @@
 //! Switching by ports: read, transform, write, and read again.
 
 use bluegreen_core::{Effect, Error, Result, Slot, Split};
+use serde_json::Value;
 
 use super::balancer::{Accepted, Balancer, Seen};
 use super::change::Change;
@@ -13,19 +14,28 @@ pub(super) fn change(balancer: &dyn Balancer, ports: &Ports, seen: &Seen, to: Sl
     Change::between(&seen.settings, &wanted)
 }
 
-/// Has every rule to a port of ours lead to this slot's port.
+/// Has every rule to a port of ours lead to this slot's port. Once a write was asked for, rules that lead to the one or
+/// to the other slot are no conflict: where each service is a call of its own, some may be changed and some not yet.
 pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, to: Slot) -> Result<()> {
-    let mut unknown = false;
+    // Whether an answer was lost, and whether anything may have been changed.
+    let (mut lost, mut unknown) = (false, false);
+    let mut original: Option<Value> = None;
+    let wanted_of = |settings: &Value| desk.balancer.retargeted(settings, &|port| ports.moved(port, to));
     loop {
         let led_to = |seen: &Seen, asked| change(desk.balancer, ports, seen, asked).is_empty();
         let before = desk.settled(led_to).await.map_err(|error| effect(error, unknown))?;
         let now = Some(ports.split(&desk.balancer.target_ports(&before.settings))?);
-        let wanted = desk.balancer.retargeted(&before.settings, &|port| ports.moved(port, to));
+        let wanted = wanted_of(&before.settings);
         if before.settings == wanted {
             return Ok(());
         }
-        if now != Some(Split::all(to)) && now != from {
-            return Err(effect(conflict(from, now), unknown));
+        match &original {
+            Some(old) if Change::is_under_way(old, &wanted_of(old), &before.settings) => {
+                unknown |= *old != before.settings;
+            }
+            _ if now == Some(Split::all(to)) || now == from => original = Some(before.settings.clone()),
+            Some(old) => return Err(effect(interfered(&wanted_of(old), &wanted).not_applied(), unknown)),
+            None => return Err(effect(conflict(from, now), unknown)),
         }
         tracing::info!(balancer = %desk.balancer, change = %Change::between(&before.settings, &wanted), "switching ports");
         // There is no compare-and-set: a change by somebody else is seen if it came before this look, and else after.
@@ -36,8 +46,12 @@ pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, t
         let why = match desk.ask(to, desk.balancer.write(&before.settings, &wanted)).await {
             Ok(Accepted::Yes) => return shown(desk, &wanted).await,
             Ok(Accepted::Busy(why)) => why,
-            Err(error) if error.effect() == Effect::Unknown && !unknown => {
+            Ok(Accepted::Partly(why)) => {
                 unknown = true;
+                why
+            }
+            Err(error) if error.effect() == Effect::Unknown && !lost => {
+                (lost, unknown) = (true, true);
                 error.to_string()
             }
             Err(error) if error.effect() == Effect::NotApplied && error.is_retryable() => error.to_string(),
@@ -50,7 +64,7 @@ pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, t
 }
 
 /// Returns when the balancer shows what was written.
-async fn shown(desk: Desk<'_>, wanted: &serde_json::Value) -> Result<()> {
+async fn shown(desk: Desk<'_>, wanted: &Value) -> Result<()> {
     let after = desk.idle().await.map_err(Error::maybe_applied)?;
     if Change::lost_between(wanted, &after.settings).is_empty() {
         Ok(())

@@ -105,6 +105,10 @@ impl Desk<'_> {
             let why = match self.ask(to, ask()).await {
                 Ok(Accepted::Yes) => return Ok(()),
                 Ok(Accepted::Busy(why)) => why,
+                Ok(Accepted::Partly(why)) => {
+                    unknown = true;
+                    why
+                }
                 Err(error) => {
                     unknown |= error.effect() == Effect::Unknown;
                     if !unknown && !error.is_retryable() {

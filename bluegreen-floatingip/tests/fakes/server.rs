@@ -85,6 +85,11 @@ impl FakeServer {
         self.shared.faults.lock().unwrap().plan(None, method, path, times, fault);
     }
 
+    /// From here on nothing goes wrong.
+    pub(crate) fn forget_faults(&self) {
+        *self.shared.faults.lock().unwrap() = Faults::default();
+    }
+
     /// The same, once other calls have come.
     pub(crate) fn fail_after(
         &self,

@@ -6,7 +6,7 @@ use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use bluegreen_floatingip::Ports;
 use serde_json::{Value, json};
 
-use crate::fakes::{After, Fault};
+use crate::fakes::{After, Ending, Fault};
 use crate::setup::{OnDigitalOcean, OnHetzner};
 
 const BLUE: Split = Split::all(Slot::Blue);
@@ -178,4 +178,72 @@ async fn a_write_that_outlives_its_deadline_is_waited_for_before_what_is_seen_co
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert_eq!(router.current().await.unwrap(), Some(BLUE), "{fault:?}");
     }
+}
+
+fn hetzners(status: u16, code: &str) -> Fault {
+    Fault::json(status, json!({ "error": { "code": code, "message": "not that one" } }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_between_two_services_does_not_end_a_switch() {
+    let second = After(1, "POST", "update_service");
+    for fault in [
+        hetzners(423, "locked"),
+        hetzners(409, "conflict"),
+        hetzners(422, "invalid_input"),
+        Fault::html(502),
+        Fault::Drop,
+        Fault::DropAfter,
+        Fault::AnswerAfter(504, "<html>timeout</html>".to_owned()),
+    ] {
+        let on = OnHetzner::start(&[11, 12]).await;
+        on.server.fail_after(second, "POST", "update_service", 1, fault.clone());
+        on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(on.by_ports().current().await.unwrap(), Some(GREEN), "{fault:?}");
+    }
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.lb.next_action(Ending::Completed);
+    on.lb.next_action(Ending::Errored);
+    on.by_ports().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(on.by_ports().current().await.unwrap(), Some(GREEN));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_service_that_is_never_flipped_leaves_the_outcome_unknown_and_the_way_back_open() {
+    for fault in [hetzners(423, "locked"), hetzners(422, "invalid_input"), Fault::html(502)] {
+        let on = OnHetzner::start(&[11, 12]).await;
+        on.server.fail_after(After(1, "POST", "update_service"), "POST", "update_service", 9999, fault.clone());
+        let router = on.by_ports().deadline(Duration::from_secs(2));
+        let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+        assert_eq!(error.effect(), Effect::Unknown, "{fault:?}: {error}");
+        let half = Split::toward(Slot::Green, 50).unwrap();
+        assert_eq!(on.by_ports().current().await.unwrap(), Some(half), "{fault:?}");
+        on.server.forget_faults();
+        on.by_ports().shift(Some(half), BLUE).await.unwrap();
+        assert_eq!(on.by_ports().current().await.unwrap(), Some(BLUE), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_service_that_is_refused_has_changed_nothing() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.server.fail("POST", "update_service", 1, hetzners(422, "invalid_input"));
+    let error = on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::NotApplied, "{error}");
+    assert_eq!(on.by_ports().current().await.unwrap(), Some(BLUE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_change_between_two_services_is_a_conflict() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.server.fail_after(After(1, "POST", "update_service"), "POST", "update_service", 9999, hetzners(423, "locked"));
+    let router = on.by_ports();
+    let switching = tokio::spawn(async move { router.shift(Some(BLUE), GREEN).await });
+    while on.server.count("POST", "update_service") < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    on.lb.change_by_hand(|balancer| balancer["algorithm"]["type"] = json!("round_robin"));
+    let error = switching.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::Unknown), "{error}");
+    assert!(error.to_string().contains("least_connections"), "{error}");
 }
