@@ -145,7 +145,7 @@ impl Exchange<'_> {
                 .change(self.to, || self.desk.balancer.add(add), |seen| there(seen).is_superset(&set(add)))
                 .await?;
             members.extend(add);
-            self.await_health(members).await?;
+            self.await_health(self.desk, self.to, &self.coming(members)).await?;
             self.undisturbed(members).await?;
             // The last wave removes all that is left: the slots need not be of the same size.
             let count = if index + 1 == waves { 0 } else { wave.min(going.len()) };
@@ -154,7 +154,7 @@ impl Exchange<'_> {
         }
         if waves == 0 {
             // Added by a switch that was cut off.
-            self.await_health(members).await?;
+            self.await_health(self.desk, self.to, &self.coming(members)).await?;
         }
         self.remove(members, &going).await
     }
@@ -169,16 +169,20 @@ impl Exchange<'_> {
         self.undisturbed(members).await
     }
 
-    /// Waits until the balancer calls the new servers healthy; where it does not say, as long as its own health check
-    /// needs. Then a probe, where there is one, must have met one of them.
-    async fn await_health(&self, members: &BTreeSet<u64>) -> Result<()> {
+    /// Those of them that are the new slot's.
+    fn coming(&self, members: &BTreeSet<u64>) -> Vec<u64> {
+        members.intersection(self.pools.of(self.to)).copied().collect()
+    }
+
+    /// Waits until the balancer calls these servers of a slot healthy; where it does not say, as long as its own health
+    /// check needs. Then a probe, where there is one, must have met one of the slot's.
+    async fn await_health(&self, desk: Desk<'_>, slot: Slot, servers: &[u64]) -> Result<()> {
         let began = Instant::now();
-        let servers: Vec<u64> = members.intersection(self.pools.of(self.to)).copied().collect();
         let sick = || Error::new(ErrorKind::Unhealthy, format!("the load balancer does not call {servers:?} healthy"));
         let mut looked = false;
         loop {
-            let seen = match self.desk.idle().await {
-                Err(error) if looked && Instant::now() >= self.desk.deadline => return Err(sick().because(error)),
+            let seen = match desk.idle().await {
+                Err(error) if looked && Instant::now() >= desk.deadline => return Err(sick().because(error)),
                 seen => seen?,
             };
             looked = true;
@@ -188,8 +192,9 @@ impl Exchange<'_> {
             if health.iter().all(|health| *health != Some(false)) {
                 if health.contains(&None) {
                     let within = self.manner.healthy_within.unwrap_or(seen.healthy_within);
-                    if began + within > self.desk.deadline {
-                        let message = format!("new servers are given {within:?}, which is longer than there is time");
+                    if began + within > desk.deadline {
+                        let message =
+                            format!("servers are given {within:?} to get well, which is longer than there is time");
                         return Err(Error::new(ErrorKind::Timeout, message)
                             .advice("allow the router a longer deadline, or exchange more servers at a time"));
                     }
@@ -197,14 +202,14 @@ impl Exchange<'_> {
                 }
                 break;
             }
-            if !self.desk.patience.pause(self.desk.deadline).await {
+            if !desk.patience.pause(desk.deadline).await {
                 return Err(sick());
             }
         }
         let Some(probe) = self.confirmation.probe() else { return Ok(()) };
-        while probe.answers().await? != Some(self.to) {
-            if !self.desk.patience.pause(self.desk.deadline).await {
-                let message = format!("{} was added, and never answered at the public address", self.to);
+        while probe.answers().await? != Some(slot) {
+            if !desk.patience.pause(desk.deadline).await {
+                let message = format!("{slot} was added, and never answered at the public address");
                 return Err(Error::new(ErrorKind::Unhealthy, message).with("probe", probe));
             }
         }
@@ -244,7 +249,7 @@ impl Exchange<'_> {
             if !missing.is_empty() {
                 let back = |seen: &Seen| self::there(seen).is_superset(&set(&missing));
                 desk.change(self.to.other(), || desk.balancer.add(&missing), back).await?;
-                sleep(self.manner.healthy_within.unwrap_or(seen.healthy_within)).await;
+                self.await_health(desk, self.to.other(), &missing).await?;
             }
             if !extra.is_empty() && !present.is_empty() {
                 let gone = |seen: &Seen| self::there(seen).is_disjoint(&set(&extra));

@@ -197,3 +197,36 @@ async fn an_api_that_says_nothing_until_the_deadline_is_unreachable() {
     assert!(on.server.count("GET", "") > 3, "it was asked once more after the first look");
     assert_eq!(on.server.count("POST", ""), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_servers_that_come_back_are_well_before_the_new_ones_go() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    let needed = Duration::from_millis(1500);
+    on.lb.traffic(|traffic| traffic.healthy_after(needed));
+    tokio::time::sleep(needed).await;
+    // Right after the second of the old servers was removed.
+    let no_more = json!({ "error": { "code": "unauthorized", "message": "no" } });
+    on.server.fail_after(After(2, "POST", "remove_target"), "GET", "/load_balancers", 1, Fault::json(401, no_more));
+    let (shifted, asked) = while_asking(&on.front, on.by_servers().shift(Some(BLUE), GREEN)).await;
+    let error = shifted.unwrap_err();
+    println!("taken back: {asked} requests");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
+    assert_eq!(on.server.count("POST", "remove_target"), 4, "the fault came when the old servers were gone");
+    assert_eq!(on.by_servers().current().await.unwrap(), Some(BLUE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_servers_that_do_not_get_well_in_time_leave_the_new_ones_and_the_outcome_unknown() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    let no_more = json!({ "error": { "code": "unauthorized", "message": "no" } });
+    on.server.fail_after(After(2, "POST", "remove_target"), "GET", "/load_balancers", 1, Fault::json(401, no_more));
+    let router = on.by_servers().deadline(Duration::from_secs(4));
+    on.lb.traffic(|traffic| {
+        traffic.set_sick(11);
+        traffic.set_sick(12);
+    });
+    let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown, "{error}");
+    assert!(error.to_string().contains("does not call [11, 12] healthy"), "{error}");
+    assert_eq!(on.front.request().await, Some(Slot::Green));
+}
