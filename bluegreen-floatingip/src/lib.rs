@@ -32,8 +32,9 @@
 //!
 //! - The holder is read first. Is it the target, nothing is asked for; is it neither blue nor green, the shift is refused.
 //! - The target is checked beforehand: there, active, in the address's region, without a pending event.
-//! - Busy is waited for (422 "pending event", 403 "processes previous actions", 409, 423), and so are rate limits, by
-//!   `retry-after` or `ratelimit-reset`.
+//! - Busy is waited for (422 "pending event", 403 "processes previous actions", 409, 423), and so are rate limits: by
+//!   `retry-after` or `ratelimit-reset` at DigitalOcean; for a few seconds, five times, at Hetzner, which gives one call
+//!   back each second.
 //! - After an answer that was lost the address is read, and only when the move did not show up is it asked for again.
 //! - An action that answers 404 or 500 for ever does not end a move: the address is asked instead. The last word is always
 //!   the holder, read anew; then, with [`confirm_by`](FloatingIpRouter::confirm_by), fresh connections.

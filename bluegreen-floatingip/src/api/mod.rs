@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 pub(crate) use client::client_for;
+pub(crate) use limit::Quota;
 pub(crate) use trouble::Trouble;
 
 /// For one call, until the last byte of its answer. These APIs answer within a second or two.
@@ -33,6 +34,7 @@ const TURNS: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) cloud: &'static str,
+    quota: Quota,
     base: Url,
     token: Secret,
     client: Client,
@@ -41,11 +43,11 @@ pub(crate) struct Api {
 impl Api {
     /// # Errors
     /// `Config` for an address over which a token must not be sent, or a token that is no header.
-    pub(crate) fn new(cloud: &'static str, base: &str, token: Secret) -> Result<Self> {
+    pub(crate) fn new(cloud: &'static str, quota: Quota, base: &str, token: Secret) -> Result<Self> {
         let base = address::checked(base)?;
         authorization(&token)?;
         let client = client_for(&base)?;
-        Ok(Self { cloud, base, token, client })
+        Ok(Self { cloud, quota, base, token, client })
     }
 
     /// Reads, patiently: a look can be repeated without harm.
@@ -76,7 +78,7 @@ impl Api {
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Trouble> {
         let mut turn = 1;
         loop {
-            let result = self.exchange(method.clone(), path, body).await;
+            let result = self.exchange(method.clone(), path, body, turn).await;
             match &result {
                 Err(Trouble::Limited { wait, .. }) if turn < TURNS && *wait <= limit::LONGEST_WAIT => {
                     tracing::debug!(cloud = self.cloud, path, ?wait, "over the rate limit: waiting");
@@ -88,7 +90,7 @@ impl Api {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Trouble> {
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>, turn: u32) -> Result<Value, Trouble> {
         let call = async {
             let mut url = self.base.clone();
             let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
@@ -104,7 +106,7 @@ impl Api {
             let text = answer::read(response).await?;
             if status == StatusCode::TOO_MANY_REQUESTS {
                 return Err(Trouble::Limited {
-                    wait: limit::wait(&headers),
+                    wait: self.quota.wait(&headers, turn),
                     said: answer::excerpt(&text, &self.token),
                 });
             }
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn a_token_that_is_no_header_is_refused_without_repeating_it() {
         for bad in ["", "line\nbreak", "two words", "tab\t", "ümlaut"] {
-            let error = Api::new("Test", "https://api.example.com", Secret::new(bad)).unwrap_err();
+            let error = Api::new("Test", Quota::Window, "https://api.example.com", Secret::new(bad)).unwrap_err();
             assert!(bad.is_empty() || !error.chain().contains(bad), "{error}");
         }
     }
@@ -141,7 +143,7 @@ mod tests {
     fn neither_the_header_nor_the_api_shows_the_token() {
         let token = Secret::new("t0ps3cret");
         assert!(authorization(&token).unwrap().is_sensitive());
-        let api = Api::new("Test", "https://api.example.com", token).unwrap();
+        let api = Api::new("Test", Quota::Window, "https://api.example.com", token).unwrap();
         assert!(!format!("{api:?}").contains("t0ps3cret"));
     }
 }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{API, settings};
-use crate::api::{Api, Trouble};
+use crate::api::{Api, Quota, Trouble};
 use crate::load_balancer::{Accepted, Balancer, Members, Seen};
 use crate::{LoadBalancerRouter, Pools, Ports};
 
@@ -55,7 +55,7 @@ impl DigitalOceanBalancer {
         if id.is_empty() || id.len() > 64 || id.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-') {
             return Err(Error::config(format!("{id:?} is no id of a load balancer")));
         }
-        Ok(Self { api: Api::new("DigitalOcean", api, token)?, id: id.to_owned() })
+        Ok(Self { api: Api::new("DigitalOcean", Quota::Window, api, token)?, id: id.to_owned() })
     }
 
     /// A router that exchanges droplets.

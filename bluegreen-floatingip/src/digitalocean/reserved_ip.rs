@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{API, SCOPES};
-use crate::api::{Api, Trouble};
+use crate::api::{Api, Quota, Trouble};
 use crate::servers::Servers;
 use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
 
@@ -44,7 +44,12 @@ impl DigitalOceanIp {
     /// # Errors
     /// `Config` when the API's address is neither HTTPS nor on this machine.
     pub fn at(api: &str, token: Secret, address: IpAddr, droplets: Servers) -> Result<Self> {
-        Ok(Self { api: Api::new("DigitalOcean", api, token)?, address, droplets, region: OnceLock::new() })
+        Ok(Self {
+            api: Api::new("DigitalOcean", Quota::Window, api, token)?,
+            address,
+            droplets,
+            region: OnceLock::new(),
+        })
     }
 
     fn path(&self) -> String {

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{API, RIGHTS, is_busy};
-use crate::api::Api;
+use crate::api::{Api, Quota};
 use crate::servers::Servers;
 use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
 
@@ -35,7 +35,7 @@ impl HetznerIp {
     /// # Errors
     /// `Config` when the API's address is neither HTTPS nor on this machine.
     pub fn at(api: &str, token: Secret, floating_ip: u64, servers: Servers) -> Result<Self> {
-        Ok(Self { api: Api::new("Hetzner", api, token)?, id: floating_ip, servers })
+        Ok(Self { api: Api::new("Hetzner", Quota::Trickle, api, token)?, id: floating_ip, servers })
     }
 
     async fn floating_ip(&self) -> Result<Value> {

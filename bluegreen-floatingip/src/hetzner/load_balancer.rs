@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{API, RIGHTS, is_busy};
-use crate::api::Api;
+use crate::api::{Api, Quota};
 use crate::load_balancer::{Accepted, Balancer, Members, Seen};
 use crate::{LoadBalancerRouter, Pools, Ports};
 
@@ -43,7 +43,7 @@ impl HetznerBalancer {
     /// # Errors
     /// `Config` when the API's address is neither HTTPS nor on this machine.
     pub fn at(api: &str, token: Secret, load_balancer: u64) -> Result<Self> {
-        Ok(Self { api: Api::new("Hetzner", api, token)?, id: load_balancer, private: false })
+        Ok(Self { api: Api::new("Hetzner", Quota::Trickle, api, token)?, id: load_balancer, private: false })
     }
 
     /// Reaches servers that it adds over the private network.

@@ -1,6 +1,6 @@
 //! Busy clouds and rate limits.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bluegreen_core::{Effect, ErrorKind, Router};
 
@@ -86,4 +86,19 @@ async fn a_rate_limit_is_kept_with_and_without_retry_after() {
     let error = on.router().current().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, false));
     assert!(error.to_string().contains("over the rate limit for another 3000 s"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hetzners_quota_trickles_back_and_is_not_waited_for_until_it_is_full() {
+    let in_an_hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let reset: &'static str = Box::leak(in_an_hour.to_string().into_boxed_str());
+    let headers: &'static [(&str, &str)] = Box::leak(Box::new([("ratelimit-reset", reset)]));
+    let used_up = r#"{"error":{"code":"rate_limit_exceeded","message":"limit of 3600 requests per hour reached"}}"#;
+    let on = OnHetzner::at_blue().await;
+    on.server.fail("GET", "/servers", 1, Fault::Answer(429, headers, used_up.to_owned()));
+    on.server.fail("POST", "/assign", 1, Fault::Answer(429, headers, used_up.to_owned()));
+    let began = Instant::now();
+    on.router().shift(Some(BLUE), GREEN).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(2), "two times a second at least: {:?}", began.elapsed());
+    assert_eq!((on.posts(), on.holder()), (2, Some(22)));
 }
