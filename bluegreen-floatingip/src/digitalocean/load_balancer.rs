@@ -17,8 +17,9 @@ const SCOPES: &str = "does the token have the scopes load_balancer:read and load
 /// A load balancer of DigitalOcean, from which a [`LoadBalancerRouter`] is made.
 ///
 /// The API does not say which droplets it calls healthy. A router by servers gives new ones the time that the balancer's
-/// own health check needs (healthy threshold times interval: with the defaults of the control panel 50 s), unless told
-/// otherwise; have it [confirmed](LoadBalancerRouter::confirm_by) by a probe.
+/// own health check needs (an interval for each answer that makes it healthy and one more, and the time for one answer:
+/// with the defaults of the control panel 65 s), unless told otherwise; have it
+/// [confirmed](LoadBalancerRouter::confirm_by) by a probe.
 ///
 /// ```no_run
 /// use bluegreen_core::{Secret, Slot};
@@ -91,6 +92,15 @@ fn busy(trouble: &Trouble) -> Option<String> {
     told.iter().any(|words| lower.contains(words)).then(|| message.to_owned())
 }
 
+/// How long a new droplet needs at most until it is given requests: its first check may come a whole interval late, and the
+/// last one may take as long as an answer is waited for. What is not told is what the control panel sets.
+fn healthy_within(check: &Value) -> Duration {
+    let number = |key: &str, default: u64| check[key].as_u64().unwrap_or(default);
+    let checks = number("healthy_threshold", 5).saturating_add(1);
+    let seconds = number("check_interval_seconds", 10).saturating_mul(checks);
+    Duration::from_secs(seconds.saturating_add(number("response_timeout_seconds", 5)))
+}
+
 impl fmt::Display for DigitalOceanBalancer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at DigitalOcean", self.id)
@@ -123,10 +133,8 @@ impl Balancer for DigitalOceanBalancer {
             }
             Some(other) => Some(format!("its status is {other}")),
         };
-        let check = &balancer["health_check"];
-        let number = |key: &str, default: u64| check[key].as_u64().unwrap_or(default);
-        let seconds = number("check_interval_seconds", 10).saturating_mul(number("healthy_threshold", 5));
-        Ok(Seen { members, busy, settings: settings::writable(balancer), healthy_within: Duration::from_secs(seconds) })
+        let healthy_within = healthy_within(&balancer["health_check"]);
+        Ok(Seen { members, busy, settings: settings::writable(balancer), healthy_within })
     }
 
     async fn add(&self, servers: &[u64]) -> Result<Accepted> {
@@ -152,5 +160,19 @@ impl Balancer for DigitalOceanBalancer {
 
     async fn write(&self, _seen: &Value, wanted: &Value) -> Result<Accepted> {
         self.change(Method::PUT, &self.path(), wanted, "write the load balancer's settings").await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_droplet_is_given_one_interval_and_one_answer_more_than_the_checks_take() {
+        let check = json!({ "check_interval_seconds": 3, "healthy_threshold": 2, "response_timeout_seconds": 4 });
+        assert_eq!(healthy_within(&check), Duration::from_secs(3 * 3 + 4));
+        assert_eq!(healthy_within(&Value::Null), Duration::from_secs(65));
+        let endless = json!({ "check_interval_seconds": u64::MAX });
+        assert_eq!(healthy_within(&endless), Duration::from_secs(u64::MAX));
     }
 }

@@ -85,7 +85,9 @@ impl LoadBalancerRouter {
     }
 
     /// Has a shift return only when so many fresh connections in a row were answered by the new slot. The clouds say
-    /// "done" before all of their balancer's machines are, so this is well worth having.
+    /// "done" before all of their balancer's machines are, so this is well worth having. By servers, one answer of the new
+    /// slot is needed before the old servers go. Such an answer comes from any one of the new servers: that each of them is
+    /// well only the balancer's health check knows, and at DigitalOcean only the time that it needs.
     #[must_use]
     pub fn confirm_by(mut self, probe: impl PublicProbe, answers_in_a_row: u32) -> Self {
         self.confirmation = Confirmation::by(probe, answers_in_a_row);
@@ -93,6 +95,10 @@ impl LoadBalancerRouter {
     }
 
     /// Exchanges so many servers at a time, with a pause in between, instead of all at once. No effect by ports.
+    ///
+    /// This happens within one shift: nobody looks at gates in between, and a pipeline's strategy with steps (a canary) is
+    /// refused for this router, which is all or nothing. The whole of it has to end within the
+    /// [deadline](Self::deadline).
     #[must_use]
     pub fn at_a_time(mut self, servers: usize, pause: Duration) -> Self {
         if let Mode::Servers(_, manner) = &mut self.mode {
@@ -102,7 +108,8 @@ impl LoadBalancerRouter {
     }
 
     /// How long a new server is given before the old ones go, where the balancer does not say that it is healthy. Unless
-    /// set, what its health check needs: the healthy threshold times the interval. No effect by ports.
+    /// set, what its health check needs: the healthy threshold and one more, times the interval, and the time for one
+    /// answer. No effect by ports.
     #[must_use]
     pub fn healthy_within(mut self, time: Duration) -> Self {
         if let Mode::Servers(_, manner) = &mut self.mode {

@@ -192,7 +192,7 @@ impl Exchange<'_> {
             if health.iter().all(|health| *health != Some(false)) {
                 if health.contains(&None) {
                     let within = self.manner.healthy_within.unwrap_or(seen.healthy_within);
-                    if began + within > desk.deadline {
+                    if within > desk.deadline.saturating_duration_since(began) {
                         let message =
                             format!("servers are given {within:?} to get well, which is longer than there is time");
                         return Err(Error::new(ErrorKind::Timeout, message)

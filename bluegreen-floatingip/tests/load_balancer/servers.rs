@@ -230,3 +230,25 @@ async fn old_servers_that_do_not_get_well_in_time_leave_the_new_ones_and_the_out
     assert!(error.to_string().contains("does not call [11, 12] healthy"), "{error}");
     assert_eq!(on.front.request().await, Some(Slot::Green));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_droplets_are_given_the_time_that_the_balancers_own_health_check_needs() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.change_by_hand(|balancer| {
+        balancer["health_check"]["check_interval_seconds"] = json!(1);
+        balancer["health_check"]["healthy_threshold"] = json!(1);
+        balancer["health_check"]["response_timeout_seconds"] = json!(1);
+    });
+    // As late as such a health check can be: the probe may meet one of the new droplets earlier, but not each of them.
+    on.lb.traffic(|traffic| traffic.healthy_after(Duration::from_millis(2900)));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut router = on.by_servers_as_checked();
+    let (shifted, _) = while_asking(&on.front, router.shift(Some(BLUE), GREEN)).await;
+    shifted.unwrap();
+    // With the fake's 3 s, twice, and 5 s for an answer.
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    router = on.by_servers_as_checked().deadline(Duration::from_secs(5));
+    let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("given 14s to get well"), "{error}");
+}

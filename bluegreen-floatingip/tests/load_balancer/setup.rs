@@ -42,7 +42,12 @@ impl OnDigitalOcean {
     }
 
     pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
-        quick(self.balancer().by_servers(pools()), &self.front).healthy_within(Duration::from_millis(60))
+        self.by_servers_as_checked().healthy_within(Duration::from_millis(60))
+    }
+
+    /// New servers are given the time that the balancer's own health check needs.
+    pub(crate) fn by_servers_as_checked(&self) -> LoadBalancerRouter {
+        quick(self.balancer().by_servers(pools()), &self.front)
     }
 
     pub(crate) fn by_ports(&self) -> LoadBalancerRouter {
