@@ -51,7 +51,9 @@ pub struct HostVip {
 /// drain first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lingering {
-    /// They are reset, so that clients notice at once. Connections to the server's other addresses are left alone.
+    /// They are reset, so that clients notice at once. Connections to the server's other addresses are left alone. A
+    /// kernel without `CONFIG_INET_DIAG_DESTROY` cannot do that, and `ss` does not say so: what is left is counted
+    /// afterwards, and a warning is logged. The address moves all the same.
     Reset,
     /// They are left: idle ones and uploads are reset at their next packet, downloads hang until the client gives up.
     Leave,
@@ -90,7 +92,16 @@ impl HostVip {
         Ok(Self { address, blue, green, lingering, sudo: false })
     }
 
-    /// Runs `ip` and `ss` by `sudo -n`, for hosts where one does not log in as root.
+    /// Has what changes something run as root by `sudo -n`, for hosts where one does not log in as root.
+    ///
+    /// It is a shell script that runs there, as `sudo -n -- sh -c SCRIPT ...`, not `ip` alone. So sudo has to allow the
+    /// account `sh` without a password, and an account that may run `sh` as root may do everything as root:
+    ///
+    /// ```text
+    /// deploy ALL=(root) NOPASSWD: /bin/sh
+    /// ```
+    ///
+    /// A rule for `ip` and `ss` is not enough: the check before a move says so then, and nothing is moved.
     #[must_use]
     pub fn sudo(mut self, sudo: bool) -> Self {
         self.sudo = sudo;

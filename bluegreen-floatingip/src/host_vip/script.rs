@@ -86,6 +86,9 @@ pub(super) async fn run(
         let message = if said.is_empty() { output.ending() } else { said };
         return Err(Error::new(ErrorKind::Unexpected, message).trying(purpose.words()));
     }
+    if !said.is_empty() {
+        tracing::warn!(%host, %address, "{}: {said}", purpose.words());
+    }
     match output.text().as_str() {
         "absent" | "released" => Ok(State::Absent),
         "candidate" | "taken" => Ok(State::Candidate),

@@ -7,3 +7,4 @@ mod lab;
 mod conformance;
 mod faults;
 mod moves;
+mod rights;

@@ -20,8 +20,16 @@ pub(crate) fn router_with(
     outage: &Outage,
 ) -> FloatingIpRouter {
     let host = |slot| NamespaceHost::of(network.server(slot)).with(outage);
+    quick(vip(address, lingering, host))
+}
+
+/// Between the hosts of the slots.
+pub(crate) fn vip(address: IpAddr, lingering: Lingering, host: impl Fn(Slot) -> NamespaceHost) -> HostVip {
     let server = |slot| VipServer::new(host(slot), "eth0").unwrap();
-    let vip = HostVip::new(address, server(Slot::Blue), server(Slot::Green), lingering).unwrap();
+    HostVip::new(address, server(Slot::Blue), server(Slot::Green), lingering).unwrap()
+}
+
+pub(crate) fn quick(vip: HostVip) -> FloatingIpRouter {
     let router = FloatingIpRouter::new(vip).lost_reply(Duration::from_millis(50));
     router.poll_every(Duration::from_millis(5), Duration::from_millis(20))
 }

@@ -13,6 +13,8 @@ pub(crate) struct NamespaceHost {
     namespace: String,
     local: LocalHost,
     outage: Option<Outage>,
+    /// What each command is run by.
+    by: Vec<String>,
 }
 
 /// Commands that fail as if the host could not be reached, counted over all hosts that share it.
@@ -37,11 +39,17 @@ impl Outage {
 
 impl NamespaceHost {
     pub(crate) fn of(namespace: &super::Namespace) -> Self {
-        Self { namespace: namespace.name().to_owned(), local: LocalHost::new(), outage: None }
+        Self { namespace: namespace.name().to_owned(), local: LocalHost::new(), outage: None, by: Vec::new() }
     }
 
     pub(crate) fn with(mut self, outage: &Outage) -> Self {
         self.outage = Some(outage.clone());
+        self
+    }
+
+    /// Runs each command by these words: as another account, or after something else.
+    pub(crate) fn by(mut self, words: &[&str]) -> Self {
+        self.by = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 }
@@ -55,7 +63,7 @@ impl fmt::Display for NamespaceHost {
 #[async_trait]
 impl Host for NamespaceHost {
     async fn run(&self, command: &Command) -> Result<Output> {
-        let inside = Command::new("ip").args(["netns", "exec", &self.namespace]).args(command.words()?);
+        let inside = Command::new("ip").args(["netns", "exec", &self.namespace]).args(&self.by).args(command.words()?);
         let inside = inside.stdin(command.input()).timeout(command.time_limit()).output_limit(command.kept_output());
         let Some(outage) = &self.outage else { return self.local.run(&inside).await };
         let fails = outage.failing.contains(&outage.count.fetch_add(1, Ordering::Relaxed));
