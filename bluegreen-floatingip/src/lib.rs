@@ -40,8 +40,11 @@
 //!   the holder, read anew; then, with [`confirm_by`](FloatingIpRouter::confirm_by), fresh connections.
 //! - A deadline that passes leaves the outcome unknown. [`current`](bluegreen_core::Router::current) waits for a move that
 //!   is under way, so that `recover` decides by what is.
-//! - No provider but OpenStack offers a compare-and-set: one deployer at a time must move an address. The pipeline's lease
+//! - None of these providers offers a compare-and-set: one deployer at a time must move an address. The pipeline's lease
 //!   sees to that; a person in the control panel is noticed, and not prevented.
+//!
+//! AWS (elastic IPs, target groups) and OpenStack are left out: nothing here talks to them. An [`AddressProvider`] of your
+//! own can.
 //!
 //! # The token
 //!

@@ -75,6 +75,11 @@ impl Api {
         self.call(method, path, Some(body)).await
     }
 
+    /// A text of an answer, as it may be shown: the start of it, on one line, without the token.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        answer::excerpt(text, &self.token)
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Trouble> {
         let mut turn = 1;
         loop {

@@ -119,7 +119,7 @@ impl Balancer for DigitalOceanBalancer {
         }
         let tag = balancer["tag"].as_str().filter(|tag| !tag.is_empty());
         let members = match tag {
-            Some(tag) => Members::Chosen(format!("it takes the droplets with the tag {tag}")),
+            Some(tag) => Members::Chosen(format!("it takes the droplets with the tag {}", self.api.shown(tag))),
             None => {
                 let ids = balancer["droplet_ids"].as_array().into_iter().flatten();
                 Members::Servers(ids.filter_map(Value::as_u64).map(|id| (id, None)).collect())
@@ -131,10 +131,14 @@ impl Balancer for DigitalOceanBalancer {
                 let message = "DigitalOcean says that the load balancer is in error";
                 return Err(Error::new(ErrorKind::Unhealthy, message).trying(what).not_applied());
             }
-            Some(other) => Some(format!("its status is {other}")),
+            Some(other) => Some(format!("its status is {}", self.api.shown(other))),
         };
         let healthy_within = healthy_within(&balancer["health_check"]);
         Ok(Seen { members, busy, settings: settings::writable(balancer), healthy_within })
+    }
+
+    fn shown(&self, text: &str) -> String {
+        self.api.shown(text)
     }
 
     async fn add(&self, servers: &[u64]) -> Result<Accepted> {

@@ -64,6 +64,10 @@ impl DigitalOceanIp {
         Ok(answer["droplet"].take())
     }
 
+    fn name_of(&self, droplet: &Value) -> String {
+        droplet["name"].as_str().map(|name| format!(" ({})", self.api.shown(name))).unwrap_or_default()
+    }
+
     /// The API shows no holder: either there is none, or the token may not see droplets. A droplet of ours tells.
     async fn nobody(&self) -> Result<Holder> {
         match self.droplet(self.droplets.of(Slot::Blue)).await {
@@ -100,10 +104,10 @@ impl AddressProvider for DigitalOceanIp {
             let _ = self.region.set(region.to_owned());
         }
         let holder = match ip["droplet"]["id"].as_u64() {
-            Some(id) => self
-                .droplets
-                .slot_of(id)
-                .map_or_else(|| Holder::Stranger(format!("droplet {id}{}", name_of(&ip["droplet"]))), Holder::Slot),
+            Some(id) => self.droplets.slot_of(id).map_or_else(
+                || Holder::Stranger(format!("droplet {id}{}", self.name_of(&ip["droplet"]))),
+                Holder::Slot,
+            ),
             None => self.nobody().await?,
         };
         let locked = ip["locked"].as_bool() == Some(true);
@@ -119,7 +123,10 @@ impl AddressProvider for DigitalOceanIp {
         let refused = |kind, message: String| Err(Error::new(kind, message).trying(what.clone()).not_applied());
         match droplet["status"].as_str() {
             Some("active") => {}
-            status => return refused(ErrorKind::Unhealthy, format!("it is {}", status.unwrap_or("in no known state"))),
+            status => {
+                let status = self.api.shown(status.unwrap_or("in no known state"));
+                return refused(ErrorKind::Unhealthy, format!("it is {status}"));
+            }
         }
         if droplet["locked"].as_bool() == Some(true) {
             let busy = Error::new(ErrorKind::Conflict, "the droplet has a pending event").trying(what.clone());
@@ -127,7 +134,8 @@ impl AddressProvider for DigitalOceanIp {
         }
         match (droplet["region"]["slug"].as_str(), self.region.get()) {
             (Some(here), Some(there)) if here != there => {
-                refused(ErrorKind::Config, format!("it is in {here}, and the address is in {there}"))
+                let regions = format!("it is in {here}, and the address is in {there}");
+                refused(ErrorKind::Config, self.api.shown(&regions))
             }
             _ => Ok(()),
         }
@@ -160,13 +168,9 @@ impl AddressProvider for DigitalOceanIp {
             Some("in-progress") => Ok(ActionState::Running),
             Some("completed" | "done") => Ok(ActionState::Done),
             Some("errored") => Ok(ActionState::Failed("the action has errored".to_owned())),
-            other => Err(unexpected("poll the action", &format!("its status is {other:?}"))),
+            other => Err(unexpected("poll the action", &self.api.shown(&format!("its status is {other:?}")))),
         }
     }
-}
-
-fn name_of(droplet: &Value) -> String {
-    droplet["name"].as_str().map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
 fn unexpected(what: &'static str, message: &str) -> Error {

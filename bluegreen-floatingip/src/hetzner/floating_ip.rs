@@ -55,8 +55,8 @@ impl HetznerIp {
         let answer = answer.map_err(|trouble| trouble.looking("read the floating IP's actions", RIGHTS))?;
         let running = answer["actions"].as_array().into_iter().flatten().find(|action| action["status"] == "running");
         Ok(running.map(|action| {
-            let command = action["command"].as_str().unwrap_or("an action");
-            format!("{command} is running (action {})", action["id"])
+            let command = self.api.shown(action["command"].as_str().unwrap_or("an action"));
+            format!("{command} is running (action {})", self.api.shown(&action["id"].to_string()))
         }))
     }
 
@@ -103,7 +103,7 @@ impl AddressProvider for HetznerIp {
         match server["status"].as_str() {
             Some("running") => {}
             status => {
-                let status = status.unwrap_or("in no known state");
+                let status = self.api.shown(status.unwrap_or("in no known state"));
                 return Err(refused(ErrorKind::Unhealthy, format!("it is {status}")));
             }
         }
@@ -116,7 +116,7 @@ impl AddressProvider for HetznerIp {
         match (location["network_zone"].as_str(), there) {
             (Some(here), Some(there)) if here != there => Err(refused(
                 ErrorKind::Config,
-                format!("it is in the network zone {here}, and the address is in {there}"),
+                self.api.shown(&format!("it is in the network zone {here}, and the address is in {there}")),
             )),
             _ => Ok(()),
         }
@@ -151,10 +151,10 @@ impl AddressProvider for HetznerIp {
             Some("running") => Ok(ActionState::Running),
             Some("success") => Ok(ActionState::Done),
             Some("error") => {
-                let word = |key: &str| action["error"][key].as_str().unwrap_or("untold");
+                let word = |key: &str| self.api.shown(action["error"][key].as_str().unwrap_or("untold"));
                 Ok(ActionState::Failed(format!("{}: {}", word("code"), word("message"))))
             }
-            other => Err(unexpected("poll the action", &format!("its status is {other:?}"))),
+            other => Err(unexpected("poll the action", &self.api.shown(&format!("its status is {other:?}")))),
         }
     }
 }

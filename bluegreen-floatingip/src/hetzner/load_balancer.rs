@@ -115,7 +115,7 @@ impl HetznerBalancer {
                     Some("success") => return Ok(Accepted::Yes),
                     Some("error") => {
                         let why = answer["action"]["error"]["message"].as_str().unwrap_or("it does not say why");
-                        let message = format!("action {id} failed: {why}");
+                        let message = format!("action {id} failed: {}", self.api.shown(why));
                         return Err(Error::new(ErrorKind::Unexpected, message).trying(what).not_applied());
                     }
                     _ => silent = 0,
@@ -136,7 +136,8 @@ impl HetznerBalancer {
         let answer = self.api.get(&path).await;
         let answer = answer.map_err(|trouble| trouble.looking("read the load balancer's actions", RIGHTS))?;
         let running = answer["actions"].as_array().into_iter().flatten().find(|action| action["status"] == "running");
-        Ok(running.map(|action| format!("{} is running", action["command"].as_str().unwrap_or("an action"))))
+        let command = |action: &Value| self.api.shown(action["command"].as_str().unwrap_or("an action"));
+        Ok(running.map(|action| format!("{} is running", command(action))))
     }
 }
 
@@ -157,7 +158,15 @@ impl Balancer for HetznerBalancer {
             let message = "the answer is not what was expected: it has no load balancer in it";
             return Err(Error::new(ErrorKind::Unexpected, message).trying(what).not_applied());
         }
-        Ok(Seen { members: members(balancer), busy, settings: settings(balancer), healthy_within: Duration::ZERO })
+        let members = match members(balancer) {
+            Members::Chosen(how) => Members::Chosen(self.api.shown(&how)),
+            servers => servers,
+        };
+        Ok(Seen { members, busy, settings: settings(balancer), healthy_within: Duration::ZERO })
+    }
+
+    fn shown(&self, text: &str) -> String {
+        self.api.shown(text)
     }
 
     async fn add(&self, servers: &[u64]) -> Result<Accepted> {

@@ -18,6 +18,9 @@ use serde_json::Value;
 pub(crate) trait Balancer: Debug + Display + Send + Sync + 'static {
     async fn read(&self) -> Result<Seen>;
 
+    /// A text that the cloud has sent, as it may be shown: the start of it, without the token.
+    fn shown(&self, text: &str) -> String;
+
     async fn add(&self, servers: &[u64]) -> Result<Accepted>;
 
     async fn remove(&self, servers: &[u64]) -> Result<Accepted>;

@@ -34,14 +34,16 @@ pub(super) async fn switch(desk: Desk<'_>, ports: &Ports, from: Option<Split>, t
                 unknown |= *old != before.settings;
             }
             _ if now == Some(Split::all(to)) || now == from => original = Some(before.settings.clone()),
-            Some(old) => return Err(effect(interfered(&wanted_of(old), &wanted).not_applied(), unknown)),
+            Some(old) => {
+                return Err(effect(interfered(desk.balancer, &wanted_of(old), &wanted).not_applied(), unknown));
+            }
             None => return Err(effect(conflict(from, now), unknown)),
         }
         tracing::info!(balancer = %desk.balancer, change = %Change::between(&before.settings, &wanted), "switching ports");
         // There is no compare-and-set: a change by somebody else is seen if it came before this look, and else after.
         let again = desk.idle().await.map_err(|error| effect(error, unknown))?;
         if again.settings != before.settings {
-            return Err(effect(interfered(&before.settings, &again.settings).not_applied(), unknown));
+            return Err(effect(interfered(desk.balancer, &before.settings, &again.settings).not_applied(), unknown));
         }
         let why = match desk.ask(to, desk.balancer.write(&before.settings, &wanted)).await {
             Ok(Accepted::Yes) => return shown(desk, &wanted).await,
@@ -69,7 +71,7 @@ async fn shown(desk: Desk<'_>, wanted: &Value) -> Result<()> {
     if Change::lost_between(wanted, &after.settings).is_empty() {
         Ok(())
     } else {
-        Err(interfered(wanted, &after.settings).maybe_applied())
+        Err(interfered(desk.balancer, wanted, &after.settings).maybe_applied())
     }
 }
 

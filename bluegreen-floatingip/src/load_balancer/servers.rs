@@ -222,7 +222,7 @@ impl Exchange<'_> {
             let seen = self.desk.idle().await?;
             let others = |settings: &Value| without_members(settings);
             if others(&seen.settings) != others(&self.before.settings) {
-                return Err(interfered(&others(&self.before.settings), &others(&seen.settings)));
+                return Err(interfered(self.desk.balancer, &others(&self.before.settings), &others(&seen.settings)));
             }
             let there = there(&seen);
             if there == *members {

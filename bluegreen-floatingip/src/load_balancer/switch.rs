@@ -136,8 +136,9 @@ pub(super) fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
 }
 
 /// Someone else changed the balancer while it was being switched.
-pub(super) fn interfered(before: &Value, now: &Value) -> Error {
-    let change = Change::between(before, now).to_string().replace('\n', "; ");
+pub(super) fn interfered(balancer: &dyn Balancer, before: &Value, now: &Value) -> Error {
+    let change = Change::between(before, now);
+    let change = change.lines().iter().map(|line| balancer.shown(line)).collect::<Vec<_>>().join("; ");
     Error::new(ErrorKind::Conflict, format!("somebody else changed the load balancer in between: {change}"))
         .advice("look whether the change was meant, and switch again")
 }

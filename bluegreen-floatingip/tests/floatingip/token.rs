@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bluegreen_core::{ErrorKind, Router, Secret};
 use bluegreen_floatingip::{DigitalOceanBalancer, DigitalOceanIp, FloatingIpRouter, HetznerBalancer, HetznerIp};
 
-use crate::fakes::{Fault, Front, TOKEN};
-use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4, servers};
+use crate::fakes::{Ending, Fault, Front, TOKEN};
+use crate::setup::{BLUE, GREEN, OnDigitalOcean, OnHetzner, V4, servers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_never_followed() {
@@ -48,6 +49,46 @@ async fn it_is_in_no_error_even_if_the_answer_repeats_it() {
         let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
         let shown = format!("{error:?} {}", error.chain());
         assert!(!shown.contains(TOKEN), "{fault:?}: {shown}");
+    }
+}
+
+/// Answers that say success, with words that end up in errors.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_long_words_are_cut() {
+    let shown = |error: bluegreen_core::Error| format!("{error:?} {}", error.chain());
+    let mut errors = Vec::new();
+    let endless: &'static str = Box::leak(format!("{TOKEN} {}", "x".repeat(5000)).into_boxed_str());
+
+    let on = OnDigitalOcean::at_blue(V4).await;
+    on.cloud.set_droplet(22, endless, false);
+    errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
+    let stranger = serde_json::json!({ "reserved_ip": { "droplet": { "id": 33, "name": endless } } });
+    on.server.fail("GET", "/reserved_ips", 1, Fault::json(200, stranger));
+    errors.push(shown(on.router().current().await.unwrap_err()));
+    on.cloud.set_droplet(22, "active", false);
+    let strange = serde_json::json!({ "action": { "id": 1, "status": endless } });
+    on.cloud.actions_take(Duration::from_secs(2));
+    on.server.fail("GET", "/actions/", 999, Fault::json(200, strange));
+    let hasty = on.router().deadline(Duration::from_millis(300));
+    errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
+
+    let on = OnHetzner::at_blue().await;
+    on.cloud.set_server(22, endless, false);
+    errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
+    on.cloud.set_server(22, "running", false);
+    on.cloud.next_action(Ending::Errored);
+    let failed = serde_json::json!({ "id": 1, "status": "error", "error": { "code": TOKEN, "message": endless } });
+    on.server.fail("GET", "/v1/actions/", 1, Fault::json(200, serde_json::json!({ "action": failed })));
+    errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
+    let running = serde_json::json!({ "actions": [{ "id": TOKEN, "status": "running", "command": endless }] });
+    on.server.fail("GET", "/actions", 999, Fault::json(200, running));
+    let hasty = on.router().deadline(Duration::from_millis(300));
+    errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
+
+    for (index, text) in errors.iter().enumerate() {
+        assert!(text.contains("***"), "{index}: nothing of it was shown: {text}");
+        assert!(!text.contains(TOKEN), "{index}: {text}");
+        assert!(text.len() < 2500, "{index}: {} bytes", text.len());
     }
 }
 

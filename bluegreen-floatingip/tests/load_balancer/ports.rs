@@ -6,7 +6,7 @@ use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use bluegreen_floatingip::Ports;
 use serde_json::{Value, json};
 
-use crate::fakes::{After, Ending, Fault};
+use crate::fakes::{After, Ending, Fault, TOKEN};
 use crate::setup::{OnDigitalOcean, OnHetzner};
 
 const BLUE: Split = Split::all(Slot::Blue);
@@ -246,4 +246,25 @@ async fn somebody_elses_change_between_two_services_is_a_conflict() {
     let error = switching.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::Unknown), "{error}");
     assert!(error.to_string().contains("least_connections"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_is_in_no_error_even_if_the_balancers_settings_repeat_it() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    on.lb.change_by_hand(|balancer| balancer["tag"] = json!(TOKEN));
+    let by_tag = on.by_servers().shift(Some(BLUE), GREEN).await.unwrap_err();
+    on.lb.change_by_hand(|balancer| balancer["tag"] = json!(""));
+    on.lb.edit_after(1, |balancer| balancer["name"] = json!(format!("{TOKEN} {}", "x".repeat(5000))));
+    let interfered = on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_err();
+    on.lb.change_by_hand(|balancer| balancer["status"] = json!(TOKEN));
+    let busy = on.by_ports().deadline(Duration::from_millis(100)).shift(Some(BLUE), GREEN).await.unwrap_err();
+
+    let on = OnHetzner::start(&[11, 12]).await;
+    let failed = json!({ "id": 1, "status": "error", "error": { "code": "x", "message": TOKEN } });
+    on.server.fail("GET", "/v1/actions/", 1, Fault::json(200, json!({ "action": failed })));
+    let gave_up = on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_err();
+    for error in [by_tag, interfered, busy, gave_up] {
+        let text = format!("{error:?} {}", error.chain());
+        assert!(text.contains("***") && !text.contains(TOKEN) && text.len() < 2500, "{text}");
+    }
 }
