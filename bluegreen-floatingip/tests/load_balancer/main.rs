@@ -5,6 +5,7 @@
 mod fakes;
 
 mod conformance;
+mod pipeline;
 mod ports;
 mod servers;
 mod setup;

@@ -9,7 +9,7 @@ use bluegreen_floatingip::{DigitalOceanBalancer, HetznerBalancer, HttpProbe, Loa
 use crate::fakes::{DigitalOceanLb, FakeServer, Front, HetznerLb, TOKEN};
 
 /// The slot that a request went to, by server or by port.
-fn slot_of((server, port): (u64, u64)) -> Slot {
+pub(crate) fn slot_of((server, port): (u64, u64)) -> Slot {
     let green = port == 3001 || [22, 23].contains(&server);
     if green { Slot::Green } else { Slot::Blue }
 }
