@@ -1,7 +1,9 @@
 //! What the provider does not allow.
 
+use std::time::Duration;
+
 use bluegreen_core::{Effect, ErrorKind, Router, Secret};
-use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, Servers};
+use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HetznerIp, Servers};
 
 use crate::fakes::{Fault, TOKEN};
 use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4};
@@ -38,6 +40,35 @@ async fn a_server_that_is_off_and_an_address_that_is_blocked_are_found_before_it
     let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
     assert!(error.to_string().contains("blocked"), "{error}");
     assert_eq!((error.effect(), on.posts()), (Effect::NotApplied, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_in_another_network_zone_is_found_before_it_is_asked_for() {
+    let on = OnHetzner::at_blue().await;
+    let servers = Servers::new(11, 44).unwrap();
+    let provider = HetznerIp::at(&on.server.url(), Secret::new(TOKEN), NUMBER, servers).unwrap();
+    let error = FloatingIpRouter::new(provider).shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied));
+    let words = "it is in the network zone us-east, and the address is in eu-central";
+    assert!(error.to_string().contains(words), "{error}");
+    assert_eq!((on.posts(), on.holder()), (0, Some(11)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_server_is_waited_for_and_one_that_stays_locked_has_changed_nothing() {
+    let on = OnHetzner::at_blue().await;
+    on.cloud.set_server(22, "running", true);
+    let hasty = on.router().deadline(Duration::from_millis(200));
+    let error = hasty.shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("the server is locked"), "{error}");
+    let router = on.router();
+    let shifting = tokio::spawn(async move { router.shift(Some(BLUE), GREEN).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(on.posts(), 0);
+    on.cloud.set_server(22, "running", false);
+    shifting.await.unwrap().unwrap();
+    assert_eq!((on.posts(), on.holder()), (1, Some(22)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
