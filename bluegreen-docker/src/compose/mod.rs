@@ -1,6 +1,7 @@
 //! Compose, called as the tool it is: `docker compose` (v2), else `docker-compose` (v1).
 
 mod overlay;
+mod port;
 mod program;
 mod project;
 mod slot_files;
@@ -16,7 +17,8 @@ use tokio::sync::OnceCell;
 use crate::engine::{Address, Engine};
 use crate::mask::Mask;
 
-pub(crate) use overlay::Overlay;
+pub(crate) use overlay::{Overlay, OwnPorts};
+pub(crate) use port::{Port, Wish, in_words};
 use program::Program;
 pub(crate) use project::{Project, PullPolicy};
 use slot_files::under_lock;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use bluegreen_core::Target;
 use serde_json::{Map, Value, json};
 
-use super::Project;
-use crate::endpoint::EndpointPort;
+use super::{Port, Project};
 use crate::labels;
 
 /// What is laid over the user's compose files, so that these stay as they are.
@@ -16,19 +15,32 @@ pub(crate) struct Overlay<'a> {
     pub(crate) project_name: &'a str,
     /// The exact image of each service.
     pub(crate) images: &'a BTreeMap<String, String>,
-    pub(crate) endpoints: &'a [EndpointPort],
+    /// The ports of each service, where the compose file's own are not enough.
+    pub(crate) ports: &'a BTreeMap<String, OwnPorts>,
     /// The operation that the containers are labelled with.
     pub(crate) operation: &'a str,
 }
 
+/// What is said of a service's ports.
+#[derive(Debug, PartialEq)]
+pub(crate) enum OwnPorts {
+    /// Beside those of the compose file.
+    Added(Vec<Port>),
+    /// Instead of them, which only a newer Compose [understands](super::Program::replaces_lists).
+    Instead(Vec<Port>),
+}
+
+/// Written for `OwnPorts::Instead`, and then made a tag of YAML. In a text of JSON, it stands nowhere else.
+const INSTEAD: (&str, &str) = (r#""ports!": ["#, r#""ports": !override ["#);
+
 impl Overlay<'_> {
-    /// As JSON, which is YAML.
+    /// As JSON, but for the tag `!override`: all of it is YAML.
     ///
     /// Volumes get no labels: they outlive releases, and newer versions of Compose take a volume with other labels for
     /// one that has to be made anew.
-    pub(crate) fn to_json(&self) -> String {
+    pub(crate) fn to_yaml(&self) -> String {
         let mut services = Map::new();
-        for (name, service) in &self.project.services {
+        for name in self.project.services.keys() {
             let mut own = json!({ "labels": {
                 labels::SERVICE: self.target.service.as_str(),
                 labels::SLOT: self.target.slot.as_str(),
@@ -38,11 +50,10 @@ impl Overlay<'_> {
             if let Some(image) = self.images.get(name) {
                 own["image"] = json!(image);
             }
-            let unpublished = self.endpoints.iter().filter(|endpoint| endpoint.service == *name);
-            let unpublished = unpublished.filter(|endpoint| !service.publishes(endpoint.port));
-            let ports: Vec<_> = unpublished.map(|endpoint| format!("127.0.0.1::{}", endpoint.port)).collect();
-            if !ports.is_empty() {
-                own["ports"] = json!(ports);
+            match self.ports.get(name) {
+                Some(OwnPorts::Added(ports)) => own["ports"] = json!(ports),
+                Some(OwnPorts::Instead(ports)) => own["ports!"] = json!(ports),
+                None => {}
             }
             services.insert(name.clone(), own);
         }
@@ -56,6 +67,6 @@ impl Overlay<'_> {
         if !networks.is_empty() {
             whole["networks"] = Value::Object(networks);
         }
-        format!("{whole:#}\n")
+        format!("{whole:#}\n").replace(INSTEAD.0, INSTEAD.1)
     }
 }

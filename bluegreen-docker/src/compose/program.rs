@@ -9,6 +9,9 @@ use bluegreen_core::{Command, Error, ErrorKind, Host, Result};
 const OLDEST_V1: (u32, u32) = (1, 27);
 const OLDEST_V2: (u32, u32) = (2, 0);
 
+/// The oldest version that knows `!override`. It came with 2.24.4, and patch numbers are not looked at.
+const OVERRIDES: (u32, u32) = (2, 25);
+
 /// Compose v1 takes more than a second to say its version.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -74,6 +77,11 @@ impl Program {
     /// The Python one, whose commands and output differ.
     pub(crate) fn is_v1(&self) -> bool {
         self.version.0 < 2
+    }
+
+    /// Whether a later file can take the place of a list, instead of adding to it.
+    pub(crate) fn replaces_lists(&self) -> bool {
+        self.version >= OVERRIDES
     }
 
     pub(crate) fn words(&self) -> &[String] {

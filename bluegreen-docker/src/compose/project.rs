@@ -6,6 +6,8 @@ use bluegreen_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::Port;
+
 /// The parts of a project that matter here.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Project {
@@ -25,7 +27,7 @@ pub(crate) struct Service {
     #[serde(default)]
     depends_on: DependsOn,
     #[serde(default)]
-    ports: Vec<Port>,
+    pub(crate) ports: Vec<Port>,
     #[serde(default)]
     networks: Option<IgnoredAny>,
     #[serde(default)]
@@ -67,19 +69,6 @@ impl Default for DependsOn {
 struct Dependency {
     #[serde(default)]
     condition: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Port {
-    Long {
-        target: u32,
-        #[serde(default)]
-        protocol: Option<String>,
-    },
-    /// `[[address:]published:]target[/protocol]`; v1 prints these.
-    Short(String),
-    Number(u32),
 }
 
 /// When an image is fetched; Compose's `pull_policy`.
@@ -157,32 +146,15 @@ impl Service {
         }
     }
 
-    /// Whether a TCP port of the container is published.
-    pub(crate) fn publishes(&self, port: u16) -> bool {
-        self.ports.iter().any(|published| published.covers(port))
-    }
-
     /// Whether any container of it is to run.
     pub(crate) fn is_wanted(&self) -> bool {
-        let replicas = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
-        self.scale.or(replicas) != Some(0)
+        self.replicas() > 0
     }
-}
 
-impl Port {
-    fn covers(&self, port: u16) -> bool {
-        let port = u32::from(port);
-        match self {
-            Self::Number(target) => *target == port,
-            Self::Long { target, protocol } => *target == port && protocol.as_deref().is_none_or(|name| name == "tcp"),
-            Self::Short(text) => {
-                let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-                let target = ports.rsplit(':').next().unwrap_or_default();
-                let (first, last) = target.split_once('-').unwrap_or((target, target));
-                let range = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
-                protocol == "tcp" && range.is_some_and(|(first, last)| (first..=last).contains(&port))
-            }
-        }
+    /// How many containers of it are to run.
+    pub(crate) fn replicas(&self) -> u32 {
+        let replicas = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
+        self.scale.or(replicas).unwrap_or(1)
     }
 }
 
@@ -220,12 +192,16 @@ services:
 version: '3.9'
 ";
 
+    fn publishes(service: &Service, port: u16) -> bool {
+        service.ports.iter().any(|entry| entry.covers(port))
+    }
+
     #[test]
     fn what_v1_prints_is_understood() {
         let project = Project::parse(V1.as_bytes(), true).unwrap();
         let api = &project.services["api"];
         assert_eq!(api.image("api").unwrap(), "api:1");
-        assert!(api.publishes(3000) && api.publishes(4001) && !api.publishes(53) && !api.publishes(80));
+        assert!(publishes(api, 3000) && publishes(api, 4001) && !publishes(api, 53) && !publishes(api, 80));
         assert_eq!(project.jobs().into_iter().collect::<Vec<_>>(), ["setup"]);
         assert_eq!(project.own_networks("p").into_iter().collect::<Vec<_>>(), ["back", "default"]);
         assert!(!project.services["off"].is_wanted() && api.is_wanted());
@@ -240,7 +216,7 @@ version: '3.9'
             "db":{"image":"db:1","networks":{"default":null},"deploy":{"replicas":0}}}}"#;
         let project = Project::parse(printed.as_bytes(), false).unwrap();
         let api = &project.services["api"];
-        assert!(api.publishes(3000) && !api.publishes(80));
+        assert!(publishes(api, 3000) && !publishes(api, 80));
         assert_eq!(api.pull_policy(), Some(PullPolicy::Never));
         assert!(project.jobs().is_empty() && !project.services["db"].is_wanted());
         assert_eq!(project.own_networks("shop-blue").into_iter().collect::<Vec<_>>(), ["default"]);

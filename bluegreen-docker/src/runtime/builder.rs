@@ -108,7 +108,11 @@ impl ComposeRuntimeBuilder {
     /// Makes a TCP port of a compose service an endpoint of each slot, under a name for health checks and routers.
     ///
     /// Where the compose file does not publish that port, it is published on 127.0.0.1 of the engine's machine, on a
-    /// port that the engine chooses. The first endpoint is the one that is used where none is named.
+    /// port from 20000 to 32767. Where the file leaves the port open or gives a range, one is chosen from that. Either
+    /// way it is the container's own from then on, also when it restarts, and the same at the slot's next start where
+    /// nobody else has it. Compose before 2.25 cannot fix what the file publishes itself; `start` then warns.
+    ///
+    /// The first endpoint is the one that is used where none is named.
     pub fn endpoint(mut self, name: impl Into<String>, service: impl Into<String>, port: u16) -> Self {
         self.endpoints.push(EndpointPort { name: name.into(), service: service.into(), port });
         self

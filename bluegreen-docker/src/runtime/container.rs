@@ -1,6 +1,7 @@
 //! The containers of a slot, as the engine shows them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 
 use bluegreen_core::{Error, Instance, Result, Version};
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, PortBinding};
@@ -25,6 +26,8 @@ pub(crate) struct Container {
     /// How often the engine has restarted it.
     pub(crate) restarts: i64,
     ports: HashMap<String, Option<Vec<PortBinding>>>,
+    /// The ports that it gets at each start, where they are fixed.
+    fixed: Vec<(IpAddr, u16)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,19 @@ impl Container {
         addresses.min_by_key(|address| address.starts_with('['))
     }
 
+    /// The TCP ports of the engine's machine that are its own: those it has now, and those it gets at its next start.
+    pub(crate) fn holds(&self) -> Vec<(IpAddr, u16)> {
+        let mut all = self.fixed.clone();
+        all.extend(tcp_of(&self.ports));
+        all
+    }
+
+    /// On which of them a TCP port of the container is now.
+    pub(crate) fn published_on(&self, port: u16) -> impl Iterator<Item = u16> {
+        let bindings = self.ports.get(&format!("{port}/tcp")).and_then(Option::as_ref);
+        bindings.into_iter().flatten().filter_map(|binding| fixed(binding).map(|(_, port)| port))
+    }
+
     /// The services that this one was told to wait for. Unknown under Compose v1.
     pub(crate) fn depends_on(&self) -> BTreeSet<&str> {
         let listed = self.label(labels::COMPOSE_DEPENDS_ON).unwrap_or_default().split(',');
@@ -140,9 +156,22 @@ impl Container {
             health,
             restarts: found.restart_count.unwrap_or(0),
             ports: found.network_settings.and_then(|network| network.ports).unwrap_or_default(),
+            fixed: found.host_config.and_then(|host| host.port_bindings).iter().flat_map(tcp_of).collect(),
             labels,
         })
     }
+}
+
+/// The ports of the engine's machine in a table of the engine, as far as they are known.
+fn tcp_of(table: &HashMap<String, Option<Vec<PortBinding>>>) -> Vec<(IpAddr, u16)> {
+    let of_tcp = table.iter().filter(|(port, _)| port.ends_with("/tcp"));
+    of_tcp.filter_map(|(_, bindings)| bindings.as_ref()).flatten().filter_map(fixed).collect()
+}
+
+fn fixed(binding: &PortBinding) -> Option<(IpAddr, u16)> {
+    let port = binding.host_port.as_deref()?.parse().ok().filter(|port| *port != 0)?;
+    let address = binding.host_ip.as_deref().and_then(|text| text.parse().ok());
+    Some((address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port))
 }
 
 /// What is said of a container that was ended by SIGKILL, for a reason that is not known.

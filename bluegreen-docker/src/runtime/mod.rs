@@ -4,14 +4,17 @@ mod builder;
 mod container;
 mod failure;
 mod logs;
+mod ports;
 mod prepare;
 mod prune;
 mod readiness;
 mod records;
 mod start;
 mod stop;
+mod taken;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +141,8 @@ impl ComposeRuntime {
         if !project.services.contains_key(service) {
             return Err(Error::config(format!("the compose file has no service {service:?}")));
         }
-        let files = start::write_overlay(self, target, &project, &[]).await?;
+        // One command in a container of its own, which has no ports.
+        let files = start::write_overlay(self, target, &project, &[], &BTreeMap::new()).await?;
         let name = self.inner.project_name(target.slot);
         self.inner.compose.command(&self.inner.engine, &name, target, Some(&files)).await
     }

@@ -7,9 +7,11 @@ use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
 use super::ComposeRuntime;
 use super::container::{Container, instance_of, services_of};
 use super::failure;
+use super::ports::Choice;
 use super::readiness::Readiness;
+use super::taken::Taken;
 use super::watch::Watch;
-use crate::compose::{Overlay, Project, SlotFiles};
+use crate::compose::{Overlay, OwnPorts, Project, SlotFiles};
 use crate::image::Reference;
 use crate::labels;
 
@@ -24,7 +26,8 @@ pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<I
     // From before anything is started, so that no end of a container goes unheard.
     let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, readiness, inner.start_deadline).await?;
     if !is_whole(&before, &project) {
-        let files = write_overlay(runtime, target, &project, &before).await?;
+        let ports = ports(runtime, target, &project, &before).await?;
+        let files = write_overlay(runtime, target, &project, &before, &ports).await?;
         let running = before.iter().any(Container::is_alive);
         watch.during(up(runtime, target, &files, running)).await?;
     }
@@ -70,12 +73,37 @@ fn is_whole(found: &[Container], project: &Project) -> bool {
         && found.iter().any(Container::is_alive)
 }
 
+/// Chooses the ports that the slot's endpoints have from now on.
+async fn ports(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    project: &Project,
+    before: &[Container],
+) -> Result<BTreeMap<String, OwnPorts>> {
+    let inner = &*runtime.inner;
+    if inner.endpoints.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (own, other) = (inner.project_name(target.slot), inner.project_name(target.slot.other()));
+    let choice = Choice {
+        project,
+        project_name: &own,
+        slot: target.slot,
+        endpoints: &inner.endpoints,
+        before,
+        taken: Taken::by_others(&inner.engine, &own, before, &other).await?,
+        replaces: inner.compose.program().await?.replaces_lists(),
+    };
+    choice.make()
+}
+
 /// Writes our own compose file of the slot.
 pub(super) async fn write_overlay(
     runtime: &ComposeRuntime,
     target: &Target,
     project: &Project,
     before: &[Container],
+    ports: &BTreeMap<String, OwnPorts>,
 ) -> Result<SlotFiles> {
     let images = exact_images(runtime, target, project).await?;
     // Of what runs already, the labels stay as they are: Compose would make it anew for any other.
@@ -86,11 +114,11 @@ pub(super) async fn write_overlay(
         project,
         project_name: &runtime.inner.project_name(target.slot),
         images: &images,
-        endpoints: &runtime.inner.endpoints,
+        ports,
         operation: operation.unwrap_or(target.operation.as_str()),
     };
-    let (state, name) = (&runtime.inner.state, format!("{}.compose.json", target.slot));
-    state.write(&name, overlay.to_json().as_bytes()).await.map_err(Error::not_applied)?;
+    let (state, name) = (&runtime.inner.state, format!("{}.compose.yaml", target.slot));
+    state.write(&name, overlay.to_yaml().as_bytes()).await.map_err(Error::not_applied)?;
     Ok(SlotFiles { overlay: state.file(&name), lock: state.lock(target.slot) })
 }
 

@@ -9,6 +9,7 @@ mod compose;
 mod conformance;
 mod engine;
 mod migrate;
+mod ports;
 mod prepare;
 mod prune;
 mod start;

@@ -1,7 +1,5 @@
 //! What `start` promises.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,21 +7,7 @@ use std::time::{Duration, Instant};
 use bluegreen_core::{ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot};
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
-use crate::support::{Fate, NotingHost, Shop, WAITS, docker_ok, grace, needs_docker, proxy};
-
-/// A script that serves a page over HTTP.
-fn serves(page: &str) -> String {
-    let page = format!("mkdir -p /tmp/www; echo {page} > /tmp/www/index.html");
-    format!("trap 'exit 0' TERM; {page}; httpd -p 3000 -h /tmp/www; while :; do sleep 1 & wait $!; done")
-}
-
-fn get(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
+use crate::support::{Fate, NotingHost, Shop, WAITS, docker_ok, get, grace, needs_docker, proxy, serves};
 
 async fn deploy(runtime: &ComposeRuntime, shop: &Shop, slot: Slot) -> bluegreen_core::Result<Instance> {
     runtime.prepare(&shop.version(slot, "1.0")).await.unwrap();

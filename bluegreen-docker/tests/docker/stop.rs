@@ -164,7 +164,7 @@ async fn what_a_killed_deployer_left_at_work_is_waited_for_and_removed() {
     let script = "touch \"$1\"; sleep 2; exec docker compose -p \"$2\" -f \"$3\" -f \"$4\" up -d";
     let mut compose = std::process::Command::new("flock");
     compose.arg(state.join("green.lock")).args(["sh", "-c", script, "sh"]).arg(&begun).arg(&project);
-    let mut compose = compose.arg(shop.path("compose.yaml")).arg(state.join("green.compose.json")).spawn().unwrap();
+    let mut compose = compose.arg(shop.path("compose.yaml")).arg(state.join("green.compose.yaml")).spawn().unwrap();
     eventually("it is at work", async || begun.exists()).await;
     runtime.stop(Slot::Green, grace()).await.unwrap();
     assert!(compose.try_wait().unwrap().is_some(), "it is still at work");

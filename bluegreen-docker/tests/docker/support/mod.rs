@@ -3,6 +3,7 @@
 mod docker;
 mod host;
 mod images;
+mod page;
 mod proxy;
 mod registry;
 mod shop;
@@ -10,6 +11,7 @@ mod shop;
 pub(crate) use docker::{docker, docker_ok, engine_socket};
 pub(crate) use host::NotingHost;
 pub(crate) use images::{Images, remove_nameless};
+pub(crate) use page::{get, serves};
 pub(crate) use proxy::{Fate, proxy};
 pub(crate) use registry::Registry;
 pub(crate) use shop::{Shop, WAITS, grace};
