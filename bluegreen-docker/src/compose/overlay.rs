@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bluegreen_core::Target;
 use serde_json::{Map, Value, json};
 
-use super::{Port, Project};
+use super::{Port, Project, PullPolicy};
 use crate::labels;
 
 /// What is laid over the user's compose files, so that these stay as they are.
@@ -17,6 +17,8 @@ pub(crate) struct Overlay<'a> {
     pub(crate) images: &'a BTreeMap<String, String>,
     /// The ports of each service, where the compose file's own are not enough.
     pub(crate) ports: &'a BTreeMap<String, OwnPorts>,
+    /// Whether it is for Compose v1.
+    pub(crate) v1: bool,
     /// The operation that the containers are labelled with.
     pub(crate) operation: &'a str,
 }
@@ -40,7 +42,7 @@ impl Overlay<'_> {
     /// one that has to be made anew.
     pub(crate) fn to_yaml(&self) -> String {
         let mut services = Map::new();
-        for name in self.project.services.keys() {
+        for (name, service) in &self.project.services {
             let mut own = json!({ "labels": {
                 labels::SERVICE: self.target.service.as_str(),
                 labels::SLOT: self.target.slot.as_str(),
@@ -49,6 +51,10 @@ impl Overlay<'_> {
             }});
             if let Some(image) = self.images.get(name) {
                 own["image"] = json!(image);
+            }
+            // All is here already, and a registry that is down must not matter any more. v1 does not look at it.
+            if !self.v1 && service.pull_policy() != Some(PullPolicy::Never) {
+                own["pull_policy"] = json!("missing");
             }
             match self.ports.get(name) {
                 Some(OwnPorts::Added(ports)) => own["ports"] = json!(ports),

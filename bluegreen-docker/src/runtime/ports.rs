@@ -141,10 +141,10 @@ fn none_left(service: &str, port: u16, count: u16, within: &RangeInclusive<u16>)
         1 => format!("no port of {} is free for the port {port} of {service}", in_words(within)),
         _ => format!("no {count} ports in a row of {} are free for the port {port} of {service}", in_words(within)),
     };
-    Error::new(ErrorKind::Conflict, what)
-        .not_applied()
-        .advice("each slot needs its own: `docker ps` and `ss -ltnp` on the engine's machine show who has them")
-        .advice("give `ports:` a larger range, or leave the port out of it")
+    Error::new(ErrorKind::Conflict, what).not_applied().advice(
+        "`docker ps` and `ss -ltnp` on the engine's machine show who has them; the other slot's are not free while \
+             it is there; give `ports:` a larger range, or leave the port out of it",
+    )
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<I
     }
     watch.until_ready().await?;
 
-    let after = services_of(&inner.engine, &name).await?;
+    let after = services_of(&inner.engine, &name).await.map_err(Error::maybe_applied)?;
     is_all_there(&after, &project, target)?;
     let instance = instance_of(&after, &inner.endpoints);
     has_all_endpoints(&instance, runtime)?;
@@ -65,12 +65,12 @@ fn occupant_is_not_another(found: &[Container], target: &Target) -> Result<()> {
 /// Whether all that the release needs runs, or has done its work.
 fn is_whole(found: &[Container], project: &Project) -> bool {
     let jobs = project.jobs();
-    let runs = |name: &String| {
-        let mut own = found.iter().filter(|container| container.service == *name).peekable();
-        own.peek().is_some() && own.all(|container| container.is_alive() || jobs.contains(name))
+    let runs = |name: &String, replicas: u32| {
+        let own = || found.iter().filter(|container| container.service == *name);
+        own().count() >= replicas as usize && own().all(|container| container.is_alive() || jobs.contains(name))
     };
-    project.services.iter().filter(|(_, service)| service.is_wanted()).all(|(name, _)| runs(name))
-        && found.iter().any(Container::is_alive)
+    let mut wanted = project.services.iter().filter(|(_, service)| service.is_wanted());
+    wanted.all(|(name, service)| runs(name, service.replicas())) && found.iter().any(Container::is_alive)
 }
 
 /// Chooses the ports that the slot's endpoints have from now on.
@@ -115,6 +115,7 @@ pub(super) async fn write_overlay(
         project_name: &runtime.inner.project_name(target.slot),
         images: &images,
         ports,
+        v1: runtime.inner.compose.program().await?.is_v1(),
         operation: operation.unwrap_or(target.operation.as_str()),
     };
     let (state, name) = (&runtime.inner.state, format!("{}.compose.yaml", target.slot));
@@ -175,12 +176,10 @@ fn explained(output: &Output, error: Option<Error>) -> Error {
     let taken = text.contains("port is already allocated") || text.contains("address already in use");
     match taken {
         false => error,
-        true => {
-            Error::new(ErrorKind::Conflict, "a port that the compose file publishes is taken").because(error).advice(
-                "two slots cannot share a port: let the engine choose it (`127.0.0.1::3000`, or no `ports:` and an \
+        true => Error::new(ErrorKind::Conflict, "a port that the slot is to have is taken").because(error).advice(
+            "two slots cannot share a port: let the engine choose it (`127.0.0.1::3000`, or no `ports:` and an \
                      `.endpoint(..)`)",
-            )
-        }
+        ),
     }
 }
 

@@ -33,6 +33,21 @@ pub(super) async fn stop(
     slot: Slot,
     grace: Duration,
 ) -> Result<()> {
+    let mut touched = false;
+    let done = take_down(engine, mask, state, project, slot, grace, &mut touched).await;
+    // A look that fails has changed nothing; what went before it has.
+    done.map_err(|error| if touched { error.maybe_applied() } else { error })
+}
+
+async fn take_down(
+    engine: &Engine,
+    mask: &Mask,
+    state: &StateDirectory,
+    project: &str,
+    slot: Slot,
+    grace: Duration,
+    touched: &mut bool,
+) -> Result<()> {
     let deadline = Instant::now() + grace;
     let mut is_quiet = false;
     for round in 0..ROUNDS {
@@ -50,6 +65,7 @@ pub(super) async fn stop(
             // Something else is at these containers: a removal that is under way, or a start that was cut off.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        *touched = true;
         stop_in_order(engine, &containers, deadline).await?;
         let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
         if let Err(error) = logs::keep(engine, mask, state, slot, &services).await {

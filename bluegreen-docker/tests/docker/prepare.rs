@@ -61,6 +61,19 @@ async fn what_was_prepared_is_prepared_again_without_its_registry() {
     shop.runtime().start(&shop.version(Slot::Green, "1.0")).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_prepared_is_started_without_its_registry_also_where_the_file_wants_it_pulled_each_time() {
+    needs_docker!();
+    for program in [&["docker", "compose"][..], &["docker-compose"][..]] {
+        let mut shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}', pull_policy: always}}");
+        shop.publish("app:1.0", WAITS);
+        let runtime = shop.builder().compose_program(program.iter().copied()).build().unwrap();
+        runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+        shop.registry.end();
+        runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    }
+}
+
 /// The user `me`, with the password `hunter2`.
 const HTPASSWD: &str = "me:$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.";
 

@@ -403,3 +403,21 @@ async fn a_start_that_was_cut_off_halfway_keeps_what_runs_and_adds_the_rest() {
     assert_eq!(shop.container(Slot::Green, "api"), api);
     assert_eq!(shop.running(Slot::Green).len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_was_cut_off_among_replicas_adds_those_that_are_missing() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}', scale: 3}}");
+    shop.publish("app:1.0", WAITS);
+    let runtime = shop.builder().endpoint("http", "api", 3000).build().unwrap();
+    let first = deploy(&runtime, &shop, Slot::Green).await.unwrap();
+    assert_eq!(first.endpoints().len(), 3, "{first:?}");
+    let before = shop.running(Slot::Green);
+    docker_ok(&["rm", "-f", &before[0]]);
+    let whole = runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let addresses = |instance: &Instance| {
+        instance.endpoints().iter().map(|endpoint| endpoint.address.clone()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(addresses(&whole), addresses(&first));
+    assert!(before[1..].iter().all(|id| shop.running(Slot::Green).contains(id)), "what ran was replaced");
+}

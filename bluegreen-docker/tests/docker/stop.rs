@@ -1,8 +1,16 @@
 //! What `stop`, `inspect` and `logs` promise.
 
-use bluegreen_core::{Instance, Runtime, Slot};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Shop, WAITS, docker, docker_ok, eventually, grace, needs_docker, unique};
+use bluegreen_core::{Effect, Instance, Runtime, Slot};
+use bluegreen_docker::Engine;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::engine::engine_socket;
+use crate::support::{NotingHost, Shop, WAITS, docker, docker_ok, eventually, grace, needs_docker, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_never_touches_the_other_slot_nor_what_is_shared_nor_any_volume() {
@@ -184,4 +192,52 @@ async fn stop_works_without_a_compose_file_that_can_be_read() {
     std::fs::remove_dir_all(shop.path(".bluegreen")).unwrap();
     runtime.stop(Slot::Green, grace()).await.unwrap();
     assert_eq!(shop.ps(Slot::Green, &["-a", "-q"]), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_loses_the_engine_halfway_does_not_claim_that_nothing_was_done() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
+    shop.publish("app:1.0", WAITS);
+    let socket = shop.path("tunnel.sock");
+    until_a_removal(&socket);
+    let far = NotingHost::default().tunnelling_to(&socket);
+    let runtime = shop.builder().engine(Engine::on(far).at("unix:///far/docker.sock")).build().unwrap();
+    // Compose is to reach the engine all the same.
+    shop.runtime().prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    shop.runtime().start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let error = runtime.stop(Slot::Green, grace()).await.unwrap_err();
+    assert_eq!(shop.ps(Slot::Green, &["-a", "-q"]), Vec::<String>::new());
+    assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
+    shop.runtime().stop(Slot::Green, grace()).await.unwrap();
+}
+
+/// A socket that leads to the engine's, for as long as no container was removed.
+fn until_a_removal(socket: &Path) {
+    let (listener, gone) = (UnixListener::bind(socket).unwrap(), Arc::new(AtomicBool::new(false)));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let gone = Arc::clone(&gone);
+            tokio::spawn(async move {
+                let mut engine = UnixStream::connect(engine_socket()).await.unwrap();
+                let (mut said, mut answered) = (vec![0; 65536], vec![0; 65536]);
+                loop {
+                    tokio::select! {
+                        read = client.read(&mut said) => {
+                            let Ok(count @ 1..) = read else { return };
+                            if gone.load(Ordering::SeqCst) {
+                                return;
+                            }
+                            gone.store(said.starts_with(b"DELETE "), Ordering::SeqCst);
+                            engine.write_all(&said[..count]).await.unwrap();
+                        }
+                        read = engine.read(&mut answered) => {
+                            let Ok(count @ 1..) = read else { return };
+                            client.write_all(&answered[..count]).await.unwrap();
+                        }
+                    }
+                }
+            });
+        }
+    });
 }
