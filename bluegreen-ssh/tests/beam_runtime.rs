@@ -102,7 +102,7 @@ async fn a_port_that_is_taken_is_an_error_that_says_so() {
 async fn a_release_that_does_not_get_up_is_ended_at_its_deadline() {
     needs_mix!();
     let server = Server::new();
-    let runtime = server.builder(LocalHost::new()).boot_deadline(Duration::from_secs(6)).build().unwrap();
+    let runtime = server.builder(LocalHost::new()).boot_deadline(Duration::from_secs(10)).build().unwrap();
     let never = server.behaving(IDLE, "1.0.0", "never-boots");
     runtime.prepare(&never).await.unwrap();
     let error = runtime.start(&never).await.unwrap_err();

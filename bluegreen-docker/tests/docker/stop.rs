@@ -9,8 +9,9 @@ use bluegreen_docker::Engine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::engine::engine_socket;
-use crate::support::{NotingHost, Shop, WAITS, docker, docker_ok, eventually, grace, needs_docker, unique};
+use crate::support::{
+    NotingHost, Shop, WAITS, docker, docker_ok, engine_socket, eventually, grace, needs_docker, unique,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_never_touches_the_other_slot_nor_what_is_shared_nor_any_volume() {
