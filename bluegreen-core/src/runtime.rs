@@ -33,6 +33,15 @@ pub trait Runtime: Debug + Display + Send + Sync + 'static {
     /// `Conflict` when something else runs in the slot; stop it first.
     async fn start(&self, target: &Target) -> Result<Instance>;
 
+    /// How long [`start`](Self::start) takes at most, where the runtime itself ends one that takes longer, with an error
+    /// that says what it was waiting for. A pipeline gives it that long and a minute more, also where its own deadline is
+    /// shorter, so that this error is the one that is told.
+    ///
+    /// `None` unless a runtime says otherwise: then the pipeline's deadline is the only one.
+    fn start_limit(&self) -> Option<Duration> {
+        None
+    }
+
     /// What is in the slot now, from the system itself. [`Instance::Absent`] when nothing ever was.
     async fn inspect(&self, slot: Slot) -> Result<Instance>;
 
@@ -55,6 +64,9 @@ macro_rules! forward {
             }
             async fn start(&self, target: &Target) -> Result<Instance> {
                 (**self).start(target).await
+            }
+            fn start_limit(&self) -> Option<Duration> {
+                (**self).start_limit()
             }
             async fn inspect(&self, slot: Slot) -> Result<Instance> {
                 (**self).inspect(slot).await

@@ -11,7 +11,8 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Healthy answers in a row: one may come from a process that is about to crash, three span two seconds.
 pub const HEALTHY_STREAK: u32 = 3;
 
-/// From the start until healthy: twice what kamal-proxy allows, because a JVM or a BEAM with a cold cache needs it.
+/// For a start, and then again until healthy; a runtime may say that its [starts](crate::Runtime::start_limit) take
+/// longer. Twice what kamal-proxy allows, because a JVM or a BEAM with a cold cache needs it.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// For requests in flight on the slot that lost its traffic: longer than nearly every request, and what load balancers

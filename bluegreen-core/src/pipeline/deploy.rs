@@ -51,7 +51,7 @@ pub(super) async fn stage(session: &mut Session, course: &Course) -> Result<(), 
         stop(session, Step::StopOccupant, slot).await?;
     }
     let starting = |state: &mut State| starting(state, course, &parts);
-    session.begun_step(Step::Start, limits.start_deadline, starting, parts.runtime.start(&target)).await?;
+    session.begun_step(Step::Start, start_limit(&parts), starting, parts.runtime.start(&target)).await?;
     health::step(session, &target).await?;
     expand(session, course, When::AfterStart, Step::ExpandAfterStart).await?;
     if !parts.smoke.is_empty() {
@@ -236,6 +236,12 @@ pub(super) async fn retain(session: &mut Session, old: Slot, keep: Option<Durati
         record.retain_until = until;
     };
     session.recorded_step(Step::Retain, OBSERVE_LIMIT, |_| {}, work, retained).await
+}
+
+/// A runtime that watches its start itself says more than that the time is up: it is left to end it.
+pub(super) fn start_limit(parts: &Parts) -> Duration {
+    let own = parts.runtime.start_limit().map_or(Duration::ZERO, |limit| limit.saturating_add(OBSERVE_LIMIT));
+    parts.settings.start_deadline.max(own)
 }
 
 fn starting(state: &mut State, course: &Course, parts: &Parts) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::builder::Parts;
 use super::course::{Course, holds};
 use super::defaults::{LOG_LINES, OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
+use super::deploy::start_limit;
 use super::observe::{Observed, in_time};
 use super::report::short;
 use super::strategy::{Contract, Retention};
@@ -101,7 +102,7 @@ fn steps(parts: &Parts, course: &Course, seen: &Observed) -> Vec<PlannedStep> {
     if course.occupied {
         add(Step::StopOccupant, settings.stop_grace, format!("stop what is in {slot}: {}", seen.slot(slot)));
     }
-    add(Step::Start, settings.start_deadline, format!("start {version} in {slot}"));
+    add(Step::Start, start_limit(parts), format!("start {version} in {slot}"));
     let streak = settings.healthy_streak;
     add(Step::Health, settings.start_deadline, format!("{streak} healthy answers in a row, by {}", parts.health));
     if let Some(migrator) = expands(When::AfterStart) {

@@ -90,6 +90,10 @@ impl<T: Runtime> Runtime for Faulty<T> {
         self.faults.around(call, self.inner.start(target)).await
     }
 
+    fn start_limit(&self) -> Option<Duration> {
+        self.inner.start_limit()
+    }
+
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
         let call = self.call("runtime", format_args!("inspect {slot}"));
         self.faults.around(call, self.inner.inspect(slot)).await

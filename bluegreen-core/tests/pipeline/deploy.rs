@@ -1,10 +1,9 @@
 use std::time::Duration;
 
 use bluegreen_core::pipeline::{Retention, Strategy, TrafficStep};
-use bluegreen_core::state::SlotStatus;
-use bluegreen_core::testing::Fault;
-use bluegreen_core::testing::ScriptedHealth;
-use bluegreen_core::{ErrorKind, Health, Slot, Split, When};
+use bluegreen_core::state::{SlotStatus, Step};
+use bluegreen_core::testing::{Fault, Faulty, ScriptedHealth};
+use bluegreen_core::{Error, ErrorKind, Health, Instance, Result, Runtime, Slot, Split, Target, When};
 
 use crate::world::{World, release, seconds};
 
@@ -369,4 +368,66 @@ async fn the_history_says_who_did_what_when_and_how_it_ended() {
     let told: Vec<_> = history.iter().map(|past| (past.by.as_str(), past.outcome.word())).collect();
     assert_eq!(told, [("me", "succeeded"), ("me", "aborted")]);
     assert_eq!(history[1].version.as_ref().unwrap().as_str(), "2");
+}
+
+/// A runtime that takes its time, and says so.
+#[derive(Debug, Clone)]
+struct Slow {
+    inner: bluegreen_core::memory::MemoryRuntime,
+    limit: Option<Duration>,
+    takes: Duration,
+}
+
+impl std::fmt::Display for Slow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("slow runtime")
+    }
+}
+
+#[async_trait::async_trait]
+impl Runtime for Slow {
+    async fn prepare(&self, target: &Target) -> Result<()> {
+        self.inner.prepare(target).await
+    }
+    async fn start(&self, target: &Target) -> Result<Instance> {
+        let limit = self.limit.unwrap_or(Duration::MAX);
+        tokio::time::sleep(self.takes.min(limit)).await;
+        if self.takes >= limit {
+            return Err(Error::new(ErrorKind::Timeout, "api: not yet healthy").retryable(false));
+        }
+        self.inner.start(target).await
+    }
+    fn start_limit(&self) -> Option<Duration> {
+        self.limit
+    }
+    async fn inspect(&self, slot: Slot) -> Result<Instance> {
+        self.inner.inspect(slot).await
+    }
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+        self.inner.stop(slot, grace).await
+    }
+    async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        self.inner.logs(slot, tail).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_watches_its_start_itself_has_the_time_that_it_says() {
+    let deploy = async |limit: Option<u64>, takes: u64| {
+        let world = World::new();
+        let slow = Slow { inner: world.runtime.clone(), limit: limit.map(seconds), takes: seconds(takes) };
+        let through: std::sync::Arc<dyn Runtime> = std::sync::Arc::new(Faulty::new(slow, &world.faults));
+        let pipeline = world.builder().runtime(through).build().unwrap();
+        let planned = pipeline.plan(&release("1")).await.unwrap();
+        let planned = planned.steps.iter().find(|step| step.step == Step::Start).unwrap().limit;
+        let error = pipeline.deploy(release("1")).await.map_err(|error| error.to_string()).err().unwrap_or_default();
+        (planned, error)
+    };
+    assert_eq!(deploy(Some(300), 200).await, (seconds(360), String::new()));
+    let (_, told) = deploy(Some(300), 400).await;
+    assert!(told.contains("api: not yet healthy"), "{told}");
+    // A shorter one does not shorten the pipeline's, and without one it is the pipeline's alone.
+    assert_eq!(deploy(None, 50).await, (seconds(60), String::new()));
+    let (planned, told) = deploy(None, 70).await;
+    assert!(told.contains("did not end within 60s") && planned == seconds(60), "{told}");
 }

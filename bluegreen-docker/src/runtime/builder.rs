@@ -125,7 +125,8 @@ impl ComposeRuntimeBuilder {
         self
     }
 
-    /// How long a start may take until all is healthy; [`DEFAULT_START_DEADLINE`] unless set.
+    /// How long a start may take until all is healthy; [`DEFAULT_START_DEADLINE`] unless set. A pipeline gives it that
+    /// long also where its own deadline is shorter, and the error says what was not ready.
     pub fn start_deadline(mut self, limit: Duration) -> Self {
         self.start_deadline = limit;
         self

@@ -207,6 +207,10 @@ impl Runtime for BeamRuntime {
         self.start_release(target).await.map_err(|error| error.trying(format!("start {target}")))
     }
 
+    fn start_limit(&self) -> Option<Duration> {
+        Some(self.settings.boot_deadline)
+    }
+
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
         self.look(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))
     }
