@@ -28,7 +28,9 @@ impl fmt::Display for MemoryHealth {
 impl HealthCheck for MemoryHealth {
     async fn check(&self, _target: &Target, instance: &Instance) -> Result<Health> {
         Ok(match instance {
-            Instance::Running { version, .. } => Health::Healthy { version: version.clone() },
+            Instance::Running { version, .. } | Instance::Degraded { version, .. } => {
+                Health::Healthy { version: version.clone() }
+            }
             other => Health::unhealthy(other.to_string()),
         })
     }
@@ -59,7 +61,7 @@ impl HealthCheck for MemoryPublic {
     async fn check(&self, _target: &Target, _instance: &Instance) -> Result<Health> {
         let Some(split) = self.router.split() else { return Ok(Health::unhealthy("nothing is routed")) };
         Ok(match self.runtime.instance(split.majority()) {
-            Instance::Running { version, .. } => Health::Healthy { version },
+            Instance::Running { version, .. } | Instance::Degraded { version, .. } => Health::Healthy { version },
             down => Health::unhealthy(format!("{} is {down}", split.majority())),
         })
     }

@@ -49,6 +49,13 @@ impl MemoryRuntime {
         occupant.instance = Instance::Stopped { version, reason: Some(reason.to_owned()) };
     }
 
+    /// Ends a part of what runs in a slot behind the pipeline's back.
+    pub fn degrade(&self, slot: Slot, reason: &str) {
+        let occupant = &mut self.lock().slots[slot as usize];
+        let (version, endpoints) = (occupant.instance.version().cloned(), occupant.instance.endpoints().to_vec());
+        occupant.instance = Instance::Degraded { version, endpoints, reason: reason.to_owned() };
+    }
+
     /// Starts something in a slot behind the pipeline's back.
     pub fn start_by_hand(&self, slot: Slot, version: Version) {
         self.lock().slots[slot as usize].instance = running(slot, version);
@@ -103,7 +110,7 @@ impl Runtime for MemoryRuntime {
         let occupant = &mut inner.slots[target.slot as usize];
         match &occupant.instance {
             Instance::Running { version: Some(version), .. } if version == target.version() => {}
-            Instance::Running { .. } => {
+            Instance::Running { .. } | Instance::Degraded { .. } => {
                 let text = format!("the slot is occupied: {}", occupant.instance);
                 return Err(failed(ErrorKind::Conflict, text));
             }
@@ -122,7 +129,7 @@ impl Runtime for MemoryRuntime {
     async fn stop(&self, slot: Slot, _grace: Duration) -> Result<()> {
         let mut inner = self.lock();
         let occupant = &mut inner.slots[slot as usize];
-        if let Instance::Running { version, .. } = &occupant.instance {
+        if let Instance::Running { version, .. } | Instance::Degraded { version, .. } = &occupant.instance {
             occupant.logs.push("stopped".to_owned());
             occupant.instance = Instance::Stopped { version: version.clone(), reason: None };
         }

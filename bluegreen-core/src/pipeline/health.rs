@@ -132,8 +132,12 @@ pub(super) enum Looked {
     Ill(String),
 }
 
-/// Looks once, within the time that a look may take. A look that could not be made counts as ill, with its reason.
+/// Looks once, within the time that a look may take. A look that could not be made counts as ill, with its reason; so
+/// does what runs in part only, whichever part the check asks.
 pub(super) async fn look(check: &dyn HealthCheck, limit: Duration, target: &Target, instance: &Instance) -> Looked {
+    if let Instance::Degraded { reason, .. } = instance {
+        return Looked::Ill(format!("it runs in part only: {reason}"));
+    }
     match timeout(limit, check.check(target, instance)).await {
         Err(_) => Looked::Ill(format!("no answer within {limit:?}")),
         Ok(Err(error)) => Looked::Ill(error.chain()),

@@ -42,7 +42,7 @@ pub enum Drift {
         /// The split that the router applies.
         found: Option<Split>,
     },
-    /// A slot that gets traffic does not run.
+    /// A slot that gets traffic does not run, or only in part.
     LiveDown {
         /// The slot.
         slot: Slot,
@@ -58,7 +58,7 @@ pub enum Drift {
         /// What is in it.
         found: Instance,
     },
-    /// A slot that should be warm does not run.
+    /// A slot that should be warm does not run, or only in part.
     Gone {
         /// The slot.
         slot: Slot,
@@ -125,11 +125,12 @@ impl Observed {
         for slot in Slot::BOTH {
             let (found, record) = (self.slot(slot), state.slot(slot));
             let routed = self.split.is_some_and(|split| split.routes_to(slot));
-            if routed && !found.is_running() {
+            let whole = found.is_running() && !found.is_degraded();
+            if routed && !whole {
                 drift.push(Drift::LiveDown { slot, found: found.clone() });
             } else if found.is_running() && !never_recorded && !record.holds(found) {
                 drift.push(Drift::Occupied { slot, recorded: record.version.clone(), found: found.clone() });
-            } else if record.is_warm() && !found.is_running() {
+            } else if record.is_warm() && !whole {
                 drift.push(Drift::Gone { slot, status: record.status, found: found.clone() });
             }
         }

@@ -122,11 +122,11 @@ pub(super) async fn step(
     }
 }
 
-/// Looks at both slots. A new slot that died has failed, whatever the gates say.
+/// Looks at both slots. A new slot that died, be it in part, has failed, whatever the gates say.
 async fn look(parts: &Parts, course: &Course, id: u64, split: Split, elapsed: Duration) -> Result<Window> {
     let target = &course.target;
     let instance = inspect(parts, target.slot).await?;
-    if !instance.is_running() {
+    if !instance.is_running() || instance.is_degraded() {
         return Err(Error::new(ErrorKind::Unhealthy, format!("{} died under traffic: {instance}", target.slot)));
     }
     let baseline = match &course.old {

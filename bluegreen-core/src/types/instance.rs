@@ -24,26 +24,43 @@ pub enum Instance {
         /// Where it can be reached; several when a slot spans processes or hosts.
         endpoints: Vec<Endpoint>,
     },
+    /// It runs in part: something that was started there has ended, or ends again and again. It counts as running, so it
+    /// is not overwritten, and traffic may be on it; a new release that comes to this under traffic has failed.
+    Degraded {
+        /// The version that was started there, where the runtime knows it.
+        version: Option<Version>,
+        /// Where what is left of it can be reached.
+        endpoints: Vec<Endpoint>,
+        /// What does not run, and why: "api: exit status 1".
+        reason: String,
+    },
 }
 
 impl Instance {
-    /// Whether it runs.
+    /// Whether it runs, be it in part.
     pub fn is_running(&self) -> bool {
-        matches!(self, Self::Running { .. })
+        matches!(self, Self::Running { .. } | Self::Degraded { .. })
+    }
+
+    /// Whether it runs in part only.
+    pub fn is_degraded(&self) -> bool {
+        matches!(self, Self::Degraded { .. })
     }
 
     /// The version, where it is known.
     pub fn version(&self) -> Option<&Version> {
         match self {
             Self::Absent => None,
-            Self::Stopped { version, .. } | Self::Running { version, .. } => version.as_ref(),
+            Self::Stopped { version, .. } | Self::Running { version, .. } | Self::Degraded { version, .. } => {
+                version.as_ref()
+            }
         }
     }
 
-    /// The endpoints of a running instance; empty otherwise.
+    /// The endpoints of an instance that runs; empty otherwise.
     pub fn endpoints(&self) -> &[Endpoint] {
         match self {
-            Self::Running { endpoints, .. } => endpoints,
+            Self::Running { endpoints, .. } | Self::Degraded { endpoints, .. } => endpoints,
             _ => &[],
         }
     }
@@ -64,12 +81,13 @@ impl fmt::Display for Instance {
             Self::Absent => return f.write_str("absent"),
             Self::Stopped { version, .. } => ("stopped", version),
             Self::Running { version, .. } => ("running", version),
+            Self::Degraded { version, .. } => ("degraded", version),
         };
         match version {
             Some(version) => write!(f, "{word} {version}")?,
             None => write!(f, "{word} (version unknown)")?,
         }
-        if let Self::Stopped { reason: Some(reason), .. } = self {
+        if let Self::Stopped { reason: Some(reason), .. } | Self::Degraded { reason, .. } = self {
             write!(f, " ({reason})")?;
         }
         Ok(())

@@ -78,6 +78,26 @@ async fn a_crashed_retained_slot_is_named_and_the_deploy_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_of_which_a_part_is_down_is_drift_and_no_way_back() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    pipeline.deploy(release("2")).await.unwrap();
+    world.runtime.degrade(Slot::Blue, "api: exit status 1");
+    world.runtime.degrade(Slot::Green, "worker: exit status 2");
+    let status = pipeline.status().await.unwrap().to_string();
+    assert!(status.contains("green gets traffic and is degraded 2 (worker: exit status 2)"), "{status}");
+    assert!(status.contains("blue is recorded as retained and is degraded 1 (api: exit status 1)"), "{status}");
+
+    let error = pipeline.deploy(release("3")).await.unwrap_err();
+    assert!(error.to_string().contains("the way back is not safe: green is degraded 2"), "{error}");
+    assert_eq!(world.live(), Some(Slot::Green));
+    let pipeline = world.builder().require_way_back(false).build().unwrap();
+    pipeline.deploy(release("3")).await.unwrap();
+    assert_eq!(world.live(), Some(Slot::Blue));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crashed_live_slot_is_replaced_at_once_without_a_way_back() {
     let world = World::new();
     let pipeline = world.pipeline();

@@ -140,6 +140,25 @@ async fn a_sick_environment_holds_the_traffic_where_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_of_which_a_part_dies_during_a_bake_fails_at_once_without_any_gate() {
+    let world = World::new();
+    live(&world).await;
+    let runtime = world.runtime.clone();
+    let degrade = bluegreen_core::observer::from_fn(move |event: &Event| {
+        if matches!(event.what, What::Soaking { .. }) {
+            runtime.degrade(Slot::Green, "api: exit status 1");
+        }
+    });
+    // What still runs answers the checks.
+    let builder = world.builder().strategy(Strategy::blue_green().bake(seconds(60))).observer(degrade);
+    let error = builder.build().unwrap().deploy(release("2")).await.unwrap_err();
+    assert!(error.to_string().contains("green died under traffic: degraded 2 (api: exit status 1)"), "{error}");
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
+    assert_eq!(world.live(), Some(Slot::Blue));
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slot_that_dies_during_a_soak_fails_at_once_without_any_gate() {
     let world = World::new();
     live(&world).await;

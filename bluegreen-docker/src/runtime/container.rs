@@ -8,6 +8,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, Health
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures::future::try_join_all;
 
+use crate::endpoint::EndpointPort;
 use crate::engine::{Engine, if_found, quick};
 use crate::labels;
 
@@ -119,7 +120,9 @@ impl Container {
             State::Running => "running".to_owned(),
             State::Created { error } if error.is_empty() => "never started".to_owned(),
             State::Created { error } => format!("could not be started: {error}"),
-            State::Restarting { status, out_of_memory } => in_words(*status, *out_of_memory, ""),
+            State::Restarting { status, out_of_memory } => {
+                format!("restarts again and again, {}", in_words(*status, *out_of_memory, ""))
+            }
             State::Exited { status, out_of_memory, error } => in_words(*status, *out_of_memory, error),
         }
     }
@@ -225,7 +228,7 @@ fn not_seen(error: Error, project: &str) -> Error {
 }
 
 /// What is in a slot whose containers these are.
-pub(crate) fn instance_of(containers: &[Container], endpoints: &[crate::endpoint::EndpointPort]) -> Instance {
+pub(crate) fn instance_of(containers: &[Container], endpoints: &[EndpointPort]) -> Instance {
     if containers.is_empty() {
         return Instance::Absent;
     }
@@ -245,7 +248,25 @@ pub(crate) fn instance_of(containers: &[Container], endpoints: &[crate::endpoint
             Some(bluegreen_core::Endpoint::named(&endpoint.name, container.published(endpoint.port)?))
         })
     });
-    Instance::Running { version, endpoints: found.collect() }
+    let (found, down) = (found.collect(), down(containers, endpoints));
+    match down.is_empty() {
+        true => Instance::Running { version, endpoints: found },
+        false => Instance::Degraded { version, endpoints: found, reason: down.join(", ") },
+    }
+}
+
+/// What should run and does not. A service that is no endpoint and has ended well may have done all it was there for.
+fn down(containers: &[Container], endpoints: &[EndpointPort]) -> Vec<String> {
+    let services: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.service.as_str()).collect();
+    let is_down = |container: &&Container| match container.state {
+        State::Running => false,
+        State::Exited { status: 0, .. } => services.contains(container.service.as_str()),
+        State::Created { .. } | State::Restarting { .. } | State::Exited { .. } => true,
+    };
+    let ended = containers.iter().filter(is_down);
+    let ended = ended.map(|container| format!("{}: {}", container.title(containers), container.ending()));
+    let gone = services.iter().filter(|name| !containers.iter().any(|container| container.service == **name));
+    ended.chain(gone.map(|name| format!("{name}: no container"))).collect()
 }
 
 /// The version that all of them have.

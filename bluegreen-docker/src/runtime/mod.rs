@@ -45,7 +45,8 @@ pub use prune::Pruned;
 ///   memory, and its last lines. A service that another one waits for with `service_completed_successfully` may end.
 /// - `stop` stops what depends on others first, keeps the last lines of the log, and removes the containers and the
 ///   networks that were made for this project alone. It never removes a volume, nor a network with a name of its own.
-/// - `inspect` and `logs` ask the engine. `logs` also knows what a slot wrote that was stopped by `stop`.
+/// - `inspect` and `logs` ask the engine. A slot is [`Degraded`](Instance::Degraded) while some of it runs, and a container
+///   of an endpoint's service does not, or any other has failed or restarts again and again. `logs` also knows what a slot wrote that was stopped by `stop`.
 ///
 /// ```no_run
 /// use bluegreen_core::{Release, Runtime, Secret};
@@ -210,6 +211,10 @@ impl Runtime for ComposeRuntime {
     async fn start(&self, target: &Target) -> Result<Instance> {
         let done = start::start(self, target).await;
         done.map_err(|error| self.located(error, || format!("start {target}")))
+    }
+
+    fn start_limit(&self) -> Option<Duration> {
+        Some(self.inner.start_deadline)
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {

@@ -72,7 +72,7 @@ impl Readiness {
                     failed.push((container.id.clone(), container.ending()));
                 }
                 (State::Restarting { .. }, _) => {
-                    failed.push((container.id.clone(), format!("restarts again and again, {}", container.ending())));
+                    failed.push((container.id.clone(), container.ending()));
                 }
                 (State::Running, _) if container.restarts > restarts => {
                     failed.push((container.id.clone(), "was restarted by the engine".to_owned()));

@@ -7,6 +7,7 @@
 mod build;
 mod compose;
 mod conformance;
+mod degraded;
 mod engine;
 mod migrate;
 mod ports;
