@@ -6,7 +6,7 @@ use bluegreen_core::{Clock, Error, ErrorKind, Result, SystemClock, Target};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::ComposeRuntime;
-use super::records::{ImageRecord, Record};
+use super::records::{ImageRecord, Record, Records};
 use crate::compose::PullPolicy;
 use crate::engine::Engine;
 use crate::image::{Pulled, Reference, digest_in_registry, find_local, pull};
@@ -79,7 +79,7 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
         return Ok(());
     }
     let record = Record { prepared: SystemClock.now(), images, pruned: false };
-    let insert = |records: &mut super::records::Records| {
+    let insert = |records: &mut Records| {
         let before = records.releases.insert(target.version().clone(), record.clone());
         match before {
             Some(before) if !accepts => same_content(target, &before, &record),
