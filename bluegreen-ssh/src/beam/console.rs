@@ -38,7 +38,7 @@ impl BeamRuntime {
                     .with("node", self.node(slot))
                     .with("host", host));
             }
-            Instance::Running { .. } => {}
+            Instance::Running { .. } | Instance::Degraded { .. } => {}
         }
         let output = host.console_on(terminal, &self.remote(slot)).await?;
         match (output.status, output.signal.as_deref()) {
