@@ -106,6 +106,27 @@ async fn the_copy_keeps_what_is_written_meanwhile_and_repairs_what_the_old_versi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_version_wrote_after_a_third_one_that_did_not_stay_is_there_for_the_next_third_one() {
+    for again in [&[Stage::Old, Stage::WritesBoth][..], &[Stage::WritesBoth][..]] {
+        let data = Data::new().await;
+        let expand = async |stage| data.open().await.migrate(Phase::Expand, &target(stage)).await.unwrap();
+        expand(Stage::WritesBoth).await;
+        expand(Stage::ReadsNew).await;
+        Customers::open(&data.file(), Stage::Old).unwrap().keep(7, "Written", "Alone").unwrap();
+        for stage in again {
+            expand(*stage).await;
+        }
+        assert!(
+            data.open().await.pending(&target(Stage::ReadsNew)).await.unwrap().is_some_and(|parts| !parts.is_empty())
+        );
+        expand(Stage::ReadsNew).await;
+        let read = Customers::open(&data.file(), Stage::ReadsNew).unwrap().name(7).unwrap();
+        assert!(read.is_some());
+        assert_eq!(read, Customers::open(&data.file(), Stage::Old).unwrap().name(7).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_migration_keeps_the_contract() {
     conformance::migrator(&Data::new().await).await;
 }

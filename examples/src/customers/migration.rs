@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Makes the new table for 2.0, fills it for 3.0, and removes the old one for 4.0.
 ///
 /// Each part is applied once, and only after the one before: what was made for a version is there when the next one comes.
+/// Where 1.0 or 2.0 is deployed again, the copy is made again for the next 3.0.
 /// Which version is live a migration cannot see: 3.0 is to be deployed while 2.0 is, since 1.0 writes past the copy.
 #[derive(Debug, Clone)]
 pub struct PeopleMigration {
@@ -56,6 +57,7 @@ impl PeopleMigration {
                 "CREATE TABLE IF NOT EXISTS people
                      (id INTEGER PRIMARY KEY, first_name TEXT NOT NULL, last_name TEXT NOT NULL)",
             )?;
+            forget_copy(database)?;
             applied(database, CREATE)
         })
         .await
@@ -127,6 +129,13 @@ fn applied(database: &Connection, name: &str) -> rusqlite::Result<()> {
     database.execute("INSERT OR IGNORE INTO migrations (name) VALUES (?1)", [name]).map(drop)
 }
 
+/// 1.0 writes past a copy: what was copied for a 3.0 that did not stay is copied anew for the next one. Without the old
+/// table there is nothing to copy.
+fn forget_copy(database: &Connection) -> rusqlite::Result<()> {
+    let old_table = "EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'customers')";
+    database.execute(&format!("DELETE FROM migrations WHERE name = ?1 AND {old_table}"), [COPY]).map(drop)
+}
+
 fn too_early(target: &Target, what: &str, first: Stage) -> Error {
     Error::new(ErrorKind::Conflict, format!("{} needs {what}", target.version()))
         .not_applied()
@@ -158,7 +167,7 @@ impl Migrator for PeopleMigration {
 
     async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
         match (phase, Stage::of(target.version())?) {
-            (Phase::Expand, Stage::Old) => Ok(()),
+            (Phase::Expand, Stage::Old) => self.write("forget the copy", forget_copy).await,
             (Phase::Expand, Stage::WritesBoth) => self.create().await,
             (Phase::Expand, _) if self.is_applied(COPY).await? => Ok(()),
             // While a version writes the old table alone, a copy is never complete.
