@@ -219,7 +219,9 @@ impl Sshd {
 
     /// How many commands run now: children of the sessions that are no sshd.
     pub fn commands(&self) -> Vec<i32> {
-        self.descendants().into_iter().filter(|pid| !name_of(*pid).starts_with("sshd")).collect()
+        // One without a name has ended meanwhile: a process of sshd's own, perhaps.
+        let is_command = |name: String| !name.is_empty() && !name.starts_with("sshd");
+        self.descendants().into_iter().filter(|pid| is_command(name_of(*pid))).collect()
     }
 
     fn descendants(&self) -> Vec<i32> {
