@@ -112,7 +112,7 @@ async fn a_host_key_alias_and_known_hosts_in_odd_places_serve_git_too() {
     needs_sshd!();
     let (lab, sshd) = (Lab::new(), Sshd::start());
     let file = sshd.path().join("it's known %h hosts");
-    fs::write(&file, format!("[blue.internal]:{} {}\n", sshd.port(), sshd.host_key())).unwrap();
+    fs::write(&file, format!("blue.internal {}\n", sshd.host_key())).unwrap();
     let missing = sshd.path().join("missing");
     let host = sshd.bare_builder().key_file(sshd.key()).known_hosts(missing).known_hosts(file);
     deploys(&lab, &host.host_key_alias("blue.internal").build().unwrap()).await;

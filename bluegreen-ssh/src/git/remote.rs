@@ -10,7 +10,6 @@ use tempfile::NamedTempFile;
 use crate::SshHost;
 use crate::auth::Identity;
 use crate::host_key::HostKeyPolicy;
-use crate::known_hosts::recorded_name;
 use crate::settings::Settings;
 
 #[derive(Debug, Clone)]
@@ -127,8 +126,8 @@ fn options(settings: &Settings, keys: &mut Vec<NamedTempFile>) -> Result<Vec<Str
     };
     let files: Vec<_> = files.iter().map(|file| path(file)).collect::<Result<_>>()?;
     set("UserKnownHostsFile", files.join(" "));
-    if settings.host_key.host != settings.host {
-        set("HostKeyAlias", recorded_name(&settings.host_key.host, settings.port));
+    if let Some(alias) = &settings.host_key.alias {
+        set("HostKeyAlias", alias.to_lowercase());
     }
 
     let mut agent = None;
