@@ -10,6 +10,7 @@ mod fault;
 mod front;
 mod hetzner;
 mod hetzner_balancer;
+mod public;
 mod server;
 mod traffic;
 
@@ -19,6 +20,7 @@ pub(crate) use fault::{After, Fault};
 pub(crate) use front::Front;
 pub(crate) use hetzner::Hetzner;
 pub(crate) use hetzner_balancer::HetznerLb;
+pub(crate) use public::Public;
 pub(crate) use server::{Call, FakeServer, TOKEN};
 pub(crate) use traffic::Traffic;
 

@@ -7,42 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bluegreen_core::memory::{MemoryHealth, MemoryRuntime, MemoryStateStore};
 use bluegreen_core::testing::{Fault, Faults, Faulty};
-use bluegreen_core::{Health, HealthCheck, Instance, Pipeline, Release, Router, Runtime, Slot, Target};
+use bluegreen_core::{Instance, Pipeline, Release, Router, Runtime, Slot};
 use bluegreen_floatingip::FloatingIpRouter;
 
-use crate::fakes::{DigitalOcean, Ending};
+use crate::fakes::{Ending, Public};
 use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4, V6, servers};
-
-/// Whatever runs on the server to which the address leads.
-struct Public {
-    cloud: Arc<DigitalOcean>,
-    address: &'static str,
-    runtime: MemoryRuntime,
-}
-
-impl fmt::Debug for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Public")
-    }
-}
-
-impl fmt::Display for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the public address")
-    }
-}
-
-#[async_trait]
-impl HealthCheck for Public {
-    async fn check(&self, _target: &Target, _instance: &Instance) -> bluegreen_core::Result<Health> {
-        let slot = self.cloud.holder(self.address).and_then(|server| servers().slot_of(server));
-        let Some(slot) = slot else { return Ok(Health::unhealthy("nobody answers")) };
-        Ok(match self.runtime.inspect(slot).await? {
-            Instance::Running { version: Some(version), .. } => Health::healthy_as(version),
-            other => Health::unhealthy(format!("{slot} is {other}")),
-        })
-    }
-}
 
 struct Shop {
     on: OnDigitalOcean,
@@ -61,8 +30,9 @@ impl Shop {
     }
 
     fn pipeline(&self, router: impl Router) -> Pipeline {
-        let public =
-            Public { cloud: Arc::clone(&self.on.cloud), address: self.on.address, runtime: self.runtime.clone() };
+        let (cloud, address) = (Arc::clone(&self.on.cloud), self.on.address);
+        let next = move || cloud.holder(address).and_then(|server| servers().slot_of(server));
+        let public = Public { next: Arc::new(next), runtime: self.runtime.clone() };
         Pipeline::builder("shop")
             .runtime(self.runtime.clone())
             .router(router)

@@ -1,47 +1,15 @@
 //! Whole deploys: what a pipeline makes of a load balancer, by servers and by ports.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bluegreen_core::memory::{MemoryHealth, MemoryRuntime, MemoryStateStore};
 use bluegreen_core::testing::{Fault, Faults, Faulty};
-use bluegreen_core::{Health, HealthCheck, Instance, Pipeline, Release, Router, Runtime, Slot, Split, Target};
+use bluegreen_core::{Pipeline, Release, Router, Runtime, Slot, Split};
 use bluegreen_floatingip::LoadBalancerRouter;
 
-use crate::fakes::FakeServer;
+use crate::fakes::{FakeServer, Public};
 use crate::setup::{OnDigitalOcean, OnHetzner, slot_of};
-
-/// Whatever runs where the balancer's machines send the next request.
-#[derive(Clone)]
-struct Public {
-    next: Arc<dyn Fn() -> Option<Slot> + Send + Sync>,
-    runtime: MemoryRuntime,
-}
-
-impl fmt::Debug for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Public")
-    }
-}
-
-impl fmt::Display for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the public address")
-    }
-}
-
-#[async_trait]
-impl HealthCheck for Public {
-    async fn check(&self, _target: &Target, _instance: &Instance) -> bluegreen_core::Result<Health> {
-        let Some(slot) = (self.next)() else { return Ok(Health::unhealthy("nobody answers")) };
-        Ok(match self.runtime.inspect(slot).await? {
-            Instance::Running { version: Some(version), .. } => Health::healthy_as(version),
-            other => Health::unhealthy(format!("{slot} is {other}")),
-        })
-    }
-}
 
 struct Shop {
     public: Public,
