@@ -7,7 +7,7 @@ use bluegreen_core::state::Step;
 use bluegreen_core::{Error, Event, Observer, Result, observer};
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Kills this process when a step begins, or so much later: `STEP[+MILLISECONDS]`.
+/// Kills this process when a step begins, or so much later, at the latest when it has ended: `STEP[+MILLISECONDS]`.
 ///
 /// # Errors
 /// `Config` when it is none.
@@ -17,15 +17,20 @@ pub fn killer(at: &str) -> Result<impl Observer + use<>> {
     let after = after.parse().map_err(|_| Error::config(format!("{after:?} are no milliseconds")))?;
     let after = Duration::from_millis(after);
     Ok(observer::from_fn(move |event: &Event| {
-        if event.step != Some(step) || !matches!(event.what, What::StepStarted { .. }) {
+        if event.step != Some(step) {
             return;
         }
-        if after.is_zero() {
-            let _ = kill_process(getpid(), Signal::KILL);
+        match event.what {
+            What::StepStarted { .. } if !after.is_zero() => {
+                std::thread::spawn(move || {
+                    std::thread::sleep(after);
+                    let _ = kill_process(getpid(), Signal::KILL);
+                });
+            }
+            What::StepStarted { .. } | What::StepDone { .. } | What::StepFailed { .. } => {
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
+            _ => {}
         }
-        std::thread::spawn(move || {
-            std::thread::sleep(after);
-            let _ = kill_process(getpid(), Signal::KILL);
-        });
     }))
 }
