@@ -1,12 +1,14 @@
 # Replaces a document by compare-and-swap. Standard input: the new document.
-# Arguments: the directory; the document, its backup and its lock; the SHA-256 of the document that is expected to be
-# there ("none": there is none), and that of the new one.
+# Arguments: the directory; in it the document, its backup and its lock; the SHA-256 of the document that is expected to
+# be there ("none": there is none), and that of the new one.
 # Exit status: 41 there is a backup only, 42 conflict, 43 a tool is missing, 44 locked, 45 the input is not whole.
+#
+# A deploy waits for this some 15 times, and most of that is the start of programs: so there are few.
 set -eu
 LC_ALL=C
 export LC_ALL
 umask 077
-directory=$1 document=$2 backup=$3 lock=$4 expected=$5 new=$6
+directory=$1 document=./${2##*/} backup=./${3##*/} lock=./${4##*/} expected=$5 new=$6
 
 for tool in flock sha256sum; do
     if ! command -v "$tool" >/dev/null 2>&1; then
@@ -15,13 +17,14 @@ for tool in flock sha256sum; do
     fi
 done
 
-hash_of() {
-    sha256sum <"$1" | cut -c 1-64
-}
-
 # Where sync takes no file, it syncs everything.
 settle() {
     sync -- "$1" 2>/dev/null || sync
+}
+
+refuse() {
+    rm -f -- "$document.new"
+    exit "$1"
 }
 
 # All input is here before the lock is taken, so that a slow sender holds up nobody. The dot keeps the last newline.
@@ -32,6 +35,7 @@ if [ ! -d "$directory" ]; then
     mkdir -p -- "$directory"
     settle "$(dirname -- "$directory")"
 fi
+CDPATH='' cd -- "$directory"
 exec 9>>"$lock"
 tries=100
 while ! flock -n 9; do
@@ -42,28 +46,34 @@ while ! flock -n 9; do
     sleep 0.1
 done
 
+printf %s "$content" >"$document.new"
 if [ -e "$document" ]; then
-    present=$(hash_of "$document")
+    # In one go: <hash> <name> <hash> <name>.
+    sums=$(sha256sum "$document.new" "$document")
+    # shellcheck disable=SC2086 # no name has a space
+    set -- $sums
+    present=$3
 elif [ -e "$backup" ]; then
-    exit 41
+    refuse 41
 else
+    sums=$(sha256sum "$document.new")
     present=none
 fi
 if [ "$present" != "$expected" ]; then
-    exit 42
+    refuse 42
 fi
-
-rm -f -- "$document.new" "$backup.new"
-printf %s "$content" >"$document.new"
-if [ "$(hash_of "$document.new")" != "$new" ]; then
-    rm -f -- "$document.new"
-    exit 45
+if [ "${sums%% *}" != "$new" ]; then
+    refuse 45
 fi
 settle "$document.new"
-if [ -e "$document" ]; then
-    cp -- "$document" "$backup.new"
-    settle "$backup.new"
+# After a commit that died between the two renames, both names are one file.
+if [ -e "$document" ] && ! [ "$document" -ef "$backup" ]; then
+    # What is there becomes the backup, on the disk as it is; where files can have one name only, its copy does.
+    if ! ln -f -- "$document" "$backup.new" 2>/dev/null; then
+        cp -- "$document" "$backup.new"
+        settle "$backup.new"
+    fi
     mv -f -- "$backup.new" "$backup"
 fi
 mv -f -- "$document.new" "$document"
-settle "$directory"
+settle .
