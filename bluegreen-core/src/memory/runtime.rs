@@ -26,11 +26,21 @@ struct Inner {
 struct Occupant {
     instance: Instance,
     logs: Vec<String>,
+    away: bool,
+}
+
+impl Occupant {
+    fn in_reach(&self) -> Result<()> {
+        match self.away {
+            true => Err(Error::new(ErrorKind::Unreachable, "no route to host").not_applied()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Default for Occupant {
     fn default() -> Self {
-        Self { instance: Instance::Absent, logs: Vec::new() }
+        Self { instance: Instance::Absent, logs: Vec::new(), away: false }
     }
 }
 
@@ -61,6 +71,11 @@ impl MemoryRuntime {
         self.lock().slots[slot as usize].instance = running(slot, version);
     }
 
+    /// Takes the machine of a slot out of reach, or back into it. What runs there runs on.
+    pub fn set_reachable(&self, slot: Slot, reachable: bool) {
+        self.lock().slots[slot as usize].away = !reachable;
+    }
+
     /// Adds a line to a slot's log.
     pub fn log(&self, slot: Slot, line: &str) {
         self.lock().slots[slot as usize].logs.push(line.to_owned());
@@ -86,6 +101,7 @@ impl fmt::Display for MemoryRuntime {
 impl Runtime for MemoryRuntime {
     async fn prepare(&self, target: &Target) -> Result<()> {
         let mut inner = self.lock();
+        inner.slots[target.slot as usize].in_reach()?;
         let artifact = target.release.artifact().map(PathBuf::from);
         match inner.prepared.get(target.version()) {
             Some(have) if *have != artifact => {
@@ -103,6 +119,7 @@ impl Runtime for MemoryRuntime {
 
     async fn start(&self, target: &Target) -> Result<Instance> {
         let mut inner = self.lock();
+        inner.slots[target.slot as usize].in_reach()?;
         let failed = |kind, text: String| Error::new(kind, text).trying(format!("start {target}")).not_applied();
         if !inner.prepared.contains_key(target.version()) {
             return Err(failed(ErrorKind::NotFound, format!("{} was not prepared", target.version())));
@@ -123,12 +140,16 @@ impl Runtime for MemoryRuntime {
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        Ok(self.instance(slot))
+        let inner = self.lock();
+        let occupant = &inner.slots[slot as usize];
+        occupant.in_reach()?;
+        Ok(occupant.instance.clone())
     }
 
     async fn stop(&self, slot: Slot, _grace: Duration) -> Result<()> {
         let mut inner = self.lock();
         let occupant = &mut inner.slots[slot as usize];
+        occupant.in_reach()?;
         if let Instance::Running { version, .. } | Instance::Degraded { version, .. } = &occupant.instance {
             occupant.logs.push("stopped".to_owned());
             occupant.instance = Instance::Stopped { version: version.clone(), reason: None };
@@ -138,6 +159,7 @@ impl Runtime for MemoryRuntime {
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
         let inner = self.lock();
+        inner.slots[slot as usize].in_reach()?;
         let logs = &inner.slots[slot as usize].logs;
         Ok(logs[logs.len().saturating_sub(tail)..].to_vec())
     }

@@ -148,11 +148,11 @@ impl Pipeline {
 
     /// Moves all traffic back to the retained release, after checking that it is alive and well; or, while traffic is
     /// divided, back to the live one. The slot that is left is kept as the retention says, so that a rollback can be
-    /// rolled back.
+    /// rolled back. The machine of the slot that is left need not be in reach.
     ///
     /// # Errors
     /// `NotFound` when there is nothing to go back to; `Conflict` when the contract phase has run, or the idle release
-    /// was never live.
+    /// was never live; `Unreachable` when the machine to go back to is out of reach.
     pub async fn rollback(&self) -> Result<Report> {
         let mut session = self.begin(OperationKind::Rollback).await?;
         let result = rollback::rollback(&mut session).await;
@@ -213,7 +213,8 @@ impl Pipeline {
     /// What there is, what is recorded, and what is going on. Touches nothing, and needs no lease.
     pub async fn status(&self) -> Result<Status> {
         let state = self.load().await?;
-        let observed = Observed::now(&self.parts, &state).await.map_err(|error| self.tried("status", error))?;
+        let observed =
+            Observed::within_reach(&self.parts, &state).await.map_err(|error| self.tried("status", error))?;
         Ok(Status { observed, state })
     }
 

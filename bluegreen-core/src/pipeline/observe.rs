@@ -67,6 +67,13 @@ pub enum Drift {
         /// What is in it.
         found: Instance,
     },
+    /// Nobody can look into a slot: its machine is off or away. What is recorded of it stays.
+    OutOfReach {
+        /// The slot.
+        slot: Slot,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Drift {
@@ -85,6 +92,7 @@ impl fmt::Display for Drift {
             }
             Self::Occupied { slot, recorded: None, found } => write!(f, "{slot} should be empty and is {found}"),
             Self::Gone { slot, status, found } => write!(f, "{slot} is recorded as {status} and is {found}"),
+            Self::OutOfReach { slot, reason } => write!(f, "{slot} is out of reach: {reason}"),
         }
     }
 }
@@ -95,10 +103,40 @@ impl Observed {
         let look =
             async { futures::try_join!(current(parts), inspect(parts, Slot::Blue), inspect(parts, Slot::Green)) };
         let (split, blue, green) = look.await.map_err(|error| error.not_applied())?;
+        Ok(Self::compared(state, split, blue, green, None))
+    }
+
+    /// The same, for what must be possible when the machine of one slot is gone. That slot counts as stopped, and
+    /// [`Drift::OutOfReach`] says so.
+    pub(super) async fn within_reach(parts: &Parts, state: &State) -> Result<Self> {
+        let look = futures::join!(current(parts), inspect(parts, Slot::Blue), inspect(parts, Slot::Green));
+        let of_record = |slot: Slot| Instance::Stopped {
+            version: state.slot(slot).version.clone(),
+            reason: Some("as far as is known: it is out of reach".to_owned()),
+        };
+        let (split, blue, green, away) = match look {
+            (Ok(split), Ok(blue), Err(error)) if is_away(&error) => {
+                (split, blue, of_record(Slot::Green), Some((Slot::Green, error)))
+            }
+            (Ok(split), Err(error), Ok(green)) if is_away(&error) => {
+                (split, of_record(Slot::Blue), green, Some((Slot::Blue, error)))
+            }
+            (split, blue, green) => {
+                let seen = split.and_then(|split| Ok((split, blue?, green?)));
+                let (split, blue, green) = seen.map_err(Error::not_applied)?;
+                (split, blue, green, None)
+            }
+        };
+        let away = away.map(|(slot, error)| Drift::OutOfReach { slot, reason: error.chain() });
+        Ok(Self::compared(state, split, blue, green, away))
+    }
+
+    fn compared(state: &State, split: Option<Split>, blue: Instance, green: Instance, away: Option<Drift>) -> Self {
         let live = split.map(|split| split.sole().unwrap_or_else(|| recorded_live(state, split)));
-        let mut observed = Self { split, blue, green, live, drift: Vec::new() };
-        observed.drift = observed.compare(state);
-        Ok(observed)
+        let mut observed = Self { split, blue, green, live, drift: away.into_iter().collect() };
+        let drift = observed.compare(state);
+        observed.drift.extend(drift);
+        observed
     }
 
     /// What is in a slot.
@@ -106,6 +144,25 @@ impl Observed {
         match slot {
             Slot::Blue => &self.blue,
             Slot::Green => &self.green,
+        }
+    }
+
+    /// Why nobody can look into a slot, if that is so.
+    pub fn out_of_reach(&self, slot: Slot) -> Option<&str> {
+        self.drift.iter().find_map(|drift| match drift {
+            Drift::OutOfReach { slot: away, reason } if *away == slot => Some(reason.as_str()),
+            _ => None,
+        })
+    }
+
+    /// An error, if nobody can look into a slot that must be seen.
+    pub(super) fn in_reach(&self, slot: Slot) -> Result<()> {
+        match self.out_of_reach(slot) {
+            None => Ok(()),
+            Some(reason) => {
+                let error = Error::new(ErrorKind::Unreachable, format!("{slot} is out of reach: {reason}"));
+                Err(error.not_applied().retryable(true))
+            }
         }
     }
 
@@ -122,7 +179,7 @@ impl Observed {
             found if found != state.split => drift.push(Drift::Switched { recorded: state.split, found }),
             _ => {}
         }
-        for slot in Slot::BOTH {
+        for slot in Slot::BOTH.into_iter().filter(|slot| self.out_of_reach(*slot).is_none()) {
             let (found, record) = (self.slot(slot), state.slot(slot));
             let routed = self.split.is_some_and(|split| split.routes_to(slot));
             let whole = found.is_running() && !found.is_degraded();
@@ -144,7 +201,13 @@ impl Observed {
         for slot in Slot::BOTH {
             let found = self.slot(slot);
             let record = state.slot_mut(slot);
-            if self.live == Some(slot) {
+            if self.out_of_reach(slot).is_some() {
+                match (self.live == Some(slot), record.status) {
+                    (true, _) => record.status = SlotStatus::Live,
+                    (false, SlotStatus::Live) => record.status = SlotStatus::Retained,
+                    (false, _) => {}
+                }
+            } else if self.live == Some(slot) {
                 let known = record.holds(found);
                 record.status = SlotStatus::Live;
                 record.retain_until = None;
@@ -163,6 +226,11 @@ impl Observed {
             }
         }
     }
+}
+
+/// Whether an error says that a machine is off or away, so that nobody knows what is on it.
+pub(super) fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
 }
 
 /// The split, from the router, within the time that a look may take.

@@ -10,7 +10,7 @@ use super::{health, migrate, retire, rollback, verify};
 use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
 use crate::state::{JournalEntry, Operation, OperationKind, Progressed, State, Step};
-use crate::types::Split;
+use crate::types::{Slot, Split};
 
 /// Brings what is unfinished to an end, forward or back; with nothing unfinished, the record into agreement with what
 /// there is. What it leaves with all traffic must have been seen to answer at the public address, or is asked to now.
@@ -18,13 +18,28 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
     // As the dead process left it: observing brings the record into agreement with what there is.
     let state = session.ledger.state().await;
     let unfinished = state.operation.clone().filter(|operation| operation.kind != OperationKind::Recover);
-    let seen = session.observe().await?;
+    let seen = session.observe_within_reach().await?;
+    if let Some(operation) = &unfinished {
+        slots_that_must_be_seen(operation).into_iter().try_for_each(|slot| seen.in_reach(slot))?;
+    }
     let was_stuck = state.history.last().is_some_and(|past| matches!(past.outcome, Outcome::Stuck { .. }));
     match &unfinished {
         Some(operation) => complete(session, &state, operation, &seen).await?,
         None => session.narrator.note("nothing was unfinished"),
     }
     confirm_what_stands(session, &seen, unfinished.is_some() || was_stuck).await
+}
+
+/// The slot that traffic may go back to must be seen. What it leaves need not be: going back must not depend on it.
+fn slots_that_must_be_seen(operation: &Operation) -> Vec<Slot> {
+    use OperationKind::{Deploy, Migrate, Promote, Recover, Retire, Rollback, Stage};
+    match operation.kind {
+        Deploy | Stage | Promote if operation.started(Step::Contract) => Slot::BOTH.to_vec(),
+        Deploy | Stage | Promote => operation.from.into_iter().collect(),
+        Rollback => vec![operation.target],
+        Migrate | Retire => Slot::BOTH.to_vec(),
+        Recover => Vec::new(),
+    }
 }
 
 async fn complete(session: &mut Session, state: &State, operation: &Operation, seen: &Observed) -> Result<(), Halt> {

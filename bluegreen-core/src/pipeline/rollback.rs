@@ -27,7 +27,8 @@ pub(super) struct Moved {
 /// Decides where the traffic goes back to, checks it, and moves the traffic.
 pub(super) async fn move_back(session: &mut Session) -> Result<Moved, Halt> {
     let parts = session.parts.clone();
-    let seen = session.observe().await?;
+    // What is left need not be in reach.
+    let seen = session.observe_within_reach().await?;
     let state = session.ledger.state().await;
     let slot = destination(&state, &seen).map_err(Halt::Refused)?;
     let course = Course::to_slot(&parts, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
@@ -47,6 +48,9 @@ pub(super) async fn settle_back(
     seen: &Observed,
 ) -> Result<(), Halt> {
     let left = course.target.slot.other();
+    if seen.out_of_reach(left).is_some() {
+        session.narrator.note(format!("{left} is out of reach: what runs there was neither drained nor stopped"));
+    }
     if !seen.slot(left).is_running() {
         return Ok(());
     }
@@ -81,6 +85,7 @@ fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
         .trying("rollback"));
     }
     let retained = live.other();
+    seen.in_reach(retained).map_err(|error| error.trying("rollback"))?;
     let found = seen.slot(retained);
     if !found.is_running() {
         return Err(nothing(

@@ -119,15 +119,26 @@ impl Session {
 
     /// Looks at the router and both slots, says where the record differs, and brings the record into agreement.
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
-        let (parts, ledger) = (self.parts.clone(), self.ledger.clone());
-        let state = ledger.state().await;
+        let (parts, state) = (self.parts.clone(), self.ledger.state().await);
         let seen = self.step(Step::Observe, OBSERVE_LIMIT * 2, Observed::now(&parts, &state)).await?;
+        self.agree(&seen).await;
+        Ok(seen)
+    }
+
+    /// The same, where it must be possible that the machine of one slot is gone.
+    pub(super) async fn observe_within_reach(&mut self) -> Result<Observed, Halt> {
+        let (parts, state) = (self.parts.clone(), self.ledger.state().await);
+        let seen = self.step(Step::Observe, OBSERVE_LIMIT * 2, Observed::within_reach(&parts, &state)).await?;
+        self.agree(&seen).await;
+        Ok(seen)
+    }
+
+    async fn agree(&self, seen: &Observed) {
         let agreed = seen.clone();
         self.record(move |state| agreed.reconcile(state)).await;
         for drift in &seen.drift {
             self.narrator.note(drift.to_string());
         }
-        Ok(seen)
     }
 
     /// Runs one step whose end changes nothing in the record but the journal.
@@ -268,12 +279,15 @@ impl Session {
     }
 
     /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
-    /// was stopped.
+    /// was stopped, a failed one that could not be stopped.
     pub(super) async fn left_no_trace(&self) -> bool {
         use Step::{ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
         let lasting = [ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant];
         let state = self.ledger.state().await;
-        let begun = |operation: &Operation| lasting.iter().any(|step| operation.started(*step));
+        let begun = |operation: &Operation| {
+            let left_running = operation.started(Step::StopFailed) && !operation.done(Step::StopFailed);
+            left_running || lasting.iter().any(|step| operation.started(*step))
+        };
         !state.contract_begun() && !state.operation.as_ref().is_some_and(begun)
     }
 
@@ -417,7 +431,7 @@ impl Session {
     /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
     async fn look_again(&self) -> Option<Observed> {
         let state = self.ledger.state().await;
-        match Observed::now(&self.parts, &state).await {
+        match Observed::within_reach(&self.parts, &state).await {
             Ok(seen) => Some(seen),
             Err(error) => {
                 self.narrator.note(format!("what there is at the end could not be seen: {}", error.chain()));

@@ -109,7 +109,8 @@ async fn shift_back(session: &mut Session, course: &Course, kind: OperationKind,
     }
 }
 
-/// Reads the failed slot's log, lets its requests end, and stops it.
+/// Reads the failed slot's log, lets its requests end, and stops it. A slot that nobody can reach must not make a deploy
+/// whose traffic is back a matter for a person: it is left, and said.
 async fn stop_failed(session: &mut Session, course: &Course, had_traffic: bool) -> Result<(), Halt> {
     let slot = course.target.slot;
     collect_logs(session, course).await.map_err(Halt::Lost)?;
@@ -122,9 +123,21 @@ async fn stop_failed(session: &mut Session, course: &Course, had_traffic: bool) 
     }
     let mut retry = Retry::new(session);
     loop {
-        match stop(session, Step::StopFailed, slot).await {
-            Err(Halt::Failed(error)) => retry.after(session, error).await?,
+        let error = match stop(session, Step::StopFailed, slot).await {
+            Err(Halt::Failed(error)) => error,
             other => return other,
+        };
+        match retry.after(session, error).await {
+            Ok(()) => {}
+            Err(Halt::Failed(error)) if observe::is_away(&error) => {
+                session.narrator.note(format!(
+                    "{slot} could not be stopped, because it is out of reach: what runs there has no traffic, and the \
+                     next deploy into it stops it first: {}",
+                    error.chain()
+                ));
+                return Ok(());
+            }
+            Err(halt) => return Err(halt),
         }
     }
 }

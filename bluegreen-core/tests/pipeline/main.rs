@@ -12,6 +12,7 @@ mod gates;
 mod health;
 mod lease;
 mod migrations;
+mod out_of_reach;
 mod plan;
 mod random_faults;
 mod recover;
