@@ -57,6 +57,7 @@ pub(super) struct Settings {
     pub(super) shift_limit: Duration,
     pub(super) smoke_limit: Duration,
     pub(super) undo_limit: Duration,
+    pub(super) log_lines: usize,
 }
 
 impl Default for Settings {
@@ -77,6 +78,7 @@ impl Default for Settings {
             shift_limit: defaults::SHIFT_LIMIT,
             smoke_limit: defaults::SMOKE_LIMIT,
             undo_limit: defaults::UNDO_LIMIT,
+            log_lines: defaults::LOG_LINES,
         }
     }
 }
@@ -327,6 +329,8 @@ setters! {
     /// Counted from the first failure of each; zero tries once. What cannot pass (a conflict, a refusal, a slot to go back
     /// to that does not run) ends it at once.
     undo_limit: Duration, UNDO_LIMIT;
+    /// How many of the last lines of a failed slot's log go into the report.
+    log_lines: usize, LOG_LINES;
 }
 
 impl fmt::Debug for Builder {
@@ -353,6 +357,7 @@ impl Parts {
             shift_limit,
             smoke_limit,
             undo_limit: _,
+            log_lines: _,
         } = &self.settings;
         let durations = [
             ("check_interval", check_interval),

@@ -36,7 +36,7 @@ impl Course {
     ) -> Result<Self> {
         refuse_divided(seen)?;
         let version = release.version().clone();
-        let idle = seen.live.map_or_else(|| first_slot(seen), Slot::other);
+        let idle = last_live(state, seen).map_or_else(|| first_slot(seen), Slot::other);
         if let Some(live) = seen.live.filter(|live| seen.slot(*live).is_running())
             && holds(seen, state, live) == Some(version.clone())
         {
@@ -135,6 +135,12 @@ impl Course {
         let shared = steps.iter().filter(|step| step.percent > have && (self.can_go_back || step.percent == 100));
         shared.cloned().collect()
     }
+}
+
+/// The slot that takes production traffic, or, where nothing is routed, the one that did last.
+pub(super) fn last_live(state: &State, seen: &Observed) -> Option<Slot> {
+    let recorded = |slot: &Slot| state.slot(*slot).status == SlotStatus::Live;
+    seen.live.or_else(|| Slot::BOTH.into_iter().find(recorded))
 }
 
 /// Traffic that is divided belongs to an unfinished promotion, or to somebody's hand.

@@ -1,4 +1,4 @@
-//! The defaults, each with its reason. Every one can be set on the [`Builder`](super::Builder).
+//! The defaults, each with its reason. What a service may need otherwise can be set on the [`Builder`](super::Builder).
 
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ pub const STOP_GRACE: Duration = Duration::from_secs(30);
 /// For which the old slot is kept warm: a day, so that what shows in daily use can still be rolled back.
 pub const RETAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many lines of a failed slot's log go into the report.
-pub const LOG_LINES: usize = 20;
+/// How many lines of a failed slot's log go into the report: an access log must not push out the line that matters.
+pub const LOG_LINES: usize = 100;
 
 /// How many looks the slot to go back to is given before a traffic step: one lost packet must not stop a deploy.
 pub const WAY_BACK_ATTEMPTS: u32 = 3;

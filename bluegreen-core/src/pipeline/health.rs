@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::builder::{Parts, Settings};
 use super::course::{Course, is_known};
-use super::defaults::{LOG_LINES, OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
+use super::defaults::{OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
 use super::narrator::Narrator;
 use super::observe;
 use super::session::{Halt, Session};
@@ -152,8 +152,8 @@ pub(super) async fn look(check: &dyn HealthCheck, limit: Duration, target: &Targ
 }
 
 async fn with_logs(parts: &Parts, target: &Target, error: Error) -> Error {
-    let lines = parts.runtime.logs(target.slot, LOG_LINES).await.unwrap_or_default();
-    let last = lines[lines.len().saturating_sub(LINES_IN_ERROR)..].join(" | ");
+    let lines = parts.runtime.logs(target.slot, LINES_IN_ERROR).await.unwrap_or_default();
+    let last = lines.join(" | ");
     let said = if last.is_empty() { "it wrote nothing".to_owned() } else { format!("its last lines: {last}") };
     let full = format!("{}; {said}", error.message());
     Error::new(error.kind(), full)

@@ -39,6 +39,7 @@ mod plan;
 mod promote;
 mod recover;
 mod report;
+mod restore;
 mod retire;
 mod retry;
 mod rollback;
@@ -159,6 +160,19 @@ impl Pipeline {
         conclude(session, result).await
     }
 
+    /// Brings the release that was live last up again, after a restart of its machine or when the router has lost its traffic:
+    /// starts it if it does not run, waits until it is healthy, gives it all traffic if nothing is routed, and sees it answer
+    /// at the public address. What runs with its traffic is only seen to answer.
+    ///
+    /// # Errors
+    /// `NotFound` when no release is known to have been live; `Conflict` while traffic is divided. A failure leaves what
+    /// was done, with [`Outcome::Kept`] in its report: the service was down before, and there is nothing to go back to.
+    pub async fn restore(&self) -> Result<Report> {
+        let mut session = self.begin(OperationKind::Restore).await?;
+        let result = restore::restore(&mut session).await;
+        conclude(session, result).await
+    }
+
     /// Stops the retained slot if its time is over. Not being due is `Ok`, and noted in the report.
     pub async fn retire(&self) -> Result<Report> {
         let mut session = self.begin(OperationKind::Retire).await?;
@@ -271,6 +285,11 @@ async fn conclude(mut session: Session, result: Result<(), Halt>) -> Result<Repo
         Err(Halt::Lost(error)) => Err(session.abandon(error).await.trying(tried)),
         Err(Halt::Held(reason)) => hold(session, ErrorKind::Timeout, reason).await,
         Err(Halt::Stands(cause)) => hold(session, cause.kind(), cause.chain()).await,
+        Err(Halt::Failed(cause)) if session.kind == OperationKind::Restore => {
+            let outcome = Outcome::Kept { cause: cause.chain() };
+            let error = Error::new(cause.kind(), outcome.to_string()).trying(tried).retryable(cause.is_retryable());
+            session.finish(outcome, Some(error.maybe_applied())).await
+        }
         // The dead operation stays on record: nothing was undone, and the next recovery tries again.
         Err(Halt::Failed(cause)) if session.kind == OperationKind::Recover && !session.can_undo().await => {
             Err(session.give_back(cause).await.trying(tried))

@@ -214,6 +214,8 @@ impl Observed {
                 if !known {
                     record.adopt(found);
                 }
+            } else if self.live.is_none() && record.status == SlotStatus::Live && record.holds(found) {
+                // Nothing is routed, and it is the one to give the traffic back to.
             } else if !found.is_running() {
                 record.clear();
             } else if !record.holds(found) || !record.is_warm() {

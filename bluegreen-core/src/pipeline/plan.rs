@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::builder::Parts;
 use super::course::{Course, holds};
-use super::defaults::{LOG_LINES, OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
+use super::defaults::{OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
 use super::deploy::start_limit;
 use super::observe::{Observed, in_time};
 use super::report::short;
@@ -187,7 +187,7 @@ impl fmt::Display for Plan {
             writeln!(f, "  {step:width$}  at most {:>10}  {what}", short(*limit))?;
         }
         if !self.steps.is_empty() {
-            writeln!(f, "  on a failure: the last {LOG_LINES} log lines are kept, and traffic goes back first")?;
+            writeln!(f, "  on a failure: the last log lines are kept, and traffic goes back first")?;
         }
         Ok(())
     }

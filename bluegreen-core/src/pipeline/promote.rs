@@ -1,6 +1,6 @@
 //! Promoting what was staged before, or going on with a promotion that was held.
 
-use super::course::{Course, refused};
+use super::course::{Course, last_live, refused};
 use super::deploy::{promote, settle};
 use super::observe::Observed;
 use super::session::{Halt, Session};
@@ -41,7 +41,8 @@ async fn confirm_held(session: &mut Session, course: Course) -> Result<(), Halt>
 }
 
 fn staged(state: &State, seen: &Observed) -> Result<Slot, Error> {
-    let waiting = |slot: &Slot| seen.slot(*slot).is_running() && seen.live != Some(*slot);
+    let live = last_live(state, seen);
+    let waiting = |slot: &Slot| seen.slot(*slot).is_running() && live != Some(*slot);
     let nothing = || {
         Error::new(ErrorKind::NotFound, "nothing is staged")
             .trying("promote")

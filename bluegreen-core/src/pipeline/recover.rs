@@ -6,7 +6,7 @@ use super::observe::Observed;
 use super::report::Outcome;
 use super::rollback::Moved;
 use super::session::{Halt, Session};
-use super::{health, migrate, retire, rollback, verify};
+use super::{health, migrate, restore, retire, rollback, verify};
 use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
 use crate::state::{JournalEntry, Operation, OperationKind, Progressed, State, Step};
@@ -32,13 +32,13 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
 
 /// The slot that traffic may go back to must be seen. What it leaves need not be: going back must not depend on it.
 fn slots_that_must_be_seen(operation: &Operation) -> Vec<Slot> {
-    use OperationKind::{Deploy, Migrate, Promote, Recover, Retire, Rollback, Stage};
+    use OperationKind::{Deploy, Migrate, Promote, Recover, Restore, Retire, Rollback, Stage};
     match operation.kind {
         Deploy | Stage | Promote if operation.started(Step::Contract) => Slot::BOTH.to_vec(),
         Deploy | Stage | Promote => operation.from.into_iter().collect(),
         Rollback => vec![operation.target],
         Migrate | Retire => Slot::BOTH.to_vec(),
-        Recover => Vec::new(),
+        Restore | Recover => Vec::new(),
     }
 }
 
@@ -67,6 +67,11 @@ async fn complete(session: &mut Session, state: &State, operation: &Operation, s
             session.narrator.note(format!("the {phase} phase is run again; repeating it is harmless"));
             let result = migrate::migrate(session, phase, Some(operation.target)).await;
             unless_refused(session, result)
+        }
+        OperationKind::Restore => {
+            session.narrator.note("the restore is run again");
+            let result = restore::restore(session).await;
+            unless_refused(session, result).map_err(stands_as_it_is)
         }
         OperationKind::Recover => Ok(()),
     }

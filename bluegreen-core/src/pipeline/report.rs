@@ -30,7 +30,8 @@ pub enum Outcome {
         /// Why.
         cause: String,
     },
-    /// It failed after traffic had moved, and there was nothing to go back to: traffic stays on the new slot.
+    /// It failed after traffic had moved, and there was nothing to go back to: traffic stays on the new slot. Also a restore
+    /// that failed: nothing of it is undone.
     Kept {
         /// Why.
         cause: String,

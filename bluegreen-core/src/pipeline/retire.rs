@@ -1,6 +1,6 @@
 //! Stopping the slot that is kept warm.
 
-use super::course::{Course, refuse_divided};
+use super::course::{Course, last_live, refuse_divided};
 use super::deploy::stop;
 use super::session::{Halt, Session};
 use crate::state::{SlotStatus, Step};
@@ -12,7 +12,8 @@ pub(super) async fn retire(session: &mut Session, now: bool) -> Result<(), Halt>
     let seen = session.observe().await?;
     refuse_divided(&seen).map_err(Halt::Refused)?;
     let state = session.ledger.state().await;
-    let idle = Slot::BOTH.into_iter().filter(|slot| seen.live != Some(*slot) && seen.slot(*slot).is_running());
+    let live = last_live(&state, &seen);
+    let idle = Slot::BOTH.into_iter().filter(|slot| live != Some(*slot) && seen.slot(*slot).is_running());
     for slot in idle {
         let record = state.slot(slot);
         let due = match (record.status, record.retain_until) {

@@ -1,6 +1,6 @@
 //! Moving traffic back to the slot that had it before.
 
-use super::course::{Course, refused};
+use super::course::{Course, last_live, refused};
 use super::deploy::{attach, retain, shift, stop};
 use super::observe::Observed;
 use super::session::{Halt, Session};
@@ -70,7 +70,13 @@ fn destination(state: &State, seen: &Observed) -> Result<Slot, Error> {
     let nothing =
         |what: String, advice| Error::new(ErrorKind::NotFound, what).trying("rollback").not_applied().advice(advice);
     let Some(live) = seen.live else {
-        return Err(nothing("the router routes nothing yet".to_owned(), "deploy a release first"));
+        return Err(match last_live(state, seen) {
+            Some(slot) => nothing(
+                format!("the router routes nothing, and {slot} was live last"),
+                "`restore` gives it the traffic back; then there is something to go back from",
+            ),
+            None => nothing("the router routes nothing yet".to_owned(), "deploy a release first"),
+        });
     };
     if seen.is_divided() {
         return Ok(live);

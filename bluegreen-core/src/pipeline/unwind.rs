@@ -1,7 +1,7 @@
 //! Undoing an operation that failed. The way back never depends on the new slot.
 
 use super::course::Course;
-use super::defaults::{LOG_LINES, OBSERVE_LIMIT};
+use super::defaults::OBSERVE_LIMIT;
 use super::deploy::{shift, stop};
 use super::drain;
 use super::observe;
@@ -145,7 +145,7 @@ async fn stop_failed(session: &mut Session, course: &Course, had_traffic: bool) 
 /// Puts the failed slot's last lines into the report; that they cannot be read must not stop the undo.
 async fn collect_logs(session: &mut Session, course: &Course) -> Result<(), Error> {
     let parts = session.parts.clone();
-    let work = parts.runtime.logs(course.target.slot, LOG_LINES);
+    let work = parts.runtime.logs(course.target.slot, parts.settings.log_lines);
     match session.step(Step::CollectLogs, OBSERVE_LIMIT, work).await {
         Ok(lines) => session.narrator.logs(lines),
         Err(Halt::Lost(error)) => return Err(error),

@@ -22,6 +22,8 @@ pub enum OperationKind {
     Retire,
     /// Run a migration phase on its own.
     Migrate,
+    /// Bring the release that was live last up again, with its traffic.
+    Restore,
     /// Take over an operation whose process died.
     Recover,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for OperationKind {
             Self::Rollback => "rollback",
             Self::Retire => "retire",
             Self::Migrate => "migrate",
+            Self::Restore => "restore",
             Self::Recover => "recover",
         })
     }

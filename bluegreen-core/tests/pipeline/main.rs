@@ -17,6 +17,7 @@ mod plan;
 mod random_faults;
 mod recover;
 mod refused;
+mod restore;
 mod rollback;
 mod settings;
 mod undo;

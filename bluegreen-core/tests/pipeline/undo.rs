@@ -160,6 +160,24 @@ async fn what_cannot_pass_ends_an_undo_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_report_holds_as_many_lines_of_the_failed_slot_as_asked_for() {
+    for (lines, kept) in [(None, 100), (Some(3), 3)] {
+        let world = World::new();
+        let builder = failing(&world).await;
+        let pipeline = lines.map_or(builder, |lines| failing_for(&world, seconds(1)).log_lines(lines)).build().unwrap();
+        let runtime = world.runtime.clone();
+        world.faults.witness(move |call| {
+            if call == "after router.shift to 100 % green" {
+                (0..200).for_each(|number| runtime.log(Slot::Green, &format!("GET /{number}")));
+            }
+        });
+        let error = pipeline.deploy(release("2")).await.unwrap_err();
+        let logs = &error.report().unwrap().logs;
+        assert_eq!((logs.len(), logs.last().map(String::as_str)), (kept, Some("GET /199")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_lost_answer_does_not_keep_an_undo_from_its_end() {
     let world = World::new();
     let pipeline = failing(&world).await.build().unwrap();
