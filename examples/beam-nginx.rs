@@ -60,6 +60,8 @@ enum Verb {
     },
     /// Bring to an end what a deploy that was killed has left.
     Recover,
+    /// Bring the live release up again, after a restart of the server.
+    Restore,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +111,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         Verb::Migrate { slot: Some(slot) } => pipeline.migrate_slot(slot).await?,
         Verb::Migrate { slot: None } => pipeline.migrate(Phase::Expand).await?,
         Verb::Recover => pipeline.recover().await?,
+        Verb::Restore => pipeline.restore().await?,
         Verb::Console { slot } => {
             let slot = given_or_live(&pipeline, slot).await?;
             return runtime.console(&host, slot).await;

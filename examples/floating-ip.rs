@@ -76,6 +76,8 @@ pub(crate) enum Verb {
     Status,
     /// Bring to an end what a deploy that was killed has left.
     Recover,
+    /// Bring the live release up again, with the address: after a restart of its server.
+    Restore,
     /// Be two servers and an address on this machine, until Ctrl-C.
     Lab,
 }
@@ -111,6 +113,7 @@ pub(crate) async fn act(verb: Verb, runtime: &GitRuntime, pipeline: &Pipeline) -
         Verb::Promote => pipeline.promote().await?,
         Verb::Rollback => pipeline.rollback().await?,
         Verb::Recover => pipeline.recover().await?,
+        Verb::Restore => pipeline.restore().await?,
         Verb::Status => return print_status(pipeline).await,
     };
     println!("{report}");

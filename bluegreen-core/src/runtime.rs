@@ -27,7 +27,8 @@ pub trait Runtime: Debug + Display + Send + Sync + 'static {
 
     /// Starts the prepared release in the target's slot, and returns it running. It need not be healthy yet.
     ///
-    /// When this very release runs there already, it is left alone and returned.
+    /// When this very release runs there already, it is left alone and returned. One that was prepared before, perhaps by
+    /// another process, is known by its version and its settings: its artifact may be gone.
     ///
     /// # Errors
     /// `Conflict` when something else runs in the slot; stop it first.

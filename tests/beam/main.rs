@@ -10,6 +10,7 @@ mod failures;
 mod hands;
 mod lines;
 mod links;
+mod restart;
 mod setup;
 #[path = "../../bluegreen-nginx/tests/support/mod.rs"]
 mod support;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bluegreen_core::Slot;
 
+use crate::client::Outcome;
 use crate::cloud::Variant;
 use crate::fakes::Fault;
 use crate::lab::Network;
@@ -104,4 +105,21 @@ async fn a_green_that_dies_right_after_the_move_gives_the_address_back() {
         world.run(&["deploy", "v3"]).await;
         world.is_settled_on("v3").await;
     }
+}
+
+/// Its machine, not its web server alone: neither sshd nor anything else answers there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_gone_does_not_keep_the_address() {
+    let Some(world) = World::with_v1(Variant::DigitalOcean).await else { return };
+    world.run(&["deploy", "v2"]).await;
+    let power = |on: &str| world.network().server(Slot::Green).exec(&["ip", "link", "set", "eth0", on]);
+    power("down");
+    let back = world.run(&["rollback"]).await;
+    assert!(back.contains("green is out of reach") && back.contains("neither drained nor stopped"), "{back}");
+    assert_eq!(world.ask(Network::V4).await, Outcome::Answered("v1".to_owned()));
+    let refused = world.try_run(&["deploy", "v3"]).await;
+    assert!(!refused.success && refused.text.contains("inspect green"), "{}", refused.text);
+    power("up");
+    world.run(&["deploy", "v3"]).await;
+    world.is_settled_on("v3").await;
 }

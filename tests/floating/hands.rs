@@ -59,3 +59,16 @@ async fn an_address_moved_by_hand_between_own_servers_is_noticed_and_one_on_both
     world.is_settled_on("v3").await;
     assert_eq!(world.state().live, Some(Slot::Green));
 }
+
+/// An address that was only added to an interface is gone when its server comes up again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_a_restart_has_lost_is_given_back_to_the_release_that_was_live() {
+    let Some(world) = World::with_v1(Variant::OwnServers).await else { return };
+    world.run(&["deploy", "v2"]).await;
+    let address = format!("{}/32", Network::V4);
+    world.network().server(Slot::Green).exec(&["ip", "address", "del", &address, "dev", "eth0"]);
+    let refused = world.try_run(&["rollback"]).await;
+    assert!(!refused.success && refused.text.contains("green was live last"), "{}", refused.text);
+    world.run(&["restore"]).await;
+    world.is_settled_on("v2").await;
+}

@@ -3,30 +3,47 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bluegreen_core::{Error, ErrorKind, Result, Version, durable};
 use sha2::{Digest, Sha256};
 
-/// Records the content of a version in `directory`, or checks that it is what was recorded. Returns the checksum, or
-/// `None` for a release that carries no artifact.
+/// Records the content of a version in `directory`, and where it is, or checks that it is what was recorded. Returns the
+/// checksum, or `None` for a release that carries no artifact.
 pub(super) fn claim(directory: &Path, version: &Version, artifact: Option<&Path>) -> Result<Option<String>> {
     let Some(artifact) = artifact else { return Ok(None) };
     let found = checksum(artifact)?;
-    let record = directory.join(format!("{version}.sha256"));
+    let record = record_of(directory, version);
+    let whole = std::path::absolute(artifact).map_err(|error| at(artifact, error))?;
+    let line = format!("{found} {}\n", whole.display());
     match std::fs::read_to_string(&record) {
-        Ok(recorded) if recorded.trim() == found => Ok(Some(found)),
+        Ok(recorded) if recorded == line => Ok(Some(found)),
+        Ok(recorded) if recorded.split_whitespace().next() == Some(&found) => {
+            durable::replace(&record, line.as_bytes(), 0o600)?;
+            Ok(Some(found))
+        }
         Ok(_) => Err(Error::new(ErrorKind::Conflict, "this version was deployed before with other content")
             .not_applied()
             .with("version", version)
             .with("artifact", artifact.display())
             .advice("give changed content a new version, and let a service write outside of its artifact")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            durable::replace(&record, format!("{found}\n").as_bytes(), 0o600)?;
+            durable::replace(&record, line.as_bytes(), 0o600)?;
             Ok(Some(found))
         }
         Err(error) => Err(Error::from(error).not_applied().with("path", record.display())),
     }
+}
+
+/// Where the artifact of a version was when it was recorded last, if it is still there.
+pub(super) fn place(directory: &Path, version: &Version) -> Option<PathBuf> {
+    let recorded = std::fs::read_to_string(record_of(directory, version)).ok()?;
+    let (_, place) = recorded.strip_suffix('\n')?.split_once(' ')?;
+    Some(PathBuf::from(place)).filter(|place| place.exists())
+}
+
+fn record_of(directory: &Path, version: &Version) -> PathBuf {
+    directory.join(format!("{version}.sha256"))
 }
 
 /// The SHA-256 of a file, or of all that is in a directory: names, kinds, execute bits and contents.
@@ -112,6 +129,21 @@ mod tests {
         std::fs::write(&artifact, "one").unwrap();
         assert_eq!(claim(directory.path(), &version, Some(&artifact)).unwrap(), first);
         assert_eq!(claim(directory.path(), &version, None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_version_is_found_again_where_it_was_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let version = Version::new("1").unwrap();
+        assert_eq!(place(directory.path(), &version), None);
+        let [first, second] = ["an app", "moved"].map(|name| directory.path().join(name));
+        for artifact in [&first, &second] {
+            std::fs::write(artifact, "one").unwrap();
+            claim(directory.path(), &version, Some(artifact)).unwrap();
+            assert_eq!(place(directory.path(), &version).as_ref(), Some(artifact));
+        }
+        std::fs::remove_file(&second).unwrap();
+        assert_eq!(place(directory.path(), &version), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod terminate;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ use slot_directory::{Record, SlotDirectory, make_private};
 ///   carry the mark. Only a process that left the session and wiped its environment can escape.
 /// - After a crash, [`inspect`](Runtime::inspect) gives the exit status, also to a deployer that was not there when it
 ///   happened. It is unknown when the whole session was killed from outside, or the machine restarted.
-/// - The same version with another artifact is a `Conflict`: the checksum of each version is kept.
+/// - The same version with another artifact is a `Conflict`: the checksum of each version is kept, and where its artifact
+///   is, which must stay there.
 ///
 /// # Files
 ///
@@ -87,7 +88,7 @@ impl ProcessRuntime {
     }
 
     /// Where the log of this version in this slot is.
-    pub fn log_file(&self, slot: Slot, version: &bluegreen_core::Version) -> std::path::PathBuf {
+    pub fn log_file(&self, slot: Slot, version: &bluegreen_core::Version) -> PathBuf {
         self.directory(slot).log(version)
     }
 
@@ -107,12 +108,27 @@ impl ProcessRuntime {
     /// Checks all that must hold before a start, and returns the checksum of the artifact.
     fn check(&self, target: &Target) -> Result<Option<String>> {
         self.settings.template.check(target)?;
-        let releases = self.settings.state.join("releases");
+        let releases = self.releases();
         make_private(&releases)?;
         content::claim(&releases, target.version(), target.release.artifact())
     }
 
+    fn releases(&self) -> PathBuf {
+        self.settings.state.join("releases")
+    }
+
+    /// With the artifact that was prepared, where only the version is given.
+    fn with_artifact(&self, mut target: Target) -> Target {
+        if target.release.artifact().is_none()
+            && let Some(place) = content::place(&self.releases(), target.version())
+        {
+            target.release = target.release.with_artifact(place);
+        }
+        target
+    }
+
     fn start_now(&self, target: &Target) -> Result<Started> {
+        let target = &self.with_artifact(target.clone());
         let directory = self.directory(target.slot);
         directory.create()?;
         let _lock = directory.lock()?;

@@ -6,7 +6,7 @@ use super::contract::Contract;
 use super::cut_off::CutOff;
 use crate::error::ErrorKind;
 use crate::runtime::Runtime;
-use crate::types::{Instance, Slot, Target};
+use crate::types::{Instance, Release, Slot, Target};
 
 /// What [`runtime`] needs: two empty slots, some releases, and another way to see what runs.
 #[async_trait]
@@ -243,8 +243,10 @@ impl<F: RuntimeFixture> Suite<'_, F> {
             self.logs_say("logs gives what a release wrote, also after it died", LIVE, text).await;
         }
         c.ok("a stop of what has died has nothing to do", self.runtime.stop(LIVE, self.fixture.grace()).await);
-        let clause = "a release that died can be started again";
-        c.ok(clause, self.runtime.start(&target).await);
+        let clause = "a release that died can be started again, by its version and settings, without its artifact";
+        let known = Release::from(target.version().clone());
+        let known = target.release.settings().fold(known, |known, (key, value)| known.with_setting(key, value));
+        c.ok(clause, self.fixture.open().await.start(&Target { release: known, ..target }).await);
         c.holds(clause, self.alive(clause, LIVE).await != before, "the dead one");
         c.ok("stop", self.runtime.stop(LIVE, self.fixture.grace()).await);
     }
