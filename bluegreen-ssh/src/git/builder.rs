@@ -90,7 +90,8 @@ impl GitRuntimeBuilder {
     }
 
     /// Sets how long a push, and how long checking out with all commands, may take;
-    /// [`DEFAULT_TIMEOUT`](bluegreen_core::host::DEFAULT_TIMEOUT) unless set.
+    /// [`DEFAULT_TIMEOUT`](bluegreen_core::host::DEFAULT_TIMEOUT) unless set. Two minutes more are for locks and the disk.
+    /// A pipeline gives a start that much time also where its own `start_deadline` is shorter.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

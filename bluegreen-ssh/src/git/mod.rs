@@ -187,6 +187,10 @@ impl Runtime for GitRuntime {
         self.start_release(target).await.map_err(|error| error.trying(format!("start {target}")))
     }
 
+    fn start_limit(&self) -> Option<Duration> {
+        Some(self.longest_start())
+    }
+
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
         self.look(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))
     }

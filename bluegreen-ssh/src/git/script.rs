@@ -33,12 +33,17 @@ const PUSH: Body = Body { does: "git push", text: include_str!("scripts/push.sh"
 /// What a script may take beyond the time that it is given: for its lock and its disk.
 const MARGIN: Duration = Duration::from_secs(120);
 
+/// When a script is ended that is given this much time.
+pub(super) fn limit(patience: Duration) -> Duration {
+    patience.saturating_add(MARGIN)
+}
+
 /// A script for a slot's server, with its directory as the first argument.
 pub(super) fn on_server(settings: &Settings, slot: Slot, body: Body, patience: Duration) -> Command {
     Command::script(format!("{}{COMMON}\n{LIBRARY}\n{}", words(settings, slot), body.text))
         .called(body.does)
         .arg(&settings.server(slot).directory)
-        .timeout(patience.saturating_add(MARGIN))
+        .timeout(limit(patience))
 }
 
 /// A script for the repository on this machine, with its path as the first argument.
@@ -46,7 +51,7 @@ fn here(settings: &Settings, body: Body) -> Command {
     Command::script(format!("{COMMON}\n{}", body.text))
         .called(body.does)
         .arg(settings.repository.display().to_string())
-        .timeout(settings.deadline.saturating_add(MARGIN))
+        .timeout(limit(settings.deadline))
 }
 
 pub(super) fn resolve(settings: &Settings) -> Command {

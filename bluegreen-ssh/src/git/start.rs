@@ -41,6 +41,11 @@ impl GitRuntime {
         Err(error.with("host", host))
     }
 
+    /// How long asking for a turn and the deploy itself may take.
+    pub(super) fn longest_start(&self) -> Duration {
+        script::limit(Duration::ZERO).saturating_add(script::limit(self.settings.deadline))
+    }
+
     /// Changes a slot, in a turn that is asked for before. A script that goes on when its caller was cut off, and comes
     /// behind what was done since, would undo that otherwise.
     async fn change(&self, slot: Slot, body: script::Body, patience: Duration, args: &[String]) -> Result<Reply> {
