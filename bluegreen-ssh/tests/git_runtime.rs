@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bluegreen_core::testing::part_is_here;
@@ -299,6 +299,32 @@ async fn a_web_root_that_cannot_be_made_is_named() {
     let error = runtime.setup(Slot::Blue).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
     assert!(error.to_string().contains("cannot write in"), "{error}");
+}
+
+#[tokio::test]
+async fn a_web_root_may_be_directly_below_the_root_directory() {
+    needs_git!();
+    let lab = Lab::new();
+    let link = BelowRoot(Path::new("/").join(lab.path("").file_name().unwrap()));
+    let is_writable = fs::create_dir(&link.0).and_then(|()| fs::remove_dir(&link.0)).is_ok();
+    let server = lab.here(Slot::Blue).web_root(link.0.display().to_string());
+    let deployed = deploy(&lab.builder().server(Slot::Blue, server).build().unwrap(), Slot::Blue, "1.0.0").await;
+    if is_writable {
+        deployed.unwrap();
+        assert_eq!(fs::read_to_string(link.0.join("index.html")).unwrap(), "App 1.0.0\n");
+    } else {
+        let error = deployed.unwrap_err().to_string();
+        assert!(error.contains("cannot write in /, where"), "{error}");
+    }
+}
+
+/// A link that is gone when this is dropped.
+struct BelowRoot(PathBuf);
+
+impl Drop for BelowRoot {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ look() {
 # Points the web root to a directory in one step. `ln -sf` is two steps in some systems.
 point() {
     rm -f "$web.new" && ln -s "$1" "$web.new" && mv -fT "$web.new" "$web" || return 1
-    settle "${web%/*}"
+    settle "${web%/*}/"
 }
 
 # Keeps the commit of a version: VERSION COMMIT. What a cut-off leaves must not look like a version.

@@ -40,7 +40,7 @@ else
     chmod 700 "$hook.new" && settle "$hook.new" && mv -f "$hook.new" "$hook" || fail "cannot write $hook"
 fi
 
-[ -w "${web%/*}" ] || reply "closed ${web%/*}"
+[ -w "${web%/*}/" ] || reply "closed ${web%/*}/"
 look
 case $state in
 directory | elsewhere)
