@@ -225,6 +225,7 @@ mod tests {
             good().server(Slot::Blue, blue().web_root("www")),
             good().server(Slot::Blue, blue().web_root("/")),
             good().server(Slot::Blue, blue().web_root("/www/")),
+            good().server(Slot::Blue, blue().web_root("/srv")),
             good().server(Slot::Blue, blue().address("localhost")),
             good().server(Slot::Blue, blue().address("a b:80")),
             good().run(" "),

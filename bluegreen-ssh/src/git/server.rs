@@ -80,6 +80,14 @@ impl GitServer {
         {
             return refuse(format!("the web root {path:?} is not an absolute path without a slash at its end"));
         }
+        if let Some(path) = &self.web_root
+            && self.directory.starts_with(&format!("{path}/"))
+        {
+            return refuse(format!(
+                "the directory {:?} is in the web root {path:?}, which becomes a link",
+                self.directory
+            ));
+        }
         if let Some(address) = &self.address
             && (address.chars().any(|c| c.is_whitespace() || c.is_control()) || !address.contains(':'))
         {
