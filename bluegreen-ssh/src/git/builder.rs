@@ -104,8 +104,8 @@ impl GitRuntimeBuilder {
         self
     }
 
-    /// Lets the setup move away what is in its way: a hook that is not ours, and what is at the web root. Both are kept
-    /// beside, with `.before-bluegreen` at the end of their names.
+    /// Lets what is in the way be replaced: by the setup, a hook that is not ours; by the first start, stop or push by hand,
+    /// what is at the web root. Both are kept beside, with `.before-bluegreen` at the end of their names.
     pub fn take_over(mut self, take_over: bool) -> Self {
         self.take_over = take_over;
         self

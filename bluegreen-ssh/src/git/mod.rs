@@ -69,10 +69,16 @@ use settings::Settings;
 ///   cannot tell the pusher about a hook that fails but by its words, since the branch has moved by then; the hook moves
 ///   it back, so that the same push can be made again. A deploy does not depend on that: it runs the scripts by
 ///   itself, and sees how they end.
-/// - **Inspect** reads the link. A link that leads elsewhere is running, with an unknown version. Whether the web server
-///   runs, it does not say: that is the health check's business.
+/// - **Inspect** reads the link. What no deploy made, a link that leads elsewhere or a directory with something in it, is
+///   running, with an unknown version, also before anything was set up. Whether the web server runs, it does not say: that
+///   is the health check's business.
 /// - **Stop** points the web root to an empty directory, so that the web server, which goes on running, answers 403 or
 ///   404; then it runs the [`on_stop`](GitRuntimeBuilder::on_stop) command.
+/// - **What no deploy made is left alone**: to set up, prepare, start or stop where it is at the web root is a `Conflict`,
+///   unless [`take_over`](GitRuntimeBuilder::take_over) is set. Then too it is served until a start (or a stop, or a push
+///   by hand) puts the link in its place and keeps it beside; a start that fails puts it back. A link is replaced in one
+///   step; between the two renames that a directory needs, a few milliseconds, requests are answered by a 404. Before the
+///   first deploy, a pipeline takes such a site for the way back when its health check finds it well.
 /// - **A start or a stop that comes late**, because its caller was cut off and the server had not begun, finds that the
 ///   slot was changed since, and does nothing. Lock files that a killed git left are removed.
 /// - **A full disk** is named as such, and leaves what is served.
@@ -106,7 +112,8 @@ impl GitRuntime {
     /// served changes. [`prepare`](Runtime::prepare) does it too.
     ///
     /// # Errors
-    /// `Conflict` when there is a hook that is not ours, or something at the web root; `Unsupported` when there is no git.
+    /// `Conflict` when there is a hook that is not ours, or something at the web root that no deploy made, unless
+    /// [`take_over`](GitRuntimeBuilder::take_over) is set; `Unsupported` when there is no git.
     pub async fn setup(&self, slot: Slot) -> Result<()> {
         self.set_up(slot, None).await.map(drop).map_err(|error| error.trying(format!("set up the server of {slot}")))
     }
@@ -146,14 +153,17 @@ impl GitRuntime {
 
     async fn look(&self, slot: Slot) -> Result<Instance> {
         let reply = self.web_root(slot).await?;
-        let version = || Version::new(reply.rest().split(' ').next().unwrap_or_default());
+        let version = || match reply.rest().split(' ').next() {
+            None | Some("") => Ok(None),
+            Some(version) => Version::new(version).map(Some),
+        };
         match reply.word() {
-            "absent" | "directory" => Ok(Instance::Absent),
-            "running" => Ok(self.running(slot, Some(version()?))),
-            "elsewhere" => Ok(self.running(slot, None)),
-            "stopped" => Ok(Instance::Stopped { version: Some(version()?), reason: Some("stopped on request".into()) }),
+            "absent" | "empty" => Ok(Instance::Absent),
+            "running" => Ok(self.running(slot, version()?)),
+            "elsewhere" | "directory" => Ok(self.running(slot, None)),
+            "stopped" => Ok(Instance::Stopped { version: version()?, reason: Some("stopped on request".into()) }),
             "gone" => Ok(Instance::Stopped {
-                version: Some(version()?),
+                version: version()?,
                 reason: Some("its directory was removed from the server".into()),
             }),
             _ => Err(reply.unexpected(&*self.settings.server(slot).host)),

@@ -74,6 +74,11 @@ impl GitRuntime {
                     .advice("make it and hand it over: `chown deploy`; or let the web server serve another path")
             }
             "taken" => script::taken(&reply),
+            "kept" => {
+                let message =
+                    format!("what is at the web root cannot be kept as {}, which is there already", reply.rest());
+                Error::new(ErrorKind::Conflict, message).advice("it was taken over before: move one of them away")
+            }
             "dirty" => {
                 let files = reply.log().join(", ");
                 let message = format!("files of version {} were changed on the server: {files}", reply.rest());

@@ -115,5 +115,8 @@ pub(super) fn failed(what: &str, reply: &Reply) -> Error {
 pub(super) fn taken(reply: &Reply) -> Error {
     Error::new(ErrorKind::Conflict, format!("{} is there, and not made by a deploy", reply.rest()))
         .not_applied()
-        .advice("move it away, or let the setup do that with take_over; or let the web server serve another path")
+        .advice(
+            "move it away; or let the web server serve another path; or, to have it kept beside, set `take_over` and \
+             call `setup`",
+        )
 }

@@ -3,6 +3,7 @@ deploy() {
     version=$1 commit=$2
     look
     before=$target
+    [ "$state" != stopped ] || rm -f "$base/aside"
     check_out && publish
 }
 
@@ -34,14 +35,23 @@ fill() {
 publish() {
     [ "$before" != "$release" ] || before=$(last)
     point "$release" || return 1
-    if restart && (printf '%s\n' "$version" | put "$base/live") && move_ref "refs/heads/$branch" "$commit"; then
+    took_over=
+    ! is_aside || took_over=yes
+    if restart && rm -f "$base/aside" && (printf '%s\n' "$version" | put "$base/live") &&
+        move_ref "refs/heads/$branch" "$commit"; then
         touch "$base/versions/$version"
         echo "version $version ($commit) is served from $web"
         prune
         return 0
     fi
     rm -f "$base/live"
-    if [ -n "$before" ]; then point "$before"; else rm -f "$web"; fi
+    if [ -n "$took_over" ]; then
+        move_back
+    elif [ -n "$before" ]; then
+        point "$before"
+    else
+        rm -f "$web"
+    fi
     echo "the web root is as it was before"
     restart
     return 1

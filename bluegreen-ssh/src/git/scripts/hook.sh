@@ -23,7 +23,7 @@ by_hand() {
     take_turn
     commit=$new
     look
-    case $state in directory | elsewhere) reply "$web is not ours: run the setup" ;; esac
+    ! is_taken || reply "$web was not made by a deploy: move it away"
     version=
     for file in "$base"/versions/*; do
         [ -f "$file" ] && grep -qxF "$commit" "$file" && version=${file##*/}

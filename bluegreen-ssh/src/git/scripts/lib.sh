@@ -1,8 +1,11 @@
-# Finds the places of the server's directory.
+# Finds the places of the server's directory. Also where it is missing, there may be a web root.
 place() {
-    base=$(CDPATH= cd -- "$1" 2> /dev/null && pwd -P) || return 1
+    found=$(CDPATH= cd -- "$1" 2> /dev/null && pwd -P)
+    base=${found:-$1}
     repository=$base/repository.git
     web=${web_root:-$base/current}
+    kept=$web.before-bluegreen
+    [ -n "$found" ]
 }
 
 # Git on the server's repository.
@@ -46,12 +49,14 @@ changes() (
     files_of "$1" diff-files --name-only
 )
 
-# What the web root says: `state` is absent, running, stopped, gone, elsewhere (another's link) or directory; `served`
-# is the version.
+# What the web root says: `state` is absent, empty, running, stopped, gone, elsewhere (another's link) or directory
+# (another's, or a file); `served` is the version.
 look() {
     state=absent served= target=
     if [ ! -L "$web" ]; then
-        [ ! -e "$web" ] || state=directory
+        [ -e "$web" ] || return
+        state=directory
+        names=$(ls -A -- "$web" 2> /dev/null) && [ -z "$names" ] && state=empty
         return
     fi
     target=$(readlink "$web")
@@ -61,13 +66,82 @@ look() {
     *) state=elsewhere && return ;;
     esac
     served=${target##*/}
+    [ "$served" != "$unknown" ] || served=
     [ "$state" = stopped ] || [ -d "$target" ] || state=gone
+}
+
+# Instead of the version of what was not made by a deploy. No version has such a name.
+unknown=.unknown
+
+# Whether what is at the web root was not made by a deploy.
+is_foreign() {
+    [ "$state" = directory ] || [ "$state" = elsewhere ]
+}
+
+# Whether that must stay.
+is_taken() {
+    is_foreign && [ -z "$take_over" ]
 }
 
 # Points the web root to a directory in one step. `ln -sf` is two steps in some systems.
 point() {
-    rm -f "$web.new" && ln -s "$1" "$web.new" && mv -fT "$web.new" "$web" || return 1
+    rm -f "$web.new" && ln -s "$1" "$web.new" || return 1
+    if ! move_aside; then
+        rm -f "$web.new"
+        return 1
+    fi
+    if ! mv -fT "$web.new" "$web"; then
+        ! is_aside || move_back
+        return 1
+    fi
     settle "${web%/*}/"
+}
+
+# Keeps beside what is at the web root and not ours, in the moment before ours takes its place. A link can be replaced in
+# one step; a directory cannot, so that there is no web root between two renames. As long as `aside` is there, the change
+# is not done, and may be undone.
+move_aside() {
+    look
+    case $state in
+    empty)
+        rmdir "$web"
+        return
+        ;;
+    directory | elsewhere) ;;
+    *) return 0 ;;
+    esac
+    echo "$web was not made by a deploy" >&2
+    ! is_taken || return 1
+    if ! can_keep; then
+        echo "and cannot be kept beside: $kept is there already" >&2
+        return 1
+    fi
+    echo "it is kept as $kept" >&2
+    echo "$kept" | put "$base/aside" || return 1
+    if [ -n "$target" ]; then
+        [ -L "$kept" ] || ln -s "$target" "$kept"
+    else
+        mv -T "$web" "$kept"
+    fi && return
+    rm -f "$base/aside"
+    return 1
+}
+
+# Whether the name for it is free, or is there for the same link since an attempt that was cut off.
+can_keep() {
+    [ -e "$kept" ] || [ -L "$kept" ] || return 0
+    [ -n "$target" ] && [ "$(readlink "$kept")" = "$target" ]
+}
+
+# Whether something was moved aside by a change that is not done.
+is_aside() {
+    [ -e "$base/aside" ] && { [ -e "$kept" ] || [ -L "$kept" ]; }
+}
+
+# Puts it back.
+move_back() {
+    [ -L "$kept" ] || rm -f "$web"
+    mv -fT "$kept" "$web" && rm -f "$base/aside" && settle "${web%/*}/"
 }
 
 # Keeps the commit of a version: VERSION COMMIT. What a cut-off leaves must not look like a version.

@@ -2,7 +2,8 @@
 # what is there of it, and refuses what would get lost.
 #
 # Replies: `ready <base>` with the lines `version <commit>` and `received` where it is so; `missing <tool>`,
-# `hook <path>`, `closed <directory of the web root>`, `taken <web root>`, or `dirty <version>` with the files behind `log`.
+# `hook <path>`, `closed <directory of the web root>`, `taken <web root>`, `kept <path>` (of another takeover),
+# or `dirty <version>` with the files behind `log`.
 for tool in git flock; do
     command -v "$tool" > /dev/null || reply "missing $tool"
 done
@@ -42,17 +43,8 @@ fi
 
 [ -w "${web%/*}/" ] || reply "closed ${web%/*}/"
 look
-case $state in
-directory | elsewhere)
-    if [ "$state" = directory ] && rmdir "$web" 2> /dev/null; then
-        :
-    elif [ -n "$take_over" ]; then
-        mv -T "$web" "$web.before-bluegreen" || fail "cannot rename $web"
-    else
-        reply "taken $web"
-    fi
-    ;;
-esac
+! is_taken || reply "taken $web"
+! is_foreign || can_keep || reply "kept $kept"
 
 [ -n "$2" ] || reply "ready $base"
 if [ -z "$force" ] && [ -n "$served" ] && [ -f "$base/ready/$served" ] && [ "$state" != gone ]; then

@@ -7,14 +7,12 @@ take_turn "$2"
 shift
 [ -f "$base/versions/$2" ] && read -r commit < "$base/versions/$2" || reply absent
 look
-case $state in
-directory | elsewhere) reply "taken $web" ;;
-running)
+! is_taken || reply "taken $web"
+if [ "$state" = running ]; then
     [ "$served" = "$2" ] || reply "occupied $served"
     # A start that was cut off may have switched and not restarted.
     [ "$(cat "$base/live" 2> /dev/null)" != "$2" ] || reply "running $commit"
-    ;;
-esac
+fi
 (deploy "$2" "$commit") > "$base/log" 2>&1 && reply "running $commit"
 printf '%s\n' failed log
 tail -n "$3" "$base/log"

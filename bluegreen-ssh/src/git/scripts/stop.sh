@@ -5,21 +5,22 @@ place "$1" || reply nothing
 take_turn "$2"
 shift
 look
+! is_taken || reply "taken $web"
 case $state in
-elsewhere) reply "taken $web" ;;
-absent | directory) reply nothing ;;
-stopped) [ -e "$base/live" ] || reply nothing ;;
+absent | empty) is_aside || reply nothing ;;
+stopped) [ -e "$base/live" ] || is_aside || reply nothing ;;
 esac
 version=$served commit=$(cat "$base/versions/$served" 2> /dev/null)
+empty=$base/stopped/${version:-$unknown}
 umask 022
-mkdir -p "$base/stopped/$served" && point "$base/stopped/$served" || fail "cannot switch $web"
-echo "version $served is served no more" >> "$base/log"
+mkdir -p "$empty" && point "$empty" || fail "cannot switch $web"
+echo "version ${version:-unknown} is served no more" >> "$base/log"
 if [ -n "$stop_by" ]; then
-    if ! run "$base/stopped/$served" "timeout -k 1 $2 sh -c $stop_by" >> "$base/log" 2>&1; then
+    if ! run "$empty" "timeout -k 1 $2 sh -c $stop_by" >> "$base/log" 2>&1; then
         printf '%s\n' failed log
         tail -n 20 "$base/log"
         exit
     fi
 fi
-rm -f "$base/live"
+rm -f "$base/live" "$base/aside"
 reply stopped
