@@ -9,6 +9,7 @@ use crate::engine::{engine_error, if_found, quick};
 use crate::labels;
 
 pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: &Target) -> Result<Ended> {
+    migrator.runtime.own_slot(target.slot).await?;
     // One name for all of them: the engine lets no second one run beside the first.
     let name = format!("{}-migration", migrator.runtime.project_name(target.slot));
     end_leftover(migrator, &name).await?;

@@ -5,7 +5,8 @@ use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::container::{Container, services_of};
+use super::Inner;
+use super::container::Container;
 use super::records::StateDirectory;
 use crate::engine::{Answer, Engine, READING};
 use crate::labels;
@@ -45,18 +46,16 @@ struct KeptContainer {
 
 /// The last lines of a slot, or of one service of it, oldest first.
 pub(super) async fn of_slot(
-    engine: &Engine,
-    mask: &Mask,
-    state: &StateDirectory,
-    project: &str,
+    inner: &Inner,
     slot: Slot,
     service: Option<&str>,
     tail: usize,
 ) -> Result<Vec<String>> {
+    let Inner { engine, state, .. } = inner;
     if tail == 0 {
         return Ok(Vec::new());
     }
-    let containers = services_of(engine, project).await?;
+    let containers = inner.services(slot).await?;
     let is_wanted = |name: &str| service.is_none_or(|service| service == name);
     let mut lines = Vec::new();
     if containers.is_empty() {
@@ -64,7 +63,7 @@ pub(super) async fn of_slot(
         lines.extend(kept.flat_map(|container| container.lines));
     }
     for container in containers.iter().filter(|container| is_wanted(&container.service)) {
-        let of_one = of_container(engine, mask, &container.id, tail).await?;
+        let of_one = of_container(engine, &inner.compose.mask, &container.id, tail).await?;
         let title = container.title(&containers);
         lines.extend(of_one.into_iter().map(|line| Line { from: title.clone(), ..line }));
     }

@@ -4,6 +4,7 @@ mod builder;
 mod container;
 mod failure;
 mod logs;
+mod owner;
 mod ports;
 mod prepare;
 mod prune;
@@ -25,6 +26,8 @@ use bluegreen_core::{Command, Error, ErrorKind, Instance, Result, Runtime, Servi
 use crate::compose::{Compose, Project};
 use crate::endpoint::EndpointPort;
 use crate::engine::Engine;
+use container::{Container, containers_of, instance_of};
+use owner::is_ours;
 use records::StateDirectory;
 
 pub use builder::{ComposeRuntimeBuilder, DEFAULT_SETTLE, DEFAULT_START_DEADLINE};
@@ -45,6 +48,8 @@ pub use prune::Pruned;
 ///   memory, and its last lines. A service that another one waits for with `service_completed_successfully` may end.
 /// - `stop` stops what depends on others first, keeps the last lines of the log, and removes the containers and the
 ///   networks that were made for this project alone. It never removes a volume, nor a network with a name of its own.
+/// - A slot whose project is another service's, because both were given one name, is a `Conflict` for `start`, `stop`,
+///   `inspect` and `logs`, and nothing is done to it.
 /// - `inspect` and `logs` ask the engine. A slot is [`Degraded`](Instance::Degraded) while some of it runs, and a container
 ///   of an endpoint's service does not, or any other has failed or restarts again and again. `logs` also knows what a slot wrote that was stopped by `stop`.
 ///
@@ -81,6 +86,15 @@ struct Inner {
 impl Inner {
     fn project_name(&self, slot: Slot) -> String {
         self.projects[usize::from(slot == Slot::Green)].clone()
+    }
+
+    /// The containers that serve in a slot; a `Conflict` where they are another service's.
+    async fn services(&self, slot: Slot) -> Result<Vec<Container>> {
+        let project = self.project_name(slot);
+        let mut found = containers_of(&self.engine, &project).await?;
+        is_ours(&found, &self.service, &project)?;
+        found.retain(|container| !container.is_one_off);
+        Ok(found)
     }
 }
 
@@ -122,10 +136,15 @@ impl ComposeRuntime {
         &self.inner.compose
     }
 
+    /// Refuses a slot whose project is another service's.
+    pub(crate) async fn own_slot(&self, slot: Slot) -> Result<()> {
+        self.inner.services(slot).await.map(drop)
+    }
+
     /// The id of the container in which this release's service runs.
     pub(crate) async fn running_container(&self, target: &Target, service: &str) -> Result<String> {
-        let found = container::services_of(&self.inner.engine, &self.inner.project_name(target.slot)).await?;
-        let is_it = |container: &&container::Container| {
+        let found = self.inner.services(target.slot).await?;
+        let is_it = |container: &&Container| {
             container.service == service
                 && container.is_alive()
                 && container.version().as_ref() == Some(target.version())
@@ -149,9 +168,7 @@ impl ComposeRuntime {
     }
 
     async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
-        let Inner { engine, state, compose, .. } = &*self.inner;
-        let lines =
-            logs::of_slot(engine, &compose.mask, state, &self.inner.project_name(slot), slot, service, tail).await;
+        let lines = logs::of_slot(&self.inner, slot, service, tail).await;
         lines.map_err(|error| self.located(error, || format!("read the logs of {slot}")))
     }
 
@@ -218,14 +235,13 @@ impl Runtime for ComposeRuntime {
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        let found = container::services_of(&self.inner.engine, &self.inner.project_name(slot)).await;
+        let found = self.inner.services(slot).await;
         let found = found.map_err(|error| self.located(error, || format!("inspect {slot}")))?;
-        Ok(container::instance_of(&found, &self.inner.endpoints))
+        Ok(instance_of(&found, &self.inner.endpoints))
     }
 
     async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
-        let Inner { engine, state, compose, .. } = &*self.inner;
-        let done = stop::stop(engine, &compose.mask, state, &self.inner.project_name(slot), slot, grace).await;
+        let done = stop::stop(&self.inner, slot, grace).await;
         done.map_err(|error| self.located(error, || format!("stop {slot}")))
     }
 

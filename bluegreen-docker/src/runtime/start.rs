@@ -18,7 +18,7 @@ use crate::labels;
 pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<Instance> {
     let inner = &*runtime.inner;
     let name = inner.project_name(target.slot);
-    let before = services_of(&inner.engine, &name).await?;
+    let before = inner.services(target.slot).await?;
     occupant_is_not_another(&before, target)?;
 
     let project = runtime.read_project(target).await?;
@@ -44,11 +44,6 @@ fn occupant_is_not_another(found: &[Container], target: &Target) -> Result<()> {
     let conflict = |what: String| {
         Error::new(ErrorKind::Conflict, what).not_applied().with("slot", target.slot).advice("stop the slot first")
     };
-    let owner = found.iter().find_map(|container| container.label(labels::SERVICE));
-    if let Some(owner) = owner.filter(|owner| *owner != target.service.as_str()) {
-        return Err(conflict(format!("the project of this slot belongs to the service {owner}"))
-            .advice("give one of the two another project name, with `.project(..)`"));
-    }
     for container in found.iter().filter(|container| container.is_alive()) {
         match container.version() {
             Some(version) if version == *target.version() => {}

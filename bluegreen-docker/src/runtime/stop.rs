@@ -11,12 +11,11 @@ use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::container::{Container, containers_of};
-use super::logs;
-use super::records::StateDirectory;
+use super::owner::is_ours;
+use super::{Inner, logs};
 use crate::compose::wait_for_others;
 use crate::engine::{Engine, if_found, quick, within};
 use crate::labels;
-use crate::mask::Mask;
 
 /// How often it is looked whether anything has appeared meanwhile, by a start that was cut off and whose last request
 /// the engine was still at.
@@ -25,36 +24,24 @@ const ROUNDS: usize = 10;
 /// How much longer than the grace the engine may take to kill what did not end.
 const TO_KILL: Duration = Duration::from_secs(60);
 
-pub(super) async fn stop(
-    engine: &Engine,
-    mask: &Mask,
-    state: &StateDirectory,
-    project: &str,
-    slot: Slot,
-    grace: Duration,
-) -> Result<()> {
+pub(super) async fn stop(inner: &Inner, slot: Slot, grace: Duration) -> Result<()> {
     let mut touched = false;
-    let done = take_down(engine, mask, state, project, slot, grace, &mut touched).await;
+    let done = take_down(inner, slot, grace, &mut touched).await;
     // A look that fails has changed nothing; what went before it has.
     done.map_err(|error| if touched { error.maybe_applied() } else { error })
 }
 
-async fn take_down(
-    engine: &Engine,
-    mask: &Mask,
-    state: &StateDirectory,
-    project: &str,
-    slot: Slot,
-    grace: Duration,
-    touched: &mut bool,
-) -> Result<()> {
+async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut bool) -> Result<()> {
+    let Inner { service, engine, compose, state, .. } = inner;
+    let project = &*inner.project_name(slot);
     let deadline = Instant::now() + grace;
     let mut is_quiet = false;
     for round in 0..ROUNDS {
         let containers = containers_of(engine, project).await?;
+        is_ours(&containers, service, project)?;
         if containers.is_empty() {
             if is_quiet {
-                return remove_networks(engine, project).await;
+                return remove_networks(inner, project).await;
             }
             // Compose may be at it still, for a deployer that was killed. With its containers gone, it ends.
             wait_for_others(&state.host, &state.lock(slot)).await?;
@@ -68,7 +55,7 @@ async fn take_down(
         *touched = true;
         stop_in_order(engine, &containers, deadline).await?;
         let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
-        if let Err(error) = logs::keep(engine, mask, state, slot, &services).await {
+        if let Err(error) = logs::keep(engine, &compose.mask, state, slot, &services).await {
             logs::not_kept(&error);
         }
         try_join_all(containers.iter().map(|container| remove(engine, container))).await?;
@@ -121,14 +108,16 @@ async fn remove(engine: &Engine, container: &Container) -> Result<()> {
 }
 
 /// Removes the networks that were made for this project alone. One with a name of its own may be used by others.
-async fn remove_networks(engine: &Engine, project: &str) -> Result<()> {
-    let docker = engine.docker().await?;
+async fn remove_networks(inner: &Inner, project: &str) -> Result<()> {
+    let docker = inner.engine.docker().await?;
     let filters = HashMap::from([("label", vec![format!("{}={project}", labels::COMPOSE_PROJECT)])]);
     let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
     let networks = quick("list the networks of a slot", docker.list_networks(Some(options))).await?;
     for network in networks {
         let (Some(id), Some(name)) = (network.id, network.name) else { continue };
-        if !name.starts_with(&format!("{project}_")) {
+        let owner = network.labels.as_ref().and_then(|labels| labels.get(labels::SERVICE));
+        let is_others = owner.is_some_and(|owner| owner != inner.service.as_str());
+        if is_others || !name.starts_with(&format!("{project}_")) {
             continue;
         }
         match if_found(quick("remove a network", docker.remove_network(&id)).await) {

@@ -10,6 +10,7 @@ mod conformance;
 mod degraded;
 mod engine;
 mod migrate;
+mod owner;
 mod ports;
 mod prepare;
 mod prune;

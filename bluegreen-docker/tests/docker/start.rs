@@ -371,23 +371,6 @@ async fn what_was_started_by_hand_is_in_the_way_and_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_project_of_another_service_is_not_touched() {
-    needs_docker!();
-    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}}");
-    shop.publish("app:1.0", WAITS);
-    deploy(&shop.runtime(), &shop, Slot::Green).await.unwrap();
-    let before = shop.running(Slot::Green);
-    let file = shop.path("compose.yaml");
-    let other = ComposeRuntime::builder("other", file.to_str().unwrap()).project(&shop.name).build().unwrap();
-    let mut target = shop.version(Slot::Green, "1.0");
-    target.service = "other".parse().unwrap();
-    other.prepare(&target).await.unwrap();
-    let error = other.start(&target).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
-    assert_eq!(shop.running(Slot::Green), before);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_was_cut_off_halfway_keeps_what_runs_and_adds_the_rest() {
     needs_docker!();
     let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}, web: {image: 'IMAGES/app:${VERSION}'}}");

@@ -1,0 +1,73 @@
+//! Two services whose projects were given one name.
+
+use bluegreen_core::memory::{MemoryRouter, MemoryStateStore};
+use bluegreen_core::testing::ScriptedHealth;
+use bluegreen_core::{Effect, ErrorKind, Health, Instance, Migrator, Phase, Pipeline, Release, Result, Runtime, Slot};
+use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
+
+use crate::support::{Shop, WAITS, grace, needs_docker};
+
+/// A service that runs in these slots.
+async fn shop_in(slots: &[Slot]) -> Shop {
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}}");
+    shop.publish("app:1.0", WAITS);
+    for slot in slots {
+        shop.runtime().prepare(&shop.version(*slot, "1.0")).await.unwrap();
+        shop.runtime().start(&shop.version(*slot, "1.0")).await.unwrap();
+    }
+    shop
+}
+
+/// Another one, from the same file, whose projects have the same names.
+fn other(shop: &Shop) -> ComposeRuntime {
+    let file = shop.path("compose.yaml");
+    ComposeRuntime::builder("other", file.to_str().unwrap()).project(&shop.name).build().unwrap()
+}
+
+fn is_refused<T: std::fmt::Debug>(result: Result<T>, what: &str) {
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{what}: {error:?}");
+    assert!(error.to_string().contains("`.project(..)`"), "{what}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_of_another_service_is_not_touched() {
+    needs_docker!();
+    let shop = shop_in(&[Slot::Green]).await;
+    let (other, before) = (other(&shop), shop.running(Slot::Green));
+    let mut target = shop.version(Slot::Green, "1.0");
+    target.service = "other".parse().unwrap();
+    other.prepare(&target).await.unwrap();
+    is_refused(other.start(&target).await, "start");
+    is_refused(other.stop(Slot::Green, grace()).await, "stop");
+    is_refused(other.inspect(Slot::Green).await, "inspect");
+    is_refused(other.logs(Slot::Green, 10).await, "logs");
+    for migrator in [ComposeMigrator::exec(&other, "api"), ComposeMigrator::run_once(&other, "api")] {
+        let migrator = migrator.expand(["true"]).build().unwrap();
+        is_refused(migrator.migrate(Phase::Expand, &target).await, "migrate");
+    }
+    assert_eq!(shop.running(Slot::Green), before);
+    // Its other slot has nothing of anybody's.
+    assert_eq!(other.inspect(Slot::Blue).await.unwrap(), Instance::Absent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_deploy_of_a_service_does_not_stop_another_one_whose_projects_have_its_name() {
+    needs_docker!();
+    let shop = shop_in(&Slot::BOTH).await;
+    let before = Slot::BOTH.map(|slot| shop.running(slot));
+    let pipeline = Pipeline::builder("other")
+        .runtime(other(&shop))
+        .router(MemoryRouter::new())
+        .store(MemoryStateStore::new())
+        .health(ScriptedHealth::new([Health::healthy()]))
+        .verify(ScriptedHealth::new([Health::healthy_as("1.0".parse().unwrap())]))
+        .stop_grace(grace())
+        .build()
+        .unwrap();
+    let refused = pipeline.deploy(Release::new("1.0").unwrap()).await.unwrap_err();
+    assert!(refused.chain().contains(&format!("belongs to the service {}", shop.name)), "{}", refused.chain());
+    let retired = pipeline.retire_now().await.unwrap_err();
+    assert!(retired.chain().contains(&format!("belongs to the service {}", shop.name)), "{}", retired.chain());
+    assert_eq!(Slot::BOTH.map(|slot| shop.running(slot)), before);
+}
