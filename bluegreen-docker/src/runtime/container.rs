@@ -2,15 +2,22 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use bluegreen_core::{Error, Instance, Result, Version};
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, PortBinding};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures::future::try_join_all;
+use jiff::Timestamp;
 
+use super::clock::engine_time;
 use crate::endpoint::EndpointPort;
 use crate::engine::{Engine, if_found, quick};
 use crate::labels;
+
+/// How long a container that the engine had to restart does not count as whole. It comes up again within a fraction of a
+/// second, so whoever looks now and then would never see it down.
+const RESTART_SHOWS: Duration = Duration::from_secs(30);
 
 /// One container of a slot's project.
 #[derive(Debug, Clone)]
@@ -24,8 +31,10 @@ pub(crate) struct Container {
     labels: HashMap<String, String>,
     pub(crate) state: State,
     pub(crate) health: Option<Health>,
-    /// How often the engine has restarted it.
+    /// How often the engine has restarted it, since it was last started by someone.
     pub(crate) restarts: i64,
+    /// When it came up last, by the engine's clock.
+    started: Option<Timestamp>,
     ports: HashMap<String, Option<Vec<PortBinding>>>,
     /// The ports that it gets at each start, where they are fixed.
     fixed: Vec<(IpAddr, u16)>,
@@ -71,6 +80,17 @@ impl Container {
     /// Whether a process of it runs, or is about to run again.
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self.state, State::Running | State::Restarting { .. })
+    }
+
+    /// Why it is not well although it runs.
+    fn ailment(&self, now: Option<Timestamp>) -> Option<String> {
+        if let Some(Health::Unhealthy(output)) = &self.health {
+            return Some(check_fails(output.lines().last().unwrap_or_default()));
+        }
+        let restarted = self.started.filter(|_| self.restarts > 0)?;
+        // None at all, where the engine's clock was set back.
+        let since = Duration::try_from(now?.duration_since(restarted)).unwrap_or_default();
+        (since < RESTART_SHOWS).then(|| format!("was restarted by the engine {} s ago", since.as_secs()))
     }
 
     /// As `compose logs` calls it: by its number only where there are several.
@@ -131,6 +151,7 @@ impl Container {
         let labels = found.config?.labels?;
         let service = labels.get(labels::COMPOSE_SERVICE)?.clone();
         let state = found.state.unwrap_or_default();
+        let started = state.started_at.as_deref().and_then(|text| text.parse().ok());
         let (status, error) = (state.exit_code.unwrap_or(-1), state.error.unwrap_or_default());
         let out_of_memory = state.oom_killed.unwrap_or(false);
         let health = state.health.and_then(|health| {
@@ -158,6 +179,7 @@ impl Container {
             },
             health,
             restarts: found.restart_count.unwrap_or(0),
+            started,
             ports: found.network_settings.and_then(|network| network.ports).unwrap_or_default(),
             fixed: found.host_config.and_then(|host| host.port_bindings).iter().flat_map(tcp_of).collect(),
             labels,
@@ -182,6 +204,12 @@ pub(crate) const KILLED: &str = " (killed)";
 
 /// The same, for one that was ended because of its memory.
 pub(crate) const OUT_OF_MEMORY: &str = " (out of memory: the kernel killed it at its memory limit)";
+
+/// What is said of a container whose healthcheck fails, with what that printed.
+pub(crate) fn check_fails(printed: &str) -> String {
+    let said = if printed.is_empty() { String::new() } else { format!(": {printed}") };
+    format!("its healthcheck fails{said}")
+}
 
 /// "exit status 1", "exit status 137 (killed, out of memory)".
 pub(crate) fn in_words(status: i64, out_of_memory: bool, error: &str) -> String {
@@ -227,8 +255,15 @@ fn not_seen(error: Error, project: &str) -> Error {
     error.not_applied().with("project", project)
 }
 
-/// What is in a slot whose containers these are.
-pub(crate) fn instance_of(containers: &[Container], endpoints: &[EndpointPort]) -> Instance {
+/// What is in a slot whose containers these are, as the engine shows them now.
+pub(crate) async fn instance(engine: &Engine, containers: &[Container], endpoints: &[EndpointPort]) -> Result<Instance> {
+    let was_restarted = containers.iter().any(|container| container.restarts > 0 && container.is_alive());
+    let now = if was_restarted { Some(engine_time(engine).await?) } else { None };
+    Ok(instance_at(now, containers, endpoints))
+}
+
+/// `now` is the engine's time, which matters only where a container was restarted.
+fn instance_at(now: Option<Timestamp>, containers: &[Container], endpoints: &[EndpointPort]) -> Instance {
     if containers.is_empty() {
         return Instance::Absent;
     }
@@ -248,25 +283,26 @@ pub(crate) fn instance_of(containers: &[Container], endpoints: &[EndpointPort]) 
             Some(bluegreen_core::Endpoint::named(&endpoint.name, container.published(endpoint.port)?))
         })
     });
-    let (found, down) = (found.collect(), down(containers, endpoints));
+    let (found, down) = (found.collect(), down(now, containers, endpoints));
     match down.is_empty() {
         true => Instance::Running { version, endpoints: found },
         false => Instance::Degraded { version, endpoints: found, reason: down.join(", ") },
     }
 }
 
-/// What should run and does not. A service that is no endpoint and has ended well may have done all it was there for.
-fn down(containers: &[Container], endpoints: &[EndpointPort]) -> Vec<String> {
+/// What should run and does not, or not well. A service that is no endpoint and has ended well may have done all it was
+/// there for.
+fn down(now: Option<Timestamp>, containers: &[Container], endpoints: &[EndpointPort]) -> Vec<String> {
     let services: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.service.as_str()).collect();
-    let is_down = |container: &&Container| match container.state {
-        State::Running => false,
-        State::Exited { status: 0, .. } => services.contains(container.service.as_str()),
-        State::Created { .. } | State::Restarting { .. } | State::Exited { .. } => true,
+    let why = |container: &Container| match container.state {
+        State::Running => container.ailment(now),
+        State::Exited { status: 0, .. } if !services.contains(container.service.as_str()) => None,
+        State::Created { .. } | State::Restarting { .. } | State::Exited { .. } => Some(container.ending()),
     };
-    let ended = containers.iter().filter(is_down);
-    let ended = ended.map(|container| format!("{}: {}", container.title(containers), container.ending()));
+    let sick = containers.iter().filter_map(|container| Some((container.title(containers), why(container)?)));
+    let sick = sick.map(|(title, why)| format!("{title}: {why}"));
     let gone = services.iter().filter(|name| !containers.iter().any(|container| container.service == **name));
-    ended.chain(gone.map(|name| format!("{name}: no container"))).collect()
+    sick.chain(gone.map(|name| format!("{name}: no container"))).collect()
 }
 
 /// The version that all of them have.
@@ -274,4 +310,42 @@ fn common_version<'a>(containers: impl Iterator<Item = &'a Container>) -> Option
     let mut versions = containers.map(Container::version);
     let first = versions.next()??;
     versions.all(|version| version.as_ref() == Some(&first)).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerConfig, ContainerState};
+
+    use super::*;
+
+    fn worker(restarts: i64) -> Container {
+        let labels = HashMap::from([(labels::COMPOSE_SERVICE.to_owned(), "worker".to_owned())]);
+        let state = ContainerState {
+            status: Some(ContainerStateStatusEnum::RUNNING),
+            started_at: Some("2023-11-14T22:13:20.123456789Z".to_owned()),
+            ..Default::default()
+        };
+        let found = ContainerInspectResponse {
+            id: Some("1".to_owned()),
+            config: Some(ContainerConfig { labels: Some(labels), ..Default::default() }),
+            state: Some(state),
+            restart_count: Some(restarts),
+            ..Default::default()
+        };
+        Container::from_engine(found).unwrap()
+    }
+
+    #[test]
+    fn a_restart_by_the_engine_shows_for_half_a_minute_and_not_for_ever() {
+        let at = |time: &str, restarts| {
+            let now = format!("2023-11-14T{time}Z").parse().ok();
+            instance_at(now, &[worker(restarts)], &[]).to_string()
+        };
+        assert_eq!(at("22:13:23", 2), "degraded (worker: was restarted by the engine 2 s ago)");
+        assert_eq!(at("22:13:49", 1), "degraded (worker: was restarted by the engine 28 s ago)");
+        // The clock was set back.
+        assert_eq!(at("22:13:00", 1), "degraded (worker: was restarted by the engine 0 s ago)");
+        assert_eq!(at("22:13:51", 1), "running");
+        assert_eq!(at("22:13:21", 0), "running");
+    }
 }

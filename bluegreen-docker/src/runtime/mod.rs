@@ -1,6 +1,7 @@
 //! [`ComposeRuntime`]: one compose project per slot.
 
 mod builder;
+mod clock;
 mod container;
 mod failure;
 mod logs;
@@ -26,7 +27,7 @@ use bluegreen_core::{Command, Error, ErrorKind, Instance, Result, Runtime, Servi
 use crate::compose::{Compose, Project};
 use crate::endpoint::EndpointPort;
 use crate::engine::Engine;
-use container::{Container, containers_of, instance_of};
+use container::{Container, containers_of};
 use owner::is_ours;
 use records::StateDirectory;
 
@@ -51,7 +52,8 @@ pub use prune::Pruned;
 /// - A slot whose project is another service's, because both were given one name, is a `Conflict` for `start`, `stop`,
 ///   `inspect` and `logs`, and nothing is done to it.
 /// - `inspect` and `logs` ask the engine. A slot is [`Degraded`](Instance::Degraded) while some of it runs, and a container
-///   of an endpoint's service does not, or any other has failed or restarts again and again. `logs` also knows what a slot wrote that was stopped by `stop`.
+///   of an endpoint's service does not, or any container has failed, is unhealthy by its own healthcheck, or was restarted
+///   by the engine within the last 30 seconds. `logs` also knows what a slot wrote that was stopped by `stop`.
 ///
 /// ```no_run
 /// use bluegreen_core::{Release, Runtime, Secret};
@@ -95,6 +97,18 @@ impl Inner {
         is_ours(&found, &self.service, &project)?;
         found.retain(|container| !container.is_one_off);
         Ok(found)
+    }
+
+    /// What is in a slot whose containers these are.
+    async fn instance(&self, found: &[Container]) -> Result<Instance> {
+        let instance = container::instance(&self.engine, found, &self.endpoints).await?;
+        // What a healthcheck printed may be anything.
+        Ok(match instance {
+            Instance::Degraded { version, endpoints, reason } => {
+                Instance::Degraded { version, endpoints, reason: self.compose.mask.apply(&reason) }
+            }
+            other => other,
+        })
     }
 }
 
@@ -235,9 +249,8 @@ impl Runtime for ComposeRuntime {
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        let found = self.inner.services(slot).await;
-        let found = found.map_err(|error| self.located(error, || format!("inspect {slot}")))?;
-        Ok(instance_of(&found, &self.inner.endpoints))
+        let look = async { self.inner.instance(&self.inner.services(slot).await?).await };
+        look.await.map_err(|error| self.located(error, || format!("inspect {slot}")))
     }
 
     async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {

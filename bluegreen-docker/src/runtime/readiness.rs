@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::container::{Container, Health, State};
+use super::container::{Container, Health, State, check_fails};
 use crate::compose::Project;
 
 /// Judges the containers of a slot that is being started.
@@ -78,8 +78,7 @@ impl Readiness {
                     failed.push((container.id.clone(), "was restarted by the engine".to_owned()));
                 }
                 (State::Running, Some(Health::Unhealthy(output))) => {
-                    let said = if output.is_empty() { String::new() } else { format!(": {output}") };
-                    failed.push((container.id.clone(), format!("its healthcheck fails{said}")));
+                    failed.push((container.id.clone(), check_fails(output)));
                 }
                 (State::Running, Some(Health::Healthy)) => {}
                 (State::Running, Some(Health::Starting)) => on.push(format!("{title}: not yet healthy")),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
 
 use super::ComposeRuntime;
-use super::container::{Container, instance_of, services_of};
+use super::container::{Container, services_of};
 use super::failure;
 use super::ports::Choice;
 use super::readiness::Readiness;
@@ -35,7 +35,7 @@ pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<I
 
     let after = services_of(&inner.engine, &name).await.map_err(Error::maybe_applied)?;
     is_all_there(&after, &project, target)?;
-    let instance = instance_of(&after, &inner.endpoints);
+    let instance = inner.instance(&after).await.map_err(Error::maybe_applied)?;
     has_all_endpoints(&instance, runtime)?;
     Ok(instance)
 }

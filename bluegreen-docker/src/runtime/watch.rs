@@ -12,10 +12,11 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::clock::engine_time;
 use super::container::{Container, KILLED, OUT_OF_MEMORY, in_words, services_of};
 use super::failure;
 use super::readiness::{Judgement, Readiness, Waiting};
-use crate::engine::{Engine, quick};
+use crate::engine::Engine;
 use crate::labels;
 use crate::mask::Mask;
 
@@ -67,7 +68,7 @@ impl<'a> Watch<'a> {
         readiness: Readiness,
         limit: Duration,
     ) -> Result<Watch<'a>> {
-        let since = engine_time(engine.docker().await?).await?;
+        let since = engine_time(engine).await?.as_nanosecond();
         let began = Instant::now();
         let (deadline, out_of_memory) = (began + limit, BTreeSet::new());
         Ok(Self { engine, mask, project, readiness, began, deadline, events: None, since, out_of_memory })
@@ -219,13 +220,4 @@ fn listen(docker: &Docker, project: &str, since: &str) -> BoxStream<'static, Res
 /// A moment as the engine takes it: seconds and nanoseconds.
 fn moment(nanoseconds: i128) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
-}
-
-/// The engine's own time; it may be another machine's.
-async fn engine_time(docker: &Docker) -> Result<i128> {
-    let info = quick("ask the engine for its time", docker.info()).await.map_err(Error::not_applied)?;
-    let time = info.system_time.and_then(|text| text.parse::<jiff::Timestamp>().ok());
-    let time =
-        time.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the engine does not tell its time").not_applied())?;
-    Ok(time.as_nanosecond())
 }
