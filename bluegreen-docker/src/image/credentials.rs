@@ -91,6 +91,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_password_for_docker_hub_opens_its_images_however_they_are_written() {
+        let hub = serde_json::json!({"auth": STANDARD.encode("me:pass:word")});
+        let config = serde_json::json!({"auths": {"https://index.docker.io/v1/": hub}});
+        for text in ["me/api:1", "docker.io/me/api:1", "index.docker.io/me/api:1"] {
+            let reference: super::super::Reference = text.parse().unwrap();
+            let found = credentials_for(&LocalHost::new(), &config, reference.registry()).await.unwrap().unwrap();
+            assert_eq!(found.username.as_deref(), Some("me"), "{text}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_password_that_cannot_be_read_is_not_shown() {
         let config = serde_json::json!({"auths": {"x": {"auth": "hunter2!"}}});
         let error = credentials_for(&LocalHost::new(), &config, "x").await.unwrap_err();

@@ -62,7 +62,7 @@ async fn inspect(engine: &Engine, name: &str, reference: &Reference) -> Result<O
     let found = if_found(quick("look for an image", docker.inspect_image(name)).await)
         .map_err(|error| error.not_applied().with("image", reference))?;
     Ok(found.map(|image| {
-        let prefix = format!("{}@", reference.name);
+        let prefix = format!("{}@", reference.familiar_name());
         let digests = image.repo_digests.unwrap_or_default();
         let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
         Pulled {

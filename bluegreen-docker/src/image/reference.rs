@@ -17,13 +17,24 @@ pub(crate) struct Reference {
 /// Where images without a registry in their name come from, as the client's `config.json` calls it.
 pub(crate) const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
+/// What else it is called in the names of images.
+const HUB_NAMES: [&str; 2] = ["docker.io", "index.docker.io"];
+
 impl Reference {
     /// The registry, as credentials are filed under it.
     pub(crate) fn registry(&self) -> &str {
         match self.name.split_once('/') {
+            Some((first, _)) if HUB_NAMES.contains(&first) => DOCKER_HUB,
             Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
             _ => DOCKER_HUB,
         }
+    }
+
+    /// The name as the engine writes it: without Docker Hub's, and without the `library` of its own images.
+    pub(crate) fn familiar_name(&self) -> &str {
+        let on_hub = |hub: &&str| self.name.strip_prefix(*hub)?.strip_prefix('/');
+        let name = HUB_NAMES.iter().find_map(on_hub).unwrap_or(&self.name);
+        name.strip_prefix("library/").unwrap_or(name)
     }
 
     /// What to fetch: the digest where there is one, else the tag.
@@ -119,9 +130,23 @@ mod tests {
     fn the_registry_is_found_in_the_name() {
         assert_eq!(parse("redis:7").registry(), DOCKER_HUB);
         assert_eq!(parse("library/redis").registry(), DOCKER_HUB);
+        assert_eq!(parse("docker.io/me/api:1").registry(), DOCKER_HUB);
+        assert_eq!(parse("index.docker.io/me/api").registry(), DOCKER_HUB);
         assert_eq!(parse("ghcr.io/x/api:1.0").registry(), "ghcr.io");
+        assert_eq!(parse("docker.io.example.com/x/api").registry(), "docker.io.example.com");
         assert_eq!(parse("127.0.0.1:5000/app").registry(), "127.0.0.1:5000");
         assert_eq!(parse("localhost/app").registry(), "localhost");
+    }
+
+    #[test]
+    fn an_image_of_docker_hub_has_one_name_however_it_is_written() {
+        for text in ["redis:7", "library/redis", "docker.io/redis", "docker.io/library/redis:7", "index.docker.io/redis"] {
+            assert_eq!(parse(text).familiar_name(), "redis", "{text}");
+        }
+        assert_eq!(parse("docker.io/me/api:1").familiar_name(), "me/api");
+        for text in ["ghcr.io/x/api", "localhost/app", "docker.io.example.com/x", "127.0.0.1:5000/library/x"] {
+            assert_eq!(parse(text).familiar_name(), text);
+        }
     }
 
     #[test]
