@@ -21,6 +21,8 @@ pub(crate) struct Project {
 pub(crate) struct Service {
     pub(crate) image: Option<String>,
     #[serde(default)]
+    pub(crate) container_name: Option<String>,
+    #[serde(default)]
     build: Option<IgnoredAny>,
     #[serde(default)]
     pull_policy: Option<String>,

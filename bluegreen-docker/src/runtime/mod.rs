@@ -5,6 +5,7 @@ mod clock;
 mod container;
 mod failure;
 mod logs;
+mod names;
 mod owner;
 mod ports;
 mod prepare;
@@ -42,7 +43,8 @@ pub use prune::Pruned;
 /// Compose gets as its last.
 ///
 /// - `prepare` pulls every image by its tag or digest, and records what it got. The same version with another image is
-///   a `Conflict`, found before anything is pulled. An image that cannot be had is an error before anything is changed.
+///   a `Conflict`, found before anything is pulled, and so is a `container_name` that another container has. An image
+///   that cannot be had is an error before anything is changed.
 /// - `start` runs what was prepared, by digest, wherever the tags point by then. It returns when all services with a
 ///   healthcheck are healthy, and all others have been running for a [settle](ComposeRuntimeBuilder::settle) time. A
 ///   container that ends, restarts or is unhealthy fails it at once, with its exit status, whether it was out of

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bluegreen_core::{Clock, Error, ErrorKind, Result, SystemClock, Target};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::ComposeRuntime;
+use super::{ComposeRuntime, names};
 use super::records::{ImageRecord, Record, Records};
 use crate::compose::PullPolicy;
 use crate::engine::Engine;
@@ -25,6 +25,8 @@ struct Wanted {
 
 pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result<()> {
     let project = runtime.read_project(target).await?;
+    let own = runtime.inner.project_name(target.slot);
+    names::are_free(&runtime.inner.engine, &project, &own).await.map_err(Error::not_applied)?;
     let records = runtime.inner.state.records().await?;
     let recorded = records.releases.get(target.version());
     let accepts = runtime.inner.accept_changed_content;

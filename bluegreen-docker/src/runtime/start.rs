@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
 
-use super::ComposeRuntime;
 use super::container::{Container, services_of};
-use super::failure;
+use super::{ComposeRuntime, failure, names};
 use super::ports::Choice;
 use super::readiness::Readiness;
 use super::taken::Taken;
@@ -168,15 +167,18 @@ async fn up(runtime: &ComposeRuntime, target: &Target, files: &SlotFiles, runnin
 fn explained(output: &Output, error: Option<Error>) -> Error {
     let error = error.unwrap_or_else(|| Error::new(ErrorKind::Unexpected, output.ending()));
     let text = output.error_text();
-    let taken = text.contains("port is already allocated") || text.contains("address already in use");
-    match taken {
-        false => error,
-        true => Error::new(ErrorKind::Conflict, "a port that the slot is to have is taken").because(error).advice(
-            "two slots cannot share a port: let the engine choose it (`127.0.0.1::3000`, or no `ports:` and an \
-                     `.endpoint(..)`)",
-        ),
-    }
+    let (what, advice) = if text.contains("port is already allocated") || text.contains("address already in use") {
+        ("a port that the slot is to have is taken", PORTS)
+    } else if text.contains("container name") && text.contains("already in use") {
+        ("a name that a container of the slot is to have is taken", names::ADVICE)
+    } else {
+        return error;
+    };
+    Error::new(ErrorKind::Conflict, what).because(error).advice(advice)
 }
+
+const PORTS: &str = "two slots cannot share a port: let the engine choose it (`127.0.0.1::3000`, or no `ports:` and an \
+                     `.endpoint(..)`)";
 
 /// Compose v1 prints its usage and succeeds when it does not know an option: only the engine tells what was done.
 fn is_all_there(found: &[Container], project: &Project, target: &Target) -> Result<()> {

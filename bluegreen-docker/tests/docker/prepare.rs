@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bluegreen_core::{Effect, ErrorKind, Progress, Runtime, Slot};
 
-use crate::support::{NotingHost, Shop, WAITS, docker, docker_ok, grace, needs_docker};
+use crate::support::{NotingHost, Shop, WAITS, docker, docker_ok, grace, needs_docker, unique};
 
 const ONE: &str = "
 services:
@@ -38,6 +38,37 @@ async fn one_missing_image_of_several_is_told_and_nothing_is_recorded() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
     assert!(error.to_string().contains("web:1.0"), "{error}");
     assert!(!shop.path(".bluegreen").exists(), "something was recorded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_name_that_the_other_slot_has_is_told_before_anything_is_changed() {
+    needs_docker!();
+    let name = unique("name");
+    for (program, named) in [(&["docker", "compose"][..], &name), (&["docker-compose"][..], &format!("{name}-v1"))] {
+        let shop = shop();
+        let file = |named: &str| {
+            shop.write("compose.yaml", &format!("{ONE}    container_name: {named}\n"));
+        };
+        file(named);
+        let runtime = shop.builder().compose_program(program.iter().copied()).build().unwrap();
+        for slot in [Slot::Blue, Slot::Blue] {
+            runtime.prepare(&shop.version(slot, "1.0")).await.unwrap();
+            runtime.start(&shop.version(slot, "1.0")).await.unwrap();
+        }
+        let error = runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(named) && text.contains("-blue") && text.contains("-${SLOT}"), "{text}");
+        // One that appears after that is told in the same words.
+        let error = runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+        assert!(error.to_string().contains("-${SLOT}"), "{error}");
+
+        file(&format!("{named}-${{SLOT}}"));
+        runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+        runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+        assert_eq!(docker_ok(&["inspect", "--format", "{{.Name}}", &shop.container(Slot::Green, "api")]), format!("/{named}-green"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
