@@ -49,8 +49,10 @@ pub use prune::Pruned;
 ///   healthcheck are healthy, and all others have been running for a [settle](ComposeRuntimeBuilder::settle) time. A
 ///   container that ends, restarts or is unhealthy fails it at once, with its exit status, whether it was out of
 ///   memory, and its last lines. A service that another one waits for with `service_completed_successfully` may end.
-/// - `stop` stops what depends on others first, keeps the last lines of the log, and removes the containers and the
-///   networks that were made for this project alone. It never removes a volume, nor a network with a name of its own.
+/// - `stop` stops what depends on others first (in a slot that Compose v2 started; v1 does not tell what does). Who comes
+///   later has ten seconds to end, or the grace where that is shorter, also when the grace is used up. It keeps the last
+///   lines of the log, and removes the containers and the networks that were made for this project alone. It never removes
+///   a volume, nor a network with a name of its own.
 /// - A slot whose project is another service's, because both were given one name, is a `Conflict` for `start`, `stop`,
 ///   `inspect` and `logs`, and nothing is done to it.
 /// - `inspect` and `logs` ask the engine. A slot is [`Degraded`](Instance::Degraded) while some of it runs, and a container

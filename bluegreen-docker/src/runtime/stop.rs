@@ -21,6 +21,13 @@ use crate::labels;
 /// the engine was still at.
 const ROUNDS: usize = 10;
 
+/// What others depend on has that long to end, or the whole grace where that is shorter, also when those others have used
+/// up the grace: a database must not pay for a program that ignores its signals.
+const AT_LEAST: Duration = Duration::from_secs(10);
+
+/// How long all that may take beyond the grace. A pipeline gives a stop a minute more than the grace.
+const BEYOND: Duration = Duration::from_secs(30);
+
 /// How much longer than the grace the engine may take to kill what did not end.
 const TO_KILL: Duration = Duration::from_secs(60);
 
@@ -34,7 +41,7 @@ pub(super) async fn stop(inner: &Inner, slot: Slot, grace: Duration) -> Result<(
 async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut bool) -> Result<()> {
     let Inner { service, engine, compose, state, .. } = inner;
     let project = &*inner.project_name(slot);
-    let deadline = Instant::now() + grace;
+    let patience = Patience { deadline: Instant::now() + grace, at_least: grace.min(AT_LEAST) };
     let mut is_quiet = false;
     for round in 0..ROUNDS {
         let containers = containers_of(engine, project).await?;
@@ -53,7 +60,7 @@ async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut boo
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         *touched = true;
-        stop_in_order(engine, &containers, deadline).await?;
+        stop_in_order(engine, &containers, patience).await?;
         let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
         if let Err(error) = logs::keep(engine, &compose.mask, state, slot, &services).await {
             logs::not_kept(&error);
@@ -66,7 +73,22 @@ async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut boo
         .advice("is someone else at work on this project?"))
 }
 
-async fn stop_in_order(engine: &Engine, containers: &[Container], deadline: Instant) -> Result<()> {
+/// How long containers are waited for until they are killed.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    deadline: Instant,
+    at_least: Duration,
+}
+
+impl Patience {
+    /// For those that are told to end now.
+    fn left(self, now: Instant) -> Duration {
+        let beyond = (self.deadline + BEYOND).saturating_duration_since(now);
+        self.deadline.saturating_duration_since(now).max(self.at_least.min(beyond))
+    }
+}
+
+async fn stop_in_order(engine: &Engine, containers: &[Container], patience: Patience) -> Result<()> {
     let mut left: Vec<&Container> = containers.iter().collect();
     while !left.is_empty() {
         let needed: BTreeSet<_> = left.iter().flat_map(|container| container.depends_on()).collect();
@@ -77,16 +99,16 @@ async fn stop_in_order(engine: &Engine, containers: &[Container], deadline: Inst
             // They wait for each other, which Compose refuses: someone changed the labels.
             now = std::mem::take(&mut left);
         }
-        try_join_all(now.into_iter().map(|container| stop_one(engine, container, deadline))).await?;
+        let grace = patience.left(Instant::now());
+        try_join_all(now.into_iter().map(|container| stop_one(engine, container, grace))).await?;
     }
     Ok(())
 }
 
-async fn stop_one(engine: &Engine, container: &Container, deadline: Instant) -> Result<()> {
+async fn stop_one(engine: &Engine, container: &Container, grace: Duration) -> Result<()> {
     if !container.is_alive() {
         return Ok(());
     }
-    let grace = deadline.saturating_duration_since(Instant::now());
     // The engine counts in whole seconds, and kills at once at zero.
     let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
     let options = StopContainerOptionsBuilder::default().t(seconds).build();
@@ -130,4 +152,22 @@ async fn remove_networks(inner: &Inner, project: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_when_the_grace_is_used_up_is_little_and_has_an_end() {
+        let begun = Instant::now();
+        let left = |grace: u64, after: u64| {
+            let (grace, after) = (Duration::from_secs(grace), Duration::from_secs(after));
+            Patience { deadline: begun + grace, at_least: grace.min(AT_LEAST) }.left(begun + after).as_secs()
+        };
+        assert_eq!([left(30, 0), left(30, 12), left(30, 25), left(30, 30)], [30, 18, 10, 10]);
+        // Layer after layer that does not end by itself.
+        assert_eq!([left(30, 40), left(30, 50), left(30, 55), left(30, 60)], [10, 10, 5, 0]);
+        assert_eq!([left(2, 2), left(0, 0)], [2, 0]);
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bluegreen_core::{Effect, Instance, Runtime, Slot};
 use bluegreen_docker::Engine;
@@ -95,6 +96,21 @@ services:
     runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
     let logs = runtime.logs(Slot::Green, 100).await.unwrap();
     assert!(logs.iter().all(|line| line.ends_with("begins")), "{logs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_depend_on_may_end_gracefully_although_they_have_used_up_the_grace() {
+    needs_docker!();
+    let shop = Shop::new(
+        "services: {api: {image: 'IMAGES/api:1.0', depends_on: [db]}, db: {image: 'IMAGES/db:1.0'}}",
+    );
+    shop.publish("api:1.0", "trap '' TERM; while :; do sleep 1; done");
+    shop.publish("db:1.0", "trap 'sleep 0.5; echo all is written; exit 0' TERM; while :; do sleep 1 & wait $!; done");
+    let runtime = shop.runtime();
+    runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    runtime.stop(Slot::Green, Duration::from_secs(2)).await.unwrap();
+    assert_eq!(runtime.logs(Slot::Green, 10).await.unwrap(), ["db | all is written"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
