@@ -135,8 +135,8 @@ impl ComposeRuntime {
         self.read_logs(slot, Some(service), tail).await
     }
 
-    /// Removes the images of old releases from the engine: of those that came to it by `prepare` (or were built by
-    /// [`ImageBuild`](crate::ImageBuild)), and that neither the `keep` newest releases nor any container uses. Nothing
+    /// Removes the images of old releases from the engine: of those that came to it by `prepare`, also by one that failed
+    /// or was cut off (or were built by [`ImageBuild`](crate::ImageBuild)), and that neither the `keep` newest releases nor any container uses. Nothing
     /// is removed by force. Repeatable.
     ///
     /// # Errors

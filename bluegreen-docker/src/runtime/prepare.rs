@@ -1,12 +1,13 @@
 //! Getting the images of a release to the engine, and recording which they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bluegreen_core::{Clock, Error, ErrorKind, Result, SystemClock, Target};
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{ComposeRuntime, names};
-use super::records::{ImageRecord, Record, Records};
+use super::records::{Attempt, ImageRecord, Record, Records};
 use crate::compose::PullPolicy;
 use crate::engine::Engine;
 use crate::image::{Pulled, Reference, digest_in_registry, find_local, pull};
@@ -59,6 +60,7 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
         }
     }
 
+    let attempt = note_absent(runtime, target, records.attempts.get(target.version()), wanted.values()).await?;
     let fetch = |image: Wanted| async move {
         let found = fetch(&runtime.inner.engine, target, &image, accepts).await?;
         Ok::<_, Error>((image, found))
@@ -69,19 +71,24 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
     let mut images = BTreeMap::new();
     for (image, found) in fetched {
         // What another release brought here is still ours.
-        let others = records.releases.values().flat_map(|record| record.images.values());
-        let ours = found.ours || others.into_iter().any(|other| other.ours && other.id == found.id);
+        let mut others = records.releases.values().flat_map(|record| record.images.values());
+        let reference = image.reference.to_string();
+        let mut attempts = records.attempts.values().chain(&attempt);
+        // What is in no registry was built by someone, and was not fetched.
+        let came_for_us = found.digest.is_some() && attempts.any(|attempt| attempt.absent.contains(&reference));
+        let ours = found.ours || came_for_us || others.any(|other| other.ours && other.id == found.id);
         for service in image.services {
-            let reference = image.reference.to_string();
+            let reference = reference.clone();
             let record = ImageRecord { reference, id: found.id.clone(), digest: found.digest.clone(), ours };
             images.insert(service, record);
         }
     }
-    if recorded.is_some_and(|record| record.images == images && !record.pruned) {
+    if attempt.is_none() && recorded.is_some_and(|record| record.images == images && !record.pruned) {
         return Ok(());
     }
     let record = Record { prepared: SystemClock.now(), images, pruned: false };
     let insert = |records: &mut Records| {
+        records.attempts.remove(target.version());
         let before = records.releases.insert(target.version().clone(), record.clone());
         match before {
             Some(before) if !accepts => same_content(target, &before, &record),
@@ -89,6 +96,33 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
         }
     };
     runtime.inner.state.change(insert).await
+}
+
+/// Writes down what is not here before it is fetched. Returns this version's attempt, if anything is or was missing.
+async fn note_absent(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    before: Option<&Attempt>,
+    wanted: impl Iterator<Item = &Wanted>,
+) -> Result<Option<Attempt>> {
+    let engine = &runtime.inner.engine;
+    let look = async |image: &Wanted| {
+        let found = find_local(engine, &image.reference).await?;
+        Ok::<_, Error>(found.is_none().then(|| image.reference.to_string()))
+    };
+    let absent = try_join_all(wanted.filter(|image| image.policy != PullPolicy::Never).map(look)).await?;
+    let mut attempt = before.cloned().unwrap_or_else(|| Attempt { began: SystemClock.now(), absent: BTreeSet::new() });
+    let known = attempt.absent.len();
+    attempt.absent.extend(absent.into_iter().flatten());
+    if attempt.absent.len() == known {
+        return Ok(before.cloned());
+    }
+    let note = |records: &mut Records| {
+        records.attempts.insert(target.version().clone(), attempt.clone());
+        Ok(())
+    };
+    runtime.inner.state.change(note).await.map_err(Error::not_applied)?;
+    Ok(Some(attempt))
 }
 
 fn same_content(target: &Target, before: &Record, now: &Record) -> Result<()> {

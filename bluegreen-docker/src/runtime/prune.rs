@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bluegreen_core::{ErrorKind, Result, Slot, Version};
+use bluegreen_core::{Error, ErrorKind, Result, Slot, Version};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptions};
+use futures::future::try_join_all;
 
 use super::ComposeRuntime;
 use super::container::services_of;
-use super::records::{ImageRecord, Records};
+use super::records::{Attempt, ImageRecord, Records};
 use crate::engine::{Engine, if_found, quick};
-use crate::image::{Reference, find_local};
+use crate::image::{Pulled, Reference, find_local};
 
 /// What [`ComposeRuntime::prune`] removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,14 +35,22 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
     let of_kept: BTreeSet<String> =
         of_kept.flat_map(|(_, record)| record.images.values().map(|image| image.id.clone())).collect();
 
+    let old = records.releases.iter().filter(|(version, record)| !record.pruned && !kept.contains(*version));
+    let mut old: BTreeMap<&Version, Vec<ImageRecord>> =
+        old.map(|(version, record)| (version, record.images.values().cloned().collect())).collect();
+    let given_up: BTreeMap<_, _> = records
+        .attempts
+        .iter()
+        .filter(|(version, attempt)| !kept.contains(*version) && is_given_up(attempt, &records, keep))
+        .collect();
+    for (version, attempt) in &given_up {
+        old.entry(version).or_default().extend(fetched(engine, attempt).await?);
+    }
     let mut pruned = Pruned::default();
-    for (version, record) in &records.releases {
-        if record.pruned || kept.contains(version) {
-            continue;
-        }
+    for (version, images) in old {
         let mut all = true;
         // What a newer release needs too goes with that one.
-        for image in record.images.values().filter(|image| image.ours && !of_kept.contains(&image.id)) {
+        for image in images.iter().filter(|image| image.ours && !of_kept.contains(&image.id)) {
             match in_use.contains(&image.id) {
                 true => all = false,
                 false => all &= remove(engine, image, &mut pruned.images).await?,
@@ -59,6 +68,7 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
             if let Some(record) = same {
                 record.pruned = true;
             }
+            now.attempts.retain(|of, attempt| of != version || given_up.get(version) != Some(&&*attempt));
         }
         Ok(())
     };
@@ -74,6 +84,22 @@ fn newest(records: &Records, keep: usize) -> BTreeSet<Version> {
         by_time.entry(record.prepared).or_default().push(version.clone());
     }
     by_time.into_values().rev().flatten().take(keep).collect()
+}
+
+/// Whether so many releases were prepared since that it counts as old.
+fn is_given_up(attempt: &Attempt, records: &Records, keep: usize) -> bool {
+    let since = records.releases.values().filter(|record| !record.pruned && record.prepared > attempt.began);
+    since.count() >= keep
+}
+
+/// What came of an attempt. An image that is in no registry was built by someone, and was not fetched.
+async fn fetched(engine: &Engine, attempt: &Attempt) -> Result<Vec<ImageRecord>> {
+    let look = async |name: &String| {
+        let found = find_local(engine, &name.parse()?).await?.filter(|found| found.digest.is_some());
+        let record = |found: Pulled| ImageRecord { reference: name.clone(), id: found.id, digest: found.digest, ours: true };
+        Ok::<_, Error>(found.map(record))
+    };
+    Ok(try_join_all(attempt.absent.iter().map(look)).await?.into_iter().flatten().collect())
 }
 
 /// The images of all containers of the engine, whoever made them, and whether they run or not.

@@ -1,6 +1,6 @@
 //! Which image each version was prepared with: a version name is never reused for other content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bluegreen_core::{Command, Error, ErrorKind, Host, Result, Slot, Timestamp, Version};
@@ -16,6 +16,17 @@ const ATTEMPTS: usize = 20;
 pub(super) struct Records {
     #[serde(default)]
     pub(super) releases: BTreeMap<Version, Record>,
+    /// Versions that are being prepared, or could not be.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) attempts: BTreeMap<Version, Attempt>,
+}
+
+/// What a prepare was about to fetch: it is ours, also when it comes while nobody waits for it any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attempt {
+    pub(super) began: Timestamp,
+    /// The names of the images that the engine did not have.
+    pub(super) absent: BTreeSet<String>,
 }
 
 /// One version, as it was prepared.

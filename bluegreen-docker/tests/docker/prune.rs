@@ -1,8 +1,9 @@
 //! `prune` removes what is ours, and nothing else.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use bluegreen_core::{Runtime, Slot};
+use bluegreen_core::{ErrorKind, Runtime, Slot};
 use futures::future::try_join_all;
 
 use crate::support::{Fate, Shop, WAITS, docker, docker_ok, grace, needs_docker, proxy};
@@ -52,6 +53,51 @@ async fn only_images_of_old_releases_that_nothing_uses_are_removed() {
     docker_ok(&["tag", &shop.images.name("app:mine"), &shop.images.name("app:1.0")]);
     docker_ok(&["push", "-q", &shop.images.name("app:1.0")]);
     assert!(runtime.prepare(&shop.version(Slot::Green, "1.0")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_came_by_a_prepare_that_failed_are_removed_too() {
+    needs_docker!();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}, web: {image: 'IMAGES/web:${VERSION}'}}");
+    for image in ["app:0.9", "app:1.0", "app:1.1", "web:1.1"] {
+        shop.publish(image, &format!("{WAITS} # {image}"));
+    }
+    // What is missing is asked for only when the other one is here.
+    let (socket, prefix) = (shop.path("engine.sock"), shop.images.prefix().to_owned());
+    proxy(&socket, move |line| {
+        let missing = ["0.9", "1.0"].into_iter().find(|version| line.contains("web&") && line.contains(&format!("tag={version} ")));
+        if let Some(version) = missing.filter(|_| line.starts_with("POST /images/create")) {
+            let (name, deadline) = (format!("{prefix}/app:{version}"), Instant::now() + Duration::from_secs(30));
+            let is_here = || docker(&["image", "inspect", &name]).status.success();
+            tokio::task::block_in_place(|| {
+                while !is_here() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        Fate::Passes
+    });
+    let through = shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
+    for version in ["0.9", "1.0"] {
+        let error = through.prepare(&shop.version(Slot::Green, version)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(shop.images.on_engine().contains(&shop.images.name(&format!("app:{version}"))));
+    }
+    let runtime = shop.runtime();
+    assert_eq!(runtime.prune(1).await.unwrap(), Default::default(), "they may be tried again");
+
+    // One of them is, with success; the other one is given up.
+    shop.publish("web:1.0", &format!("{WAITS} # web:1.0"));
+    for version in ["1.0", "1.1"] {
+        runtime.prepare(&shop.version(Slot::Green, version)).await.unwrap();
+    }
+    let mut versions: Vec<_> = runtime.prune(1).await.unwrap().versions.iter().map(ToString::to_string).collect();
+    versions.sort();
+    assert_eq!(versions, ["0.9", "1.0"]);
+    let left = shop.images.on_engine();
+    assert!(left.iter().all(|name| name.contains('@') || name.ends_with(":1.1")), "{left:?}");
+    assert_eq!(left.len(), 4, "two images by tag and by digest: {left:?}");
+    assert_eq!(runtime.prune(1).await.unwrap(), Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
