@@ -64,7 +64,7 @@ async fn run() -> Result<()> {
     let nginx = Nginx::start(folder.path().join("nginx"))?;
     let service = format!("shop-{}", std::process::id());
     let shop = Shop {
-        image: registry.as_ref().map_or_else(|| service.clone(), |registry| format!("{}/shop", registry.address())),
+        image: registry.as_ref().map_or(service.clone(), |registry| format!("{}/{service}", registry.address())),
         from_registry: registry.is_some(),
         service,
         public: nginx.address(),

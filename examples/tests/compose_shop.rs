@@ -39,6 +39,10 @@ fn three_deploys_by_one_command_lose_no_request_and_leave_nothing_behind() {
     ] {
         assert!(told.contains(part), "{part} in:\n{told}");
     }
+    for name in [service.clone(), format!("*/{service}")] {
+        let left = Command::new("docker").args(["images", "-q", "--filter", &format!("reference={name}")]).output();
+        assert_eq!(String::from_utf8_lossy(&left.unwrap().stdout), "", "images of {name}");
+    }
     for slot in ["blue", "green"] {
         let label = format!("label=com.docker.compose.project={service}-{slot}");
         for listing in [&["ps", "-aq"][..], &["network", "ls", "-q"]] {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A registry and nginx are started for this, and everything ends with the program, after some minutes. Once with an
-//! image that both have to pull, and once with one that is there. Ours also records digests, migrates, makes the smoke
+//! image that both have to pull, program and all, and once with one that is there. Ours also records digests, migrates, makes the smoke
 //! tests, switches nginx, and verifies the public address; `BENCH_STEPS=1` shows how long each step took.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a bench that cannot go on ends")]
 
@@ -58,7 +58,9 @@ async fn main() {
 /// The release; its image has to be pulled, or is there.
 fn release(server: &Server, pulls: bool) -> Release {
     if pulls {
-        docker(&["image", "rm", "-f", &format!("{}:{VERSION}", server.shop.image)]);
+        let name = server.images.name_of(VERSION);
+        docker(&["image", "rm", "-f", &name]);
+        assert!(!docker(&["image", "inspect", &name]).status.success(), "the image stays");
         return server.shop.release(VERSION).unwrap();
     }
     server.shop.release(VERSION).unwrap().with_setting("PULL_POLICY", "missing")

@@ -1,7 +1,6 @@
 //! Releases that are no good: nobody in front of the server notices.
 
 use bluegreen_core::{ErrorKind, Slot};
-use bluegreen_docker::Engine;
 
 use crate::parts::{Images, parts_are_here, turn};
 use crate::server::{Server, ending, none_failed};
@@ -41,7 +40,7 @@ async fn an_image_that_is_missing_and_a_registry_that_is_down_end_the_deploy_bef
         return;
     }
     // Nobody else's registry goes down.
-    let server = Server::with(Images::new(Engine::local()), turn().await);
+    let server = Server::with(Images::new(), turn().await);
     server.deploy("1.0.0").await.unwrap();
     server.deploy("1.1.0").await.unwrap();
     let clients = server.clients(200);

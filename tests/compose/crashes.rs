@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
+use crate::parts::docker;
 use crate::server::{Server, none_failed};
 
 /// The steps before any traffic moves, in a deploy into a slot that is occupied.
@@ -45,7 +46,7 @@ async fn a_deployer_killed_in_any_step_after_that_is_recovered_from_and_no_reque
 
 /// A step, and after how many milliseconds of it: what it does on the engine goes on, or is half done, when its deployer
 /// dies.
-const MIDDLES: [&str; 5] = ["prepare+150", "start+500", "start+1500", "expand-after-start+20", "shift-50+8"];
+const MIDDLES: [&str; 5] = ["download", "start+500", "start+1500", "expand-after-start+20", "shift-50+8"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_and_no_request_is_lost() {
@@ -53,16 +54,19 @@ async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_a
     server.deploy("1.0.0").await.unwrap();
     server.deploy("1.1.0").await.unwrap();
     let clients = server.clients(150);
+    // A version that no other test fetches, and of a size that is not fetched in a moment.
+    server.images.publish_with("3.0.0", "none", 40 << 20).await;
+    let is_here = || docker(&["image", "inspect", &server.images.name_of("3.0.0")]).status.success();
     for moment in MIDDLES {
-        server.images.publish("2.0.0", "none").await;
-        let killed = deployer(&server, &["deploy", "2.0.0", moment]).await;
+        let killed = deployer(&server, &["deploy", "3.0.0", moment]).await;
         assert_eq!(killed.status.signal(), Some(9), "{moment}: {}", text(&killed));
+        assert_eq!(is_here(), moment != "download", "{moment}");
         let recovered = deployer(&server, &["recover"]).await;
         assert!(recovered.status.success(), "{moment}: {}", text(&recovered));
         server.is_settled_on("1.1.0").await;
     }
-    server.deploy("2.0.0").await.unwrap();
-    server.is_settled_on("2.0.0").await;
+    server.deploy("3.0.0").await.unwrap();
+    server.is_settled_on("3.0.0").await;
     none_failed(clients).await;
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use bluegreen_core::event::What;
 use bluegreen_core::pipeline::Builder;
 use bluegreen_core::{Event, Host, LocalHost, Pipeline, Slot, observer};
-use bluegreen_docker::Engine;
 
 use crate::own_engine::OwnEngine;
 use crate::parts::{Images, get, parts_are_here, turn};
@@ -25,13 +24,13 @@ async fn a_disk_that_is_full_ends_the_deploy_before_anything_is_changed_and_says
     }
     let turn = turn().await;
     let Some(engine) = OwnEngine::with_disk(40) else { return };
-    let server = Server::with(Images::new(Engine::local()), turn);
+    let server = Server::with(Images::new(), turn);
     let pipeline = on(&server, &engine.address()).build().unwrap();
     server.deploy_by(&pipeline, "1.0.0", "none").await.unwrap();
     server.deploy_by(&pipeline, "1.1.0", "none").await.unwrap();
     let clients = server.clients(150);
 
-    server.images.publish_large("2.0.0", 60 << 20).await;
+    server.images.publish_noise("2.0.0", 60 << 20).await;
     let (word, error) = ending(pipeline.deploy(server.shop.release("2.0.0").unwrap()).await);
     assert_eq!(word, "aborted", "{}", error.chain());
     assert!(error.chain().contains("no space left") && error.chain().contains("free disk space"), "{}", error.chain());
@@ -55,7 +54,7 @@ async fn an_engine_restarted_in_the_middle_of_a_deploy_is_told_and_the_next_depl
     let turn = turn().await;
     let Some(engine) = OwnEngine::start() else { return };
     let address = engine.address();
-    let server = Server::with(Images::new(Engine::local().at(&address)), turn);
+    let server = Server::with(Images::by(&address), turn);
     let pipeline = || on(&server, &address);
     server.deploy_by(&pipeline().build().unwrap(), "1.0.0", "none").await.unwrap();
     server.images.publish("1.1.0", "none").await;

@@ -1,6 +1,9 @@
 //! What the tests share: a registry with images, the `docker` command, and how many run side by side.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -42,7 +45,8 @@ pub(crate) fn parts_are_here() -> bool {
 pub(crate) struct Images {
     pub(crate) registry: Mutex<Registry>,
     pub(crate) name: String,
-    engine: Engine,
+    /// Of the engine that builds them; this machine's where there is none.
+    engine: Option<String>,
     folder: TempDir,
     made: tokio::sync::Mutex<BTreeSet<String>>,
 }
@@ -53,14 +57,23 @@ impl Images {
         static SHARED: Mutex<Weak<Images>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap();
         shared.upgrade().unwrap_or_else(|| {
-            let images = Self::new(Engine::local());
+            let images = Self::new();
             *shared = Arc::downgrade(&images);
             images
         })
     }
 
-    /// One of a test's own, for this engine.
-    pub(crate) fn new(engine: Engine) -> Arc<Self> {
+    /// One of a test's own.
+    pub(crate) fn new() -> Arc<Self> {
+        Self::made_by(None)
+    }
+
+    /// The same with images that are built by the engine at this address.
+    pub(crate) fn by(engine: &str) -> Arc<Self> {
+        Self::made_by(Some(engine.to_owned()))
+    }
+
+    fn made_by(engine: Option<String>) -> Arc<Self> {
         let folder = tempfile::Builder::new().prefix("bluegreen-images-").tempdir().unwrap();
         let registry = Registry::start(folder.path().join("registry")).unwrap().unwrap();
         shop_image::context(&folder.path().join("image")).unwrap();
@@ -68,27 +81,60 @@ impl Images {
         Arc::new(Self { registry: Mutex::new(registry), name, engine, folder, made: Default::default() })
     }
 
-    /// Builds and pushes a version, once. It does not stay on the engine under this name, so that it must be pulled.
+    /// Builds and pushes a version, once. It does not stay on the engine, so that the first deploy of it has to fetch it: all
+    /// of it, because no two versions have a layer in common.
     pub(crate) async fn publish(&self, version: &str, bug: &str) {
+        self.publish_with(version, bug, 0).await;
+    }
+
+    /// The same for one with so many bytes of noise.
+    pub(crate) async fn publish_with(&self, version: &str, bug: &str, noise: usize) {
         let mut made = self.made.lock().await;
         if !made.insert(version.to_owned()) {
             return;
         }
-        let build = ImageBuild::new(self.folder.path().join("image")).engine(self.engine.clone());
-        let build = build.build_arg("VERSION", version).build_arg("BUG", bug).label("bluegreen.test", &self.name);
-        build.tag(format!("{}:{version}", self.name)).push(true).run(&Progress::none()).await.unwrap();
+        let (common, context) = (self.folder.path().join("image"), self.folder.path().join(version));
+        std::fs::create_dir(&context).unwrap();
+        std::fs::copy(common.join("Dockerfile"), context.join("Dockerfile")).unwrap();
+        std::fs::copy(common.join("shop"), context.join("shop")).unwrap();
+        // What follows a program in its file is nothing to it.
+        let mut program = File::options().append(true).open(context.join("shop")).unwrap();
+        program.write_all(version.as_bytes()).unwrap();
+        program.write_all(&random(noise)).unwrap();
+        self.build_and_push(&context, version, bug).await;
+        std::fs::remove_dir_all(context).unwrap();
     }
 
-    /// The same for a version that is so many bytes of noise, and no program.
-    pub(crate) async fn publish_large(&self, version: &str, bytes: usize) {
-        let context = self.folder.path().join("large");
+    /// A version that is so many bytes of noise, and no program.
+    pub(crate) async fn publish_noise(&self, version: &str, bytes: usize) {
+        let context = self.folder.path().join(version);
         std::fs::create_dir(&context).unwrap();
         std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY noise /\n").unwrap();
-        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect();
-        std::fs::write(context.join("noise"), noise).unwrap();
-        let build = ImageBuild::new(&context).engine(self.engine.clone()).label("bluegreen.test", &self.name);
-        build.tag(format!("{}:{version}", self.name)).push(true).run(&Progress::none()).await.unwrap();
+        std::fs::write(context.join("noise"), random(bytes)).unwrap();
+        self.build_and_push(&context, version, "none").await;
     }
+
+    async fn build_and_push(&self, context: &Path, version: &str, bug: &str) {
+        let (name, host) = (self.name_of(version), self.engine.as_deref());
+        let engine = host.map_or_else(Engine::local, |address| Engine::local().at(address));
+        let build = ImageBuild::new(context).engine(engine).build_arg("VERSION", version).build_arg("BUG", bug);
+        let build = build.label("bluegreen.test", &self.name).tag(&name).push(true);
+        build.run(&Progress::none()).await.unwrap();
+        let words = host.map_or_else(Vec::new, |address| vec!["--host", address]);
+        let removed = docker(&[&words[..], &["image", "rm", &name]].concat());
+        assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+        assert!(!docker(&[&words[..], &["image", "inspect", &name]].concat()).status.success(), "{name} stays");
+    }
+
+    /// The image of a version.
+    pub(crate) fn name_of(&self, version: &str) -> String {
+        format!("{}:{version}", self.name)
+    }
+}
+
+/// Bytes that cannot be compressed.
+fn random(bytes: usize) -> Vec<u8> {
+    std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect()
 }
 
 impl Drop for Images {
@@ -114,7 +160,7 @@ pub(crate) fn lines(arguments: &[&str]) -> Vec<String> {
 
 /// A request over a connection of its own: status and body.
 pub(crate) fn get(address: std::net::SocketAddr, path: &str) -> std::io::Result<String> {
-    use std::io::{Read, Write};
+    use std::io::Read;
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;

@@ -1,13 +1,16 @@
 //! The example `compose-shop.rs` as a process for tests: `compose-deployer SHOP deploy VERSION STEP[+MILLISECONDS]`, which
-//! kills itself when that step begins, or so much later, and `compose-deployer SHOP recover`. The shop is JSON.
+//! kills itself when that step begins, or so much later, and `compose-deployer SHOP recover`. The shop is JSON. A step may
+//! also be `download`: when the first bytes of an image are here.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bluegreen_core::Result;
+use bluegreen_core::event::What;
 use bluegreen_core::pipeline::{Builder, Strategy, TrafficStep};
+use bluegreen_core::{Event, Result, observer};
 use bluegreen_tests::killer::killer;
+use rustix::process::{Signal, getpid, kill_process};
 
 #[path = "../../../examples/compose-shop.rs"]
 #[allow(dead_code, reason = "its story is told by its own run")]
@@ -34,9 +37,20 @@ async fn main() -> ExitCode {
 }
 
 async fn crash(shop: &Shop, version: &str, step: &str) -> Result<()> {
-    let pipeline = stepwise(shop)?.observer(killer(step)?).build()?;
+    let pipeline = killed_in(stepwise(shop)?, step)?.build()?;
     println!("it was not killed: {}", pipeline.deploy(shop.release(version)?).await?);
     Ok(())
+}
+
+fn killed_in(pipeline: Builder, step: &str) -> Result<Builder> {
+    if step != "download" {
+        return Ok(pipeline.observer(killer(step)?));
+    }
+    Ok(pipeline.observer(observer::from_fn(|event: &Event| {
+        if matches!(event.what, What::Transfer { done: 1.., .. }) {
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+    })))
 }
 
 async fn recover(shop: &Shop) -> Result<()> {
