@@ -3,8 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use crate::parts::docker;
-use crate::server::{Server, none_failed};
+use bluegreen_core::Slot;
+
+use crate::parts::{docker, lines};
+use crate::server::{Server, eventually, none_failed};
 
 /// The steps before any traffic moves, in a deploy into a slot that is occupied.
 const BEFORE: [(&str, &str); 10] = [
@@ -70,6 +72,78 @@ async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_a
     none_failed(clients).await;
 }
 
+/// The steps in which a deploy is undone that a gate has refused.
+const UNDOING: [&str; 4] = ["shift-back", "collect-logs", "drain-failed", "stop-failed"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_while_it_undoes_a_deploy_is_recovered_from_and_no_request_is_lost() {
+    let Some(server) = Server::start().await else { return };
+    server.deploy("1.0.0").await.unwrap();
+    server.images.publish("1.1.0", "none").await;
+    let clients = server.clients(150);
+    for step in UNDOING {
+        is_killed(&server, &["deploy-refused", "1.1.0", step], step).await;
+        is_recovered_from(&server, "deploy", "rolled back").await;
+        server.is_settled_on("1.0.0").await;
+        assert_eq!(server.containers(Slot::Green), Vec::<String>::new(), "{step}");
+    }
+    server.deploy("1.1.0").await.unwrap();
+    server.is_settled_on("1.1.0").await;
+    none_failed(clients).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_outlives_its_deployer_is_waited_for_and_rollbacks_and_retirements_are_completed() {
+    let Some(server) = Server::start().await else { return };
+    server.deploy("1.0.0").await.unwrap();
+    server.deploy("1.1.0").await.unwrap();
+    let (clients, kept) = (server.clients(150), server.containers(Slot::Blue));
+    server.images.publish("3.1.0", "slow-migration=10").await;
+    let migration = format!("{}-blue-migration", server.shop.service);
+    let runs = || lines(&["ps", "-q", "--filter", &format!("name=^{migration}$")]).len();
+    let deploy = ["deploy-migrated-first", "3.1.0", "expand-before-start+1500"];
+    is_killed(&server, &deploy, "expand-before-start").await;
+    eventually("the migration runs", async || runs() == 1).await;
+    is_recovered_from(&server, "deploy", "aborted").await;
+    server.is_settled_on("1.1.0").await;
+    let schema = || std::fs::read_to_string(server.shop.folder.join("data/schema")).unwrap();
+    let done = || schema().matches("expanded for 3.1.0").count();
+    assert!(runs() == 1 || done() == 1, "it was cut off");
+    let left = server.containers(Slot::Blue);
+    assert!(kept.iter().all(|id| left.contains(id)), "the way back is gone: {left:?}");
+    let migrator = server.shop.migrated_first(&server.shop.runtime().build().unwrap()).unwrap();
+    server.deploy_by(&server.builder().migrator(migrator).build().unwrap(), "3.1.0", "none").await.unwrap();
+    server.is_settled_on("3.1.0").await;
+    assert_eq!(server.containers(Slot::Blue).len(), 3, "the migration has left nothing");
+    assert_eq!(done(), 1, "two ran side by side: {}", schema());
+
+    is_killed(&server, &["rollback", "shift-100"], "shift-100").await;
+    is_recovered_from(&server, "rollback", "succeeded").await;
+    server.is_settled_on("1.1.0").await;
+    is_killed(&server, &["retire", "retire+150"], "retire").await;
+    is_recovered_from(&server, "retire", "succeeded").await;
+    server.is_settled_on("1.1.0").await;
+    assert_eq!(server.containers(Slot::Blue), Vec::<String>::new());
+    none_failed(clients).await;
+}
+
+/// Runs the tool, which must be killed in this step.
+async fn is_killed(server: &Server, arguments: &[&str], step: &str) {
+    let killed = deployer(server, arguments).await;
+    assert_eq!(killed.status.signal(), Some(9), "{step}: {}", text(&killed));
+    let left = server.state();
+    assert!(left.lease.is_some(), "{step}: a process that was killed gives nothing back");
+    assert_eq!(left.operation.unwrap().last().unwrap().step.to_string(), *step);
+}
+
+/// Runs the tool, which must find this operation unfinished, and bring it to this end.
+async fn is_recovered_from(server: &Server, operation: &str, outcome: &str) {
+    let recovered = deployer(server, &["recover"]).await;
+    assert!(recovered.status.success(), "{}", text(&recovered));
+    assert!(text(&recovered).contains(&format!("note: found: {operation}")), "{}", text(&recovered));
+    assert_eq!(server.state().history.last().unwrap().outcome.word(), outcome, "{}", text(&recovered));
+}
+
 async fn kill_in_each(steps: &'static [(&str, &str)]) {
     let Some(server) = Server::start().await else { return };
     server.deploy("1.0.0").await.unwrap();
@@ -79,16 +153,8 @@ async fn kill_in_each(steps: &'static [(&str, &str)]) {
     for (step, outcome) in steps {
         let version = format!("2.{next}.0");
         server.images.publish(&version, "none").await;
-        let killed = deployer(&server, &["deploy", &version, step]).await;
-        assert_eq!(killed.status.signal(), Some(9), "{step}: {}", text(&killed));
-        let left = server.state();
-        assert!(left.lease.is_some(), "{step}: a process that was killed gives nothing back");
-        assert_eq!(left.operation.unwrap().last().unwrap().step.to_string(), *step);
-
-        let recovered = deployer(&server, &["recover"]).await;
-        assert!(recovered.status.success(), "{step}: {}", text(&recovered));
-        assert!(text(&recovered).contains("note: found: deploy"), "{step}: {}", text(&recovered));
-        assert_eq!(server.state().history.last().unwrap().outcome.word(), *outcome, "{step}: {}", text(&recovered));
+        is_killed(&server, &["deploy", &version, step], step).await;
+        is_recovered_from(&server, "deploy", outcome).await;
         if *outcome == "succeeded" && *step != "observe" {
             (live, next) = (version, next + 1);
         }

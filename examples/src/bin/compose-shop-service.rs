@@ -27,6 +27,8 @@ enum Bug {
     Crash,
     /// The worker takes memory without an end.
     Leak,
+    /// `slow-migration=5`: it takes that many seconds.
+    SlowMigration(u64),
 }
 
 #[derive(Default)]
@@ -72,6 +74,7 @@ fn bug(text: &str) -> Bug {
         ("unhealthy", _) => Bug::Unhealthy,
         ("crash", _) => Bug::Crash,
         ("leak", _) => Bug::Leak,
+        ("slow-migration", seconds) => Bug::SlowMigration(seconds),
         _ => Bug::None,
     }
 }
@@ -237,6 +240,9 @@ impl Shop {
         if schema.lines().any(|done| done == line) {
             println!("nothing to do");
             return Ok(());
+        }
+        if let Bug::SlowMigration(seconds) = self.bug {
+            std::thread::sleep(Duration::from_secs(seconds));
         }
         println!("{line}");
         append(SCHEMA, &line)

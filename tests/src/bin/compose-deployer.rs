@@ -1,6 +1,7 @@
-//! The example `compose-shop.rs` as a process for tests: `compose-deployer SHOP deploy VERSION STEP[+MILLISECONDS]`, which
-//! kills itself when that step begins, or so much later, and `compose-deployer SHOP recover`. The shop is JSON. A step may
-//! also be `download`: when the first bytes of an image are here.
+//! The example `compose-shop.rs` as a process for tests: `compose-deployer SHOP VERB [VERSION] STEP[+MILLISECONDS]`, which
+//! kills itself when that step begins, or so much later. The shop is JSON. A step may also be `download`: when the first
+//! bytes of an image are here. The verbs are `deploy`, `deploy-migrated-first` (the migration is run before the release is
+//! started), `deploy-refused` (by a gate), `rollback`, `retire`; and `recover`, which takes no step.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::ExitCode;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use bluegreen_core::event::What;
 use bluegreen_core::pipeline::{Builder, Strategy, TrafficStep};
-use bluegreen_core::{Event, Result, observer};
+use bluegreen_core::testing::ScriptedGate;
+use bluegreen_core::{Event, Result, Verdict, observer};
 use bluegreen_tests::killer::killer;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -23,8 +25,10 @@ async fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
-        [shop, "deploy", version, step] => crash(&serde_json::from_str(shop).unwrap(), version, step).await,
         [shop, "recover"] => recover(&serde_json::from_str(shop).unwrap()).await,
+        [shop, verb, ref version @ .., step] => {
+            crash(&serde_json::from_str(shop).unwrap(), verb, version.first().copied(), step).await
+        }
         _ => unreachable!("{words:?}"),
     };
     match done {
@@ -36,9 +40,21 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn crash(shop: &Shop, version: &str, step: &str) -> Result<()> {
-    let pipeline = killed_in(stepwise(shop)?, step)?.build()?;
-    println!("it was not killed: {}", pipeline.deploy(shop.release(version)?).await?);
+async fn crash(shop: &Shop, verb: &str, version: Option<&str>, step: &str) -> Result<()> {
+    let pipeline = killed_in(stepwise(shop)?, step)?;
+    let refusal = Verdict::Fail { reason: "nobody likes it".to_owned() };
+    let pipeline = match verb {
+        "deploy-migrated-first" => pipeline.migrator(shop.migrated_first(&shop.runtime().build()?)?),
+        "deploy-refused" => pipeline.gate(ScriptedGate::new([refusal])),
+        _ => pipeline,
+    };
+    let pipeline = pipeline.build()?;
+    let report = match (verb, version) {
+        ("rollback", None) => pipeline.rollback().await?,
+        ("retire", None) => pipeline.retire_now().await?,
+        (_, version) => pipeline.deploy(shop.release(version.unwrap())?).await?,
+    };
+    println!("it was not killed: {report}");
     Ok(())
 }
 
