@@ -36,6 +36,7 @@ pub struct ComposeRuntimeBuilder {
     settle: Duration,
     start_deadline: Duration,
     state: Option<String>,
+    records: Option<StateDirectory>,
     program: Option<Vec<String>>,
     accept_changed_content: bool,
 }
@@ -54,6 +55,7 @@ impl ComposeRuntimeBuilder {
             settle: DEFAULT_SETTLE,
             start_deadline: DEFAULT_START_DEADLINE,
             state: None,
+            records: None,
             program: None,
             accept_changed_content: false,
         }
@@ -142,6 +144,16 @@ impl ComposeRuntimeBuilder {
         self
     }
 
+    /// Keeps what each version was prepared with, and the last log of a slot that was removed, in a directory of another
+    /// host: the [server](Engine::server) of an [engine](Self::engine) that is not here. A deploy from a fresh checkout then
+    /// knows what was deployed before. Our own compose files stay beside Compose.
+    ///
+    /// Unless set, it is all in the [state directory](Self::state_directory).
+    pub fn records_on(mut self, host: impl Host, path: impl Into<String>) -> Self {
+        self.records = Some(StateDirectory { host: Arc::new(host), path: path.into() });
+        self
+    }
+
     /// Calls Compose by these words, such as `["docker-compose"]` or `["sudo", "docker", "compose"]`. Unless set, it is
     /// `docker compose`, and `docker-compose` where there is no such plugin.
     pub fn compose_program<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
@@ -182,6 +194,7 @@ impl ComposeRuntimeBuilder {
             let directory = self.files[0].rsplit_once('/').map_or(".", |(directory, _)| directory);
             format!("{directory}/.bluegreen/{service}")
         });
+        let state = StateDirectory { host: self.host.clone(), path: state };
         let engine = match self.engine {
             Some(engine) if self.engine_is_elsewhere => engine,
             Some(engine) => engine.moved_to(Arc::clone(&self.host)),
@@ -206,7 +219,8 @@ impl ComposeRuntimeBuilder {
                 settle: self.settle,
                 start_deadline: self.start_deadline,
                 accept_changed_content: self.accept_changed_content,
-                state: StateDirectory { host: self.host, path: state },
+                records: self.records.unwrap_or_else(|| state.clone()),
+                state,
             }),
         })
     }

@@ -51,7 +51,7 @@ pub(super) async fn of_slot(
     service: Option<&str>,
     tail: usize,
 ) -> Result<Vec<String>> {
-    let Inner { engine, state, .. } = inner;
+    let Inner { engine, records, .. } = inner;
     if tail == 0 {
         return Ok(Vec::new());
     }
@@ -59,7 +59,7 @@ pub(super) async fn of_slot(
     let is_wanted = |name: &str| service.is_none_or(|service| service == name);
     let mut lines = Vec::new();
     if containers.is_empty() {
-        let kept = kept(state, slot).await?.containers.into_iter().filter(|container| is_wanted(&container.service));
+        let kept = kept(records, slot).await?.containers.into_iter().filter(|container| is_wanted(&container.service));
         lines.extend(kept.flat_map(|container| container.lines));
     }
     for container in containers.iter().filter(|container| is_wanted(&container.service)) {

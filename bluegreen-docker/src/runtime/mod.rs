@@ -86,7 +86,10 @@ struct Inner {
     settle: Duration,
     start_deadline: Duration,
     accept_changed_content: bool,
+    /// Our own compose files, and the locks of the slots: where Compose runs.
     state: StateDirectory,
+    /// What each version was prepared with, and the last logs.
+    records: StateDirectory,
 }
 
 impl Inner {

@@ -28,7 +28,7 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
     let project = runtime.read_project(target).await?;
     let own = runtime.inner.project_name(target.slot);
     names::are_free(&runtime.inner.engine, &project, &own).await.map_err(Error::not_applied)?;
-    let records = runtime.inner.state.records().await?;
+    let records = runtime.inner.records.read_all().await?;
     let recorded = records.releases.get(target.version());
     let accepts = runtime.inner.accept_changed_content;
 
@@ -95,7 +95,7 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
             _ => Ok(()),
         }
     };
-    runtime.inner.state.change(insert).await
+    runtime.inner.records.change(insert).await
 }
 
 /// Writes down what is not here before it is fetched. Returns this version's attempt, if anything is or was missing.
@@ -121,7 +121,7 @@ async fn note_absent(
         records.attempts.insert(target.version().clone(), attempt.clone());
         Ok(())
     };
-    runtime.inner.state.change(note).await.map_err(Error::not_applied)?;
+    runtime.inner.records.change(note).await.map_err(Error::not_applied)?;
     Ok(Some(attempt))
 }
 

@@ -24,7 +24,7 @@ pub struct Pruned {
 
 pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Pruned> {
     let engine = &runtime.inner.engine;
-    let records = runtime.inner.state.records().await?;
+    let records = runtime.inner.records.read_all().await?;
     let mut kept = newest(&records, keep);
     for slot in Slot::BOTH {
         let containers = services_of(engine, &runtime.inner.project_name(slot)).await?;
@@ -73,7 +73,7 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
         Ok(())
     };
     if !pruned.versions.is_empty() {
-        runtime.inner.state.change(mark).await?;
+        runtime.inner.records.change(mark).await?;
     }
     Ok(pruned)
 }

@@ -61,8 +61,8 @@ impl ImageRecord {
     }
 }
 
-/// The state directory of a service, on its host.
-#[derive(Debug)]
+/// A directory of a service, on a host, for what must outlive this process.
+#[derive(Debug, Clone)]
 pub(super) struct StateDirectory {
     pub(super) host: Arc<dyn Host>,
     pub(super) path: String,
@@ -99,11 +99,11 @@ impl StateDirectory {
         let command = Command::new("mkdir").args(["-p", "-m", "700", "--", &self.path]);
         let output = self.host.run(&command).await?.ok(&command, &self.host);
         output.map(drop).map_err(|error| {
-            error.trying("make the state directory").advice("name another one with `.state_directory(..)`")
+            error.trying("make the state directory").advice("name another one with `.state_directory(..)` or `.records_on(..)`")
         })
     }
 
-    pub(super) async fn records(&self) -> Result<Records> {
+    pub(super) async fn read_all(&self) -> Result<Records> {
         self.parse(self.read(FILE).await?.as_deref())
     }
 
@@ -150,7 +150,7 @@ impl StateDirectory {
                 .retryable(true)
                 .with("lock", format!("{}.lock", self.file(FILE)))),
             _ => output.ok(&command, &self.host).map(|_| true).map_err(|error| {
-                error.with("path", self.file(FILE)).advice("name another directory with `.state_directory(..)`")
+                error.with("path", self.file(FILE)).advice("name another directory with `.state_directory(..)` or `.records_on(..)`")
             }),
         }
     }

@@ -123,7 +123,7 @@ async fn exact_images(
     target: &Target,
     project: &Project,
 ) -> Result<BTreeMap<String, String>> {
-    let records = runtime.inner.state.records().await?;
+    let records = runtime.inner.records.read_all().await?;
     let unprepared = |what: &str| {
         Error::new(ErrorKind::NotFound, what.to_owned())
             .not_applied()

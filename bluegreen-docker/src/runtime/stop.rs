@@ -39,7 +39,7 @@ pub(super) async fn stop(inner: &Inner, slot: Slot, grace: Duration) -> Result<(
 }
 
 async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut bool) -> Result<()> {
-    let Inner { service, engine, compose, state, .. } = inner;
+    let Inner { service, engine, compose, state, records, .. } = inner;
     let project = &*inner.project_name(slot);
     let patience = Patience { deadline: Instant::now() + grace, at_least: grace.min(AT_LEAST) };
     let mut is_quiet = false;
@@ -62,7 +62,7 @@ async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut boo
         *touched = true;
         stop_in_order(engine, &containers, patience).await?;
         let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
-        if let Err(error) = logs::keep(engine, &compose.mask, state, slot, &services).await {
+        if let Err(error) = logs::keep(engine, &compose.mask, records, slot, &services).await {
             logs::not_kept(&error);
         }
         try_join_all(containers.iter().map(|container| remove(engine, container))).await?;

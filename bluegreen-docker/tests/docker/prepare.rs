@@ -90,6 +90,26 @@ async fn a_registry_that_is_down_is_told_before_anything_is_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_on_another_host_are_known_to_a_deploy_from_a_fresh_checkout() {
+    needs_docker!();
+    let shop = shop();
+    let (server, target) = (tempfile::tempdir().unwrap(), shop.version(Slot::Green, "1.0"));
+    let path = server.path().join("shop").to_str().unwrap().to_owned();
+    let runtime = || shop.builder().records_on(NotingHost::default(), &path).build().unwrap();
+    runtime().prepare(&target).await.unwrap();
+    runtime().start(&target).await.unwrap();
+    runtime().stop(Slot::Green, grace()).await.unwrap();
+
+    std::fs::remove_dir_all(shop.path(".bluegreen")).unwrap();
+    assert_eq!(runtime().logs(Slot::Green, 1).await.unwrap(), ["api | and waits"]);
+    shop.publish("app:1.0", &format!("{WAITS} # other"));
+    let error = runtime().prepare(&target).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    assert_eq!(runtime().prune(0).await.unwrap().versions.len(), 1);
+    assert_eq!(shop.images.on_engine(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_prepared_is_prepared_again_without_its_registry() {
     needs_docker!();
     let mut shop = shop();
