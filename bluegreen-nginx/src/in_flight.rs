@@ -3,19 +3,24 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bluegreen_core::Result;
+use bluegreen_core::{Result, Slot};
 
 use crate::script::Script;
 use crate::server::Server;
+use crate::site::SlotAddresses;
 
-/// How many connections nginx has to these addresses. `None` when one of them is a name, which stands for whatever
-/// address nginx found for it.
+/// How many connections nginx has to the addresses of a slot, by the text of its site. `None` when one of them is a name,
+/// which stands for whatever address nginx found for it, and when nobody says what they are.
 ///
 /// Counted are the established connections of nginx's own workers, old ones that finish their requests included. Where
 /// their sockets cannot be seen (not as another user than root), it is all connections from this host to the addresses.
-pub(crate) async fn in_flight(server: &Server, addresses: &[String]) -> Result<Option<u64>> {
+pub(crate) async fn in_flight(server: &Server, site: Option<&str>, slot: Slot) -> Result<Option<u64>> {
+    let known = server.known(site);
+    let addresses = known.of(slot);
     if addresses.is_empty() {
-        return Ok(Some(0));
+        // A file of the user's own, or one that was damaged, does not say that nothing listens.
+        let is_silent = server.config.own_files || site.is_some_and(|text| SlotAddresses::in_site(text).is_none());
+        return Ok((!is_silent).then_some(0));
     }
     let mut patterns = Vec::new();
     for address in addresses {

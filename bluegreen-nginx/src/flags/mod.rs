@@ -118,8 +118,7 @@ impl Router for NginxRouter {
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
         let site = self.server.text(&self.server.config.site_file_path()).await?;
-        let known = self.server.known(site.as_deref());
-        let counted = in_flight(&self.server, known.of(slot)).await;
+        let counted = in_flight(&self.server, site.as_deref(), slot).await;
         counted.map_err(|error| error.with("router", self).with("slot", slot))
     }
 }

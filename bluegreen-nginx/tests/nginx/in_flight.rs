@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{LocalHost, Router, Slot};
-use bluegreen_nginx::NginxRouter;
+use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -104,4 +104,27 @@ async fn an_address_by_name_cannot_be_counted_and_an_empty_slot_has_nothing() {
     let router = NginxRouter::new(LocalHost::new(), config).unwrap();
     assert_eq!(router.in_flight(Slot::Blue).await.unwrap(), None);
     assert_eq!(router.in_flight(Slot::Green).await.unwrap(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_says_where_a_slot_listens_what_is_in_flight_is_not_known() {
+    let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
+    s.first().await;
+    let socket = open_web_socket(&s.nginx.address(), "shop.test").await;
+    // A site of the user's own, as nginx has loaded it, without the line that holds the addresses.
+    let site = s.nginx.read("conf.d/shop.conf");
+    let lines: Vec<_> = site.lines().filter(|line| !line.starts_with("# slots: ")).collect();
+    std::fs::write(s.nginx.path("conf.d/shop.conf"), lines.join("\n")).unwrap();
+    let own = s.nginx.config("shop").own_files(true);
+    let routers: [Box<dyn Router>; 2] = [
+        Box::new(NginxRouter::new(LocalHost::new(), own.clone()).unwrap()),
+        Box::new(NginxSymlinkRouter::new(LocalHost::new(), own.clone()).unwrap()),
+    ];
+    for router in routers {
+        assert_eq!(router.in_flight(Slot::Blue).await.unwrap(), None, "{router}");
+    }
+    assert_eq!(s.router.in_flight(Slot::Blue).await.unwrap(), None, "a generated site that was damaged");
+    let told = NginxRouter::new(LocalHost::new(), own.slot(Slot::Blue, s.blue.address())).unwrap();
+    assert_eq!(told.in_flight(Slot::Blue).await.unwrap(), Some(1));
+    drop(socket);
 }
