@@ -14,7 +14,9 @@ use std::process::ExitCode;
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{Builder, Report};
 use bluegreen_core::state::SlotStatus;
-use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Slot, Split};
+use bluegreen_core::{
+    Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot, Split, Version,
+};
 use bluegreen_http::{HttpCheck, all};
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, DEFAULT_EPMD_PORT, SshHost};
@@ -34,10 +36,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Build a release, and nothing more.
-    Build { version: String },
+    Build { version: Version },
     /// Build a release and bring it live; the one that was live stays warm.
     Deploy {
-        version: String,
+        version: Version,
         /// Stop before the switch, for a look at it; `promote` does the rest.
         #[arg(long)]
         stage: bool,
@@ -83,13 +85,9 @@ pub(crate) struct Settings {
 
 #[tokio::main]
 pub(crate) async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", error.chain());
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run(Arguments::parse()).await else { return ExitCode::SUCCESS };
+    eprintln!("error: {}", error.chain());
+    ExitCode::FAILURE
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
@@ -193,9 +191,11 @@ impl Settings {
             .build()
     }
 
-    pub(crate) async fn build(&self, version: &str) -> Result<Artifact> {
-        let mut words = self.build.iter().map(|word| word.replace("{version}", version));
-        let program = words.next().ok_or_else(|| Error::config("`build` is no command"))?;
-        Artifact::built_by(&Command::new(program).args(words), self.tarball.replace("{version}", version)).await
+    pub(crate) async fn build(&self, version: &Version) -> Result<Artifact> {
+        let (program, words) = self.build.split_first().ok_or_else(|| Error::config("`build` is no command"))?;
+        // Not among the words: a shell would read it as a part of its script.
+        let build = Command::new(program).args(words).env("APP_VERSION", Secret::new(version.as_str()));
+        let tarball = self.tarball.replace("{version}", version.as_str());
+        Artifact::built_by(&build, tarball).await
     }
 }

@@ -20,6 +20,10 @@ async fn every_command_of_the_tool_does_what_its_help_says() {
     fails(&["build", "1.0.0"], "build the release").await;
     fails(&["rollback"], "nothing").await;
     fails(&["logs"], "no slot is live").await;
+    let hostile = format!("1;touch${{IFS}}{}", server.path("owned").display());
+    fails(&["build", &hostile], "a version is made of").await;
+    fails(&["deploy", "--stage", &hostile], "a version is made of").await;
+    assert!(!server.path("owned").exists());
 
     assert!(run(&["deploy", "1.0.0"]).await.contains("deploy of demo_app 1.0.0 (blue): succeeded"));
     assert!(run(&["build", "1.0.0"]).await.contains("demo_app-1.0.0.tar.gz"));

@@ -154,7 +154,7 @@ impl Server {
             ports = [{blue}, {green}]
             epmd_port = {epmd_port}
             env_file = "{here}/env"
-            build = ["test", "-f", "{here}/{APP}-{{version}}.tar.gz"]
+            build = ["sh", "-c", "test -f {here}/{APP}-$APP_VERSION.tar.gz"]
             tarball = "{here}/{APP}-{{version}}.tar.gz"
             migrate = "DemoApp.Release.migrate()"
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bluegreen_core::Result;
+use bluegreen_core::{Result, Version};
 use bluegreen_tests::killer::killer;
 
 #[path = "../../../examples/beam-nginx.rs"]
@@ -32,5 +32,6 @@ async fn crash(settings: &Path, step: &str, version: &str) -> Result<()> {
     // A recovery waits for one ttl of the lease.
     let pipeline = pipeline.check_interval(Duration::from_millis(100)).drain(Duration::from_secs(2));
     let pipeline = pipeline.lease_ttl(Duration::from_secs(4)).build()?;
-    pipeline.deploy(settings.build(version).await?.release(version)?).await.map(drop)
+    let version: Version = version.parse()?;
+    pipeline.deploy(settings.build(&version).await?.release(version)?).await.map(drop)
 }
