@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bluegreen_core::testing::conformance::CutOff;
-use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Progress, Runtime, Slot, Target};
+use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Progress, Runtime, Secret, Slot, Target};
 use bluegreen_ssh::BeamRuntime;
 use common::Sshd;
-use common::beam::{Server, target};
+use common::beam::{GRACE, Server, target};
 use common::releases::APP;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -344,6 +344,37 @@ async fn what_is_written_is_as_private_as_it_must_be() {
     ] {
         assert_eq!(mode(path), wanted, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_file_is_read_by_each_prepare_and_by_nothing_else() {
+    let server = Server::new();
+    let file = server.path("app.env");
+    let runtime = server.builder(LocalHost::new()).env("SET", Secret::new("here")).env_file(&file).build().unwrap();
+    assert_eq!(runtime.inspect(Slot::Blue).await.unwrap(), Instance::Absent);
+    runtime.stop(Slot::Blue, GRACE).await.unwrap();
+    assert!(runtime.logs(Slot::Blue, 10).await.unwrap().is_empty());
+
+    let target = simple(&server, "1.0.0");
+    let error = runtime.prepare(&target).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("app.env") && !server.path("srv/shop").exists(), "{error}");
+
+    for value in ["one", "two"] {
+        fs::write(&file, format!("FROM_FILE={value}\nSET=there\n")).unwrap();
+        runtime.prepare(&target).await.unwrap();
+        let environment = fs::read_to_string(server.slot_file(Slot::Blue, "env")).unwrap();
+        assert!(environment.contains(&format!("FROM_FILE={value}\n")) && environment.contains("SET=here\n"));
+    }
+    for (line, says) in [("FROM_FILE=hunter2 x", "line 1"), ("PORT=80", "PORT is set by the runtime")] {
+        fs::write(&file, line).unwrap();
+        let error = runtime.prepare(&target).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
+        let told = error.chain();
+        assert!(told.contains(says) && told.contains("app.env") && !told.contains("hunter2"), "{told}");
+    }
+    let environment = fs::read_to_string(server.slot_file(Slot::Blue, "env")).unwrap();
+    assert!(environment.contains("FROM_FILE=two\n"), "{environment}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

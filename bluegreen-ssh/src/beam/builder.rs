@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use bluegreen_core::{Error, Host, Result, Secret, Slot};
 
-use super::BeamRuntime;
 use super::settings::Settings;
-use super::{env_file, environment};
+use super::{BeamRuntime, environment};
 
 /// The ports of blue and green unless set: the first is Phoenix's own.
 pub const DEFAULT_PORTS: [u16; 2] = [4000, 4001];
@@ -28,7 +27,6 @@ pub const DEFAULT_BOOT_DEADLINE: Duration = Duration::from_secs(60);
 pub struct BeamRuntimeBuilder {
     host: Arc<dyn Host>,
     settings: Settings,
-    env_files: Vec<PathBuf>,
 }
 
 impl BeamRuntimeBuilder {
@@ -39,14 +37,15 @@ impl BeamRuntimeBuilder {
             names: Slot::BOTH.map(|slot| format!("{app}-{slot}")),
             node_host: "localhost".to_owned(),
             epmd_port: DEFAULT_EPMD_PORT,
-            environment: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            env_files: Vec::new(),
             cookie: None,
             keep_releases: DEFAULT_KEEP_RELEASES,
             logs: [None, None],
             boot_deadline: DEFAULT_BOOT_DEADLINE,
             app,
         };
-        Self { host, settings, env_files: Vec::new() }
+        Self { host, settings }
     }
 
     /// Sets the directory on the server that belongs to this service: absolute, or relative to where a login begins. It
@@ -67,22 +66,26 @@ impl BeamRuntimeBuilder {
     /// Adds a variable to the service's environment, also for migrations.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
-        self.settings.environment.insert(name.into(), value);
+        self.settings.variables.insert(name.into(), value);
         self
     }
 
     /// Adds several variables to the service's environment.
     #[must_use]
     pub fn envs<N: Into<String>>(mut self, variables: impl IntoIterator<Item = (N, Secret)>) -> Self {
-        self.settings.environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value)));
+        self.settings.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), value)));
         self
     }
 
     /// Adds the variables of a local file to the service's environment: lines `NAME=value`, as `.env` files have them. A
-    /// value with blanks, quotes or a `$` stands in single quotes. It is read when the runtime is built.
+    /// value with blanks, quotes or a `$` stands in single quotes. What is set one by one comes before what a file says,
+    /// and the first of several files before the others.
+    ///
+    /// It is read by each [`prepare`](bluegreen_core::Runtime::prepare), and by nothing else: who rolls back, recovers or
+    /// looks does not need it.
     #[must_use]
     pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.env_files.push(path.into());
+        self.settings.env_files.push(path.into());
         self
     }
 
@@ -149,17 +152,15 @@ impl BeamRuntimeBuilder {
     /// The runtime. Nothing is done on the server yet.
     ///
     /// # Errors
-    /// `Config` when a name, the cookie or a variable cannot be what it has to be, or the slots share a port or a name;
-    /// those of reading an environment file, which never show what is in it.
+    /// `Config` when a name, the cookie or a variable cannot be what it has to be, or the slots share a port or a name.
     pub fn build(self) -> Result<BeamRuntime> {
-        let Self { host, mut settings, env_files } = self;
-        for file in &env_files {
-            for (name, value) in env_file::read(file)? {
-                // What is set one by one comes before what a file says.
-                settings.environment.entry(name).or_insert(value);
-            }
-        }
+        let Self { host, mut settings } = self;
         check(&settings)?;
+        for file in &mut settings.env_files {
+            // A deploy tool may change its directory before it deploys.
+            *file =
+                std::path::absolute(&*file).map_err(|error| Error::from(error).trying("find the environment file"))?;
+        }
         Ok(BeamRuntime { host, settings: Arc::new(settings) })
     }
 }
@@ -187,10 +188,13 @@ fn check(settings: &Settings) -> Result<()> {
     if settings.logs.iter().flatten().any(|path| path.is_empty() || path.contains(['\0', '\n'])) {
         return refuse("a log file needs a path".to_owned());
     }
+    if settings.env_files.iter().any(|path| path.as_os_str().is_empty()) {
+        return refuse("an environment file needs a path".to_owned());
+    }
     if let Some(cookie) = &settings.cookie {
         environment::check_cookie(cookie)?;
     }
-    environment::check(&settings.environment)
+    environment::check(&settings.variables)
 }
 
 fn is_app(name: &str) -> bool {
@@ -228,6 +232,7 @@ mod tests {
             good().node_host("a'b"),
             good().node_host("$(id)"),
             good().log_file(Slot::Blue, ""),
+            good().env_file(""),
             good().env("1A", Secret::new("x")),
             good().env("A", Secret::new("a\0b")),
             good().env("PORT", Secret::new("1")),

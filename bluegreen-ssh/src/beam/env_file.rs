@@ -5,15 +5,19 @@ use std::path::Path;
 
 use bluegreen_core::{Error, Result, Secret};
 
+use super::environment;
+
 /// Reads a file of lines `NAME=value`.
 ///
 /// # Errors
 /// Those of reading it; `Config` with the number of a line that cannot be read, and never with its text: it may hold a
-/// secret.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Secret>> {
+/// secret; and `Config` for a variable that is refused.
+pub(super) async fn read(path: &Path) -> Result<BTreeMap<String, Secret>> {
     let about = |error: Error| error.not_applied().trying("read the environment file").with("file", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| about(error.into()))?;
-    parse(&text).map_err(about)
+    let text = tokio::fs::read_to_string(path).await.map_err(|error| about(error.into()))?;
+    let variables = parse(&text).map_err(about)?;
+    environment::check(&variables).map_err(about)?;
+    Ok(variables)
 }
 
 fn parse(text: &str) -> Result<BTreeMap<String, Secret>> {
@@ -156,9 +160,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_missing_file_is_named() {
-        let told = read(Path::new("/nonexistent/.env")).unwrap_err().chain();
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let told = read(Path::new("/nonexistent/.env")).await.unwrap_err().chain();
         assert!(told.contains("/nonexistent/.env"), "{told}");
     }
 }

@@ -57,7 +57,7 @@ impl BeamRuntime {
     }
 
     async fn begin(&self, target: &Target) -> Result<Present> {
-        let input = environment::input(&self.settings.environment, self.settings.cookie.as_ref());
+        let input = environment::input(&self.settings.environment().await?, self.settings.cookie.as_ref());
         let command = self
             .script(target.slot, script::BEGIN_PREPARE, std::time::Duration::ZERO)
             .args([target.version().to_string(), input.size.to_string()])

@@ -1,9 +1,12 @@
 //! What a runtime and its migrators share.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bluegreen_core::{Secret, Slot};
+use bluegreen_core::{Result, Secret, Slot};
+
+use super::env_file;
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -13,7 +16,9 @@ pub(super) struct Settings {
     pub(super) names: [String; 2],
     pub(super) node_host: String,
     pub(super) epmd_port: u16,
-    pub(super) environment: BTreeMap<String, Secret>,
+    /// What is set one by one.
+    pub(super) variables: BTreeMap<String, Secret>,
+    pub(super) env_files: Vec<PathBuf>,
     pub(super) cookie: Option<Secret>,
     pub(super) keep_releases: usize,
     pub(super) logs: [Option<String>; 2],
@@ -21,6 +26,20 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// The service's environment, with what its files say now.
+    ///
+    /// # Errors
+    /// Those of reading a file, which never show what is in it.
+    pub(super) async fn environment(&self) -> Result<BTreeMap<String, Secret>> {
+        let mut environment = self.variables.clone();
+        for file in &self.env_files {
+            for (name, value) in env_file::read(file).await? {
+                environment.entry(name).or_insert(value);
+            }
+        }
+        Ok(environment)
+    }
+
     pub(super) fn port(&self, slot: Slot) -> u16 {
         self.ports[slot as usize]
     }
