@@ -195,7 +195,8 @@ impl Settings {
         let (program, words) = self.build.split_first().ok_or_else(|| Error::config("`build` is no command"))?;
         // Not among the words: a shell would read it as a part of its script.
         let build = Command::new(program).args(words).env("APP_VERSION", Secret::new(version.as_str()));
+        eprintln!("building {version}: {build}");
         let tarball = self.tarball.replace("{version}", version.as_str());
-        Artifact::built_by(&build, tarball).await
+        Artifact::built_by(&build.timeout(std::time::Duration::from_secs(60 * 60)), tarball).await
     }
 }

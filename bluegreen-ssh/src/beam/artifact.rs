@@ -42,6 +42,9 @@ impl Artifact {
 
     /// Runs a command on this machine, and takes the tarball that it leaves in `file`.
     ///
+    /// It is ended after 15 minutes unless [`Command::timeout`] says otherwise, and what it prints is not shown; the end of
+    /// that is in the error if it fails.
+    ///
     /// # Errors
     /// Those of running it; `Unexpected` with the exit status and the last lines it wrote when it fails; `NotFound`
     /// when it succeeds and there is no such file; and as [`path`](Self::path).
