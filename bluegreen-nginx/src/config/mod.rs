@@ -352,8 +352,20 @@ impl NginxConfig {
 
     /// The site's files are yours: they are switched, and never written. Attaching a slot does nothing then.
     ///
-    /// The symlink router needs a `/deployment_id` that answers `blue` or `green`; the flag router needs what
-    /// [`render`](Self::render) writes between its marked lines.
+    /// The symlink router needs a `/deployment_id` that answers `blue` or `green`.
+    ///
+    /// The flag router needs more: begin with what [`render`](Self::render) writes, change what you like, and keep
+    ///
+    /// - `split_clients` with its hundred buckets in their order, and all `map`s behind it;
+    /// - both upstreams by their names;
+    /// - in the server block `open_file_cache off`, `disable_symlinks off`, the `set` and the two `if`s behind them, with the
+    ///   path to the flags;
+    /// - the location of [`deployment_id`](Self::deployment_id) as a whole: by its header the router knows its site;
+    /// - in `location /` the `if` that answers 503, the `proxy_pass` to the upstream that is named by a variable, and with
+    ///   [`BucketBy::Cookie`] the cookie.
+    ///
+    /// What is in flight is counted by the addresses in the line `# slots:`, else by those of [`slot`](Self::slot); without
+    /// either it is not known, and a drain waits its whole time.
     pub fn own_files(mut self, yes: bool) -> Self {
         self.own_files = yes;
         self
