@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bluegreen_core::host::quote;
 use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
 use tokio::time::{Instant, sleep};
 
@@ -103,13 +104,23 @@ pub(super) async fn look(server: &Server) -> Result<Seen> {
         Ok(None) => Seen::Agreed(Some(split)),
         Ok(Some(what)) => {
             let error = Error::new(ErrorKind::Conflict, format!("the link says {}, and {what}", link.describe()));
-            Seen::Damaged(
-                split,
-                error.not_applied().with("link", &path).advice("shift again to have the flags repaired"),
-            )
+            let root = if server.config.sudo { " as root" } else { "" };
+            let advice = format!("to repair the flags, run on the host{root}: {}", repair(server, split));
+            Seen::Damaged(split, error.not_applied().with("host", &server.host).with("link", &path).advice(advice))
         }
         Err(error) => Seen::Unreachable(error),
     })
+}
+
+/// A command that makes the flags of a split what they should be. At no moment is a request sent to blue for a flag that
+/// is there already.
+fn repair(server: &Server, split: Split) -> String {
+    let flags = quote(&format!("{}/{}", server.config.state_directory_path(), name_of(split)));
+    let count = split.share(Slot::Green);
+    format!(
+        "cd {flags} && n=0 && while [ $n -lt 100 ]; do f=$(printf %02d $n); \
+         if [ $n -lt {count} ]; then : >> $f; else rm -f $f; fi; n=$((n + 1)); done"
+    )
 }
 
 /// What is wrong with the flags, if anything: their number, or who gets the buckets at the border.

@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use bluegreen_core::{Effect, ErrorKind, LocalHost, Router, Slot};
+use bluegreen_core::memory::{MemoryHealth, MemoryRuntime, MemoryStateStore};
+use bluegreen_core::{Effect, ErrorKind, LocalHost, Pipeline, Router, Slot};
 use bluegreen_nginx::NginxRouter;
 
 use crate::setup::{BLUE, GREEN, Setup, flags, share};
@@ -84,6 +85,32 @@ async fn a_missing_or_a_surplus_flag_is_reported_and_repaired_by_the_next_shift(
     s.router.shift(Some(share(10)), GREEN).await.unwrap();
     s.router.shift(Some(GREEN), share(10)).await.unwrap();
     assert!(!s.nginx.path("state/shop/green-10/55").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_flags_stop_a_pipeline_which_says_the_command_that_repairs_them() {
+    let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
+    let router = NginxRouter::new(LocalHost::new(), s.nginx.config("shop")).unwrap();
+    let pipeline = Pipeline::builder("shop").runtime(MemoryRuntime::new()).router(router);
+    let pipeline = pipeline.store(MemoryStateStore::new()).health(MemoryHealth::new()).verify(MemoryHealth::new());
+    let pipeline = pipeline.build().unwrap();
+    let mut now = None;
+    for (share, lost, surplus) in [(share(10), Some("03"), None), (GREEN, Some("99"), None), (BLUE, None, Some("55"))] {
+        s.router.shift(now, share).await.unwrap();
+        now = Some(share);
+        let flag = |name: &str| s.nginx.path("state/shop/live").join(name);
+        if let Some(lost) = lost {
+            std::fs::remove_file(flag(lost)).unwrap();
+        }
+        if let Some(surplus) = surplus {
+            std::fs::write(flag(surplus), "").unwrap();
+        }
+        let told = pipeline.status().await.unwrap_err().chain();
+        let (_, command) =
+            told.split_once("to repair the flags, run on the host: ").unwrap_or_else(|| panic!("{told}"));
+        assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+        assert_eq!(pipeline.status().await.unwrap().observed.split, now);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
