@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 use crate::setup::Server;
+use crate::web_socket::WebSocket;
 
 /// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
 pub(crate) const STEPS: [(&str, &str); 12] = [
@@ -46,7 +47,7 @@ async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_a
     server.deploy("0.1.0").await.unwrap();
     server.deploy("0.2.0").await.unwrap();
     let mut live = "0.2.0".to_owned();
-    let clients = server.clients();
+    let (clients, mut socket) = (server.clients(), WebSocket::open(&server).await);
     for (step, moments) in MIDDLES {
         for moment in moments {
             let version = format!("1.{}.{moment}", step.len());
@@ -57,6 +58,7 @@ async fn a_deployer_killed_in_the_middle_of_what_a_step_does_is_recovered_from_a
             let now = server.public_version().await;
             assert!(now == live || now == version, "{step}+{moment}: {now}, {}", text(&recovered));
             server.is_settled_on(&now).await;
+            socket.is_held(&server).await;
             live = now;
         }
     }
@@ -71,7 +73,7 @@ async fn kill_in_each(steps: &'static [(&str, &str)]) {
     server.deploy("0.1.0").await.unwrap();
     server.deploy("0.2.0").await.unwrap();
     let mut live = "0.2.0".to_owned();
-    let clients = server.clients();
+    let (clients, mut socket) = (server.clients(), WebSocket::open(&server).await);
     for (number, (step, outcome)) in steps.iter().enumerate() {
         let version = format!("1.{number}.0");
         let killed = deployer(&server, &["--crash-at", step, "deploy", &version]).await;
@@ -89,6 +91,7 @@ async fn kill_in_each(steps: &'static [(&str, &str)]) {
             live = version;
         }
         server.is_settled_on(&live).await;
+        socket.is_held(&server).await;
     }
     let seen = clients.stop().await;
     assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);

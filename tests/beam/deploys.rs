@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use bluegreen_core::pipeline::Report;
 use bluegreen_core::{ErrorKind, Slot};
-use futures::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::setup::Server;
+use crate::web_socket::WebSocket;
 
 fn steps(report: &Report) -> Vec<String> {
     report.steps.iter().map(|step| step.step.to_string()).collect()
@@ -35,7 +33,7 @@ async fn three_deploys_and_a_rollback_lose_no_request_and_leave_long_ones_where_
     assert!(told.contains("still in flight on blue"), "the WebSocket outlasts the drain, and that is said: {told}");
     server.is_settled_on("2.0.0").await;
     assert_eq!(slow.await.unwrap(), "blue 1.0.0\n");
-    assert_eq!(socket.echo("still there?").await, "still there?");
+    assert_eq!(socket.echo("still there?").await.as_deref(), Some("still there?"));
 
     // Blue is stopped for the third, and says goodbye to the WebSocket.
     let report = server.deploy("3.0.0").await.unwrap();
@@ -80,24 +78,4 @@ async fn a_staged_release_is_promoted_later_and_a_version_is_deployed_once() {
 /// The body of an answer.
 async fn request(address: String, path: &'static str) -> String {
     crate::support::get(&address, &address, path).await.unwrap().body
-}
-
-struct WebSocket(tokio_tungstenite::WebSocketStream<TcpStream>);
-
-impl WebSocket {
-    async fn open(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.public()).await.unwrap();
-        let url = format!("ws://{}/ws", server.public());
-        Self(tokio_tungstenite::client_async(url, stream).await.unwrap().0)
-    }
-
-    async fn echo(&mut self, text: &str) -> String {
-        self.0.send(Message::text(text)).await.unwrap();
-        self.0.next().await.unwrap().unwrap().into_text().unwrap().to_string()
-    }
-
-    async fn was_closed(&mut self) -> bool {
-        let next = tokio::time::timeout(Duration::from_secs(5), self.0.next()).await;
-        matches!(next, Ok(None | Some(Ok(Message::Close(_)) | Err(_))))
-    }
 }

@@ -10,13 +10,14 @@ use tokio::sync::Mutex;
 
 use crate::crashes::STEPS;
 use crate::setup::Server;
+use crate::web_socket::WebSocket;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends_or_is_recovered() {
     let Some(server) = Server::start() else { return };
     server.deploy("0.1.0").await.unwrap();
     server.deploy("0.2.0").await.unwrap();
-    let clients = server.clients();
+    let (clients, mut socket) = (server.clients(), WebSocket::open(&server).await);
     let server = Arc::new(Mutex::new(server));
     let mut live = "0.2.0".to_owned();
     let mut in_the_middle = 0;
@@ -47,7 +48,9 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
         };
         let (pipeline, release) = {
             let server = server.lock().await;
-            (server.builder().observer(killer).build().unwrap(), server.release(&version, ""))
+            // The WebSocket outlasts each drain.
+            let builder = server.builder().drain(Duration::from_millis(500));
+            (builder.observer(killer).build().unwrap(), server.release(&version, ""))
         };
         let deployed = pipeline.deploy(release).await;
         if let Err(error) = &deployed {
@@ -65,6 +68,7 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
         in_the_middle += u32::from(cut.load(Ordering::Relaxed));
         let server = server.lock().await;
         server.is_settled_on(&answering).await;
+        socket.is_held(&server).await;
         live = answering;
     }
     assert!(in_the_middle >= 8, "only {in_the_middle} of {} steps were cut off before their end", STEPS.len());

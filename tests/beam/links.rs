@@ -17,13 +17,14 @@ fn by_links(server: &Server, site: NginxConfig) -> Builder {
     server.builder().router(NginxSymlinkRouter::new(server.settings().host().unwrap(), site).unwrap())
 }
 
-/// A reload may drop requests on kept connections, so clients ask by fresh ones here, and those see no error.
+/// A reload may drop requests on kept connections, so clients ask by fresh ones here.
 #[tokio::test(flavor = "multi_thread")]
-async fn deploys_rollbacks_and_recoveries_work_in_the_layout_with_links() {
+async fn deploys_rollbacks_and_recoveries_in_the_layout_with_links_lose_no_request_on_a_fresh_connection() {
     let Some(server) = Server::start() else { return };
     let pipeline = by_links(&server, site(&server)).build().unwrap();
     pipeline.deploy(server.release("1.0.0", "")).await.unwrap();
     assert_eq!(server.public_version().await, "1.0.0");
+    let clients = server.fresh_clients();
     pipeline.deploy(server.release("2.0.0", "")).await.unwrap();
     assert_eq!(server.public_version().await, "2.0.0");
     let link = server.nginx.link(&format!("sites-enabled/{APP}")).unwrap();
@@ -48,4 +49,7 @@ async fn deploys_rollbacks_and_recoveries_work_in_the_layout_with_links() {
     }
     pipeline.deploy(server.release("4.0.0", "")).await.unwrap();
     assert_eq!(server.public_version().await, "4.0.0");
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    assert!(["1.0.0", "2.0.0", "4.0.0"].iter().all(|version| seen.answered[*version] > 20), "{seen:?}");
 }

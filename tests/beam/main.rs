@@ -17,3 +17,4 @@ mod support;
 #[path = "../../examples/beam-nginx.rs"]
 #[allow(dead_code, reason = "its commands are tested in commands.rs")]
 mod tool;
+mod web_socket;

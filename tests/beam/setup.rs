@@ -34,7 +34,8 @@ impl Server {
         if !sshd_is_here() || !releases::mix_is_here() {
             return None;
         }
-        let nginx = TestNginx::start()?;
+        // A WebSocket may be silent for longer than nginx's minute.
+        let nginx = TestNginx::start_with("proxy_read_timeout 10m;")?;
         let directory = tempfile::Builder::new().prefix("bluegreen-beam-").tempdir().unwrap();
         let [blue, green, epmd_port] = free_ports();
         let server = Self { sshd: Sshd::start(), nginx, directory, ports: [blue, green], epmd_port };
@@ -101,6 +102,11 @@ impl Server {
         Clients { address: self.public(), keeping: 6, fresh: 6, per_second: Some(200) }.start()
     }
 
+    /// Clients that open a connection for each request.
+    pub(crate) fn fresh_clients(&self) -> Running {
+        Clients { address: self.public(), keeping: 0, fresh: 6, per_second: Some(100) }.start()
+    }
+
     /// The pipeline, the router and the record agree, nobody holds the lease, and this version answers.
     pub(crate) async fn is_settled_on(&self, version: &str) {
         let status = self.pipeline().status().await.unwrap();
@@ -117,6 +123,18 @@ impl Server {
         let pids: Vec<_> = self.processes().into_iter().filter(|pid| has(*pid, &mark)).collect();
         assert!(!pids.is_empty(), "nothing runs in {slot}");
         pids.into_iter().for_each(|pid| send(pid, Signal::KILL));
+    }
+
+    /// What marks the processes of the node that was started last in a slot.
+    pub(crate) fn started_last(&self, slot: Slot) -> String {
+        let record = std::fs::read_to_string(self.path(&format!("app/slots/{slot}/record"))).unwrap();
+        let token = record.lines().find_map(|line| line.strip_prefix("token ")).unwrap();
+        format!("BLUEGREEN_START={token}")
+    }
+
+    /// Whether anything with this mark runs.
+    pub(crate) fn runs(&self, mark: &str) -> bool {
+        self.processes().into_iter().any(|pid| has(pid, mark))
     }
 
     /// Lets the name `server` lead to this port.
