@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -141,7 +142,11 @@ impl Balancer for DigitalOceanBalancer {
         self.api.shown(text)
     }
 
-    async fn add(&self, servers: &[u64]) -> Result<Accepted> {
+    fn with_members(&self, settings: &Value, servers: &BTreeSet<u64>) -> Result<Value> {
+        Ok(settings::with_droplets(settings, servers))
+    }
+
+    async fn add(&self, servers: &[u64], _wanted: &Value) -> Result<Accepted> {
         let body = json!({ "droplet_ids": servers });
         self.change(Method::POST, &format!("{}/droplets", self.path()), &body, "add droplets to the load balancer")
             .await

@@ -2,6 +2,8 @@
 //!
 //! A write replaces everything, and what is left out goes back to its default: so all that is not known here is kept.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 /// Only read, never written.
@@ -33,6 +35,15 @@ pub(super) fn writable(balancer: &Value) -> Value {
     // Their order means nothing, and must not look like a change.
     if let Some(ids) = fields.get_mut("droplet_ids").and_then(Value::as_array_mut) {
         ids.sort_by_key(Value::as_u64);
+    }
+    settings
+}
+
+/// With these droplets.
+pub(super) fn with_droplets(settings: &Value, droplets: &BTreeSet<u64>) -> Value {
+    let mut settings = settings.clone();
+    if let Some(fields) = settings.as_object_mut() {
+        fields.insert("droplet_ids".to_owned(), json!(droplets));
     }
     settings
 }

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ const SILENT_POLLS: u32 = 5;
 pub struct HetznerBalancer {
     api: Api,
     id: u64,
-    private: bool,
+    /// As the targets are that are there, unless set.
+    private: Option<bool>,
 }
 
 impl HetznerBalancer {
@@ -43,13 +45,15 @@ impl HetznerBalancer {
     /// # Errors
     /// `Config` when the API's address is neither HTTPS nor on this machine.
     pub fn at(api: &str, token: Secret, load_balancer: u64) -> Result<Self> {
-        Ok(Self { api: Api::new("Hetzner", Quota::Trickle, api, token)?, id: load_balancer, private: false })
+        Ok(Self { api: Api::new("Hetzner", Quota::Trickle, api, token)?, id: load_balancer, private: None })
     }
 
-    /// Reaches servers that it adds over the private network.
+    /// Whether servers that are added are reached over the private network. Unless set, as the targets are that are there;
+    /// where there is none, over the public one. A switch by servers is refused, before anything is changed, when that
+    /// cannot be told because the targets differ, or when they are not as set here.
     #[must_use]
     pub fn private(mut self, private: bool) -> Self {
-        self.private = private;
+        self.private = Some(private);
         self
     }
 
@@ -61,6 +65,36 @@ impl HetznerBalancer {
     /// A router that changes the destination ports of services.
     pub fn by_ports(self, ports: Ports) -> LoadBalancerRouter {
         LoadBalancerRouter::by_ports(self, ports)
+    }
+
+    /// Whether a new target is to be reached over the private network, beside these.
+    fn is_private_beside(&self, targets: &[Value]) -> Result<bool> {
+        let ids = |private: bool| -> Vec<u64> {
+            targets.iter().filter(|target| is_private(target) == private).filter_map(server_of).collect()
+        };
+        let (private, public) = (ids(true), ids(false));
+        let there = match (private.is_empty(), public.is_empty()) {
+            (true, true) => return Ok(self.private.unwrap_or(false)),
+            (false, false) => {
+                let message = format!(
+                    "it reaches the servers {private:?} over the private network and {public:?} over the public one: how it \
+                     is to reach new ones cannot be told"
+                );
+                return Err(Error::config(message).advice("remove those that are wrong, and add them the other way"));
+            }
+            (_, public_is_empty) => public_is_empty,
+        };
+        match self.private {
+            Some(wanted) if wanted != there => {
+                let (is, asked) = if there { ("private", "public") } else { ("public", "private") };
+                let message = format!(
+                    "it reaches its servers over the {is} network, and the router was told to have new ones reached over the \
+                     {asked} one"
+                );
+                Err(Error::config(message).advice("leave that setting out, or change the targets by hand first"))
+            }
+            _ => Ok(there),
+        }
     }
 
     fn path(&self) -> String {
@@ -169,9 +203,31 @@ impl Balancer for HetznerBalancer {
         self.api.shown(text)
     }
 
-    async fn add(&self, servers: &[u64]) -> Result<Accepted> {
-        let target = |id| json!({ "type": "server", "server": { "id": id }, "use_private_ip": self.private });
-        self.act_on_each("add_target", servers.iter().map(target), &["target_already_defined"]).await.0
+    fn with_members(&self, settings: &Value, servers: &BTreeSet<u64>) -> Result<Value> {
+        let there = settings["targets"].as_array().cloned().unwrap_or_default();
+        let mut targets: BTreeMap<u64, Value> =
+            there.iter().filter_map(|target| Some((server_of(target)?, target.clone()))).collect();
+        targets.retain(|id, _| servers.contains(id));
+        if servers.len() > targets.len() {
+            let private = self.is_private_beside(&there)?;
+            for id in servers {
+                targets.entry(*id).or_insert_with(|| target(*id, private));
+            }
+        }
+        let mut settings = settings.clone();
+        if let Some(fields) = settings.as_object_mut() {
+            fields.insert("targets".to_owned(), targets.into_values().collect());
+        }
+        Ok(settings)
+    }
+
+    async fn add(&self, servers: &[u64], wanted: &Value) -> Result<Accepted> {
+        let targets = wanted["targets"].as_array().into_iter().flatten();
+        let bodies = targets.filter_map(|wanted| {
+            let id = server_of(wanted).filter(|id| servers.contains(id))?;
+            Some(target(id, is_private(wanted)))
+        });
+        self.act_on_each("add_target", bodies, &["target_already_defined"]).await.0
     }
 
     async fn remove(&self, servers: &[u64]) -> Result<Accepted> {
@@ -209,20 +265,37 @@ impl Balancer for HetznerBalancer {
     }
 }
 
+/// A target, as it is added.
+fn target(server: u64, private: bool) -> Value {
+    json!({ "type": "server", "server": { "id": server }, "use_private_ip": private })
+}
+
+fn server_of(target: &Value) -> Option<u64> {
+    target["server"]["id"].as_u64()
+}
+
+fn is_private(target: &Value) -> bool {
+    target["use_private_ip"].as_bool().unwrap_or(false)
+}
+
 /// What people set, without health and traffic, which change by themselves.
 fn settings(balancer: &Value) -> Value {
     let mut targets = balancer["targets"].clone();
-    for target in targets.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        target.remove("health_status");
-        target.remove("targets");
+    if let Some(targets) = targets.as_array_mut() {
+        for target in targets.iter_mut().filter_map(Value::as_object_mut) {
+            target.remove("health_status");
+            target.remove("targets");
+        }
+        // Their order means nothing, and must not look like a change.
+        targets.sort_by_key(server_of);
     }
     json!({ "services": balancer["services"], "algorithm": balancer["algorithm"], "targets": targets })
 }
 
 fn members(balancer: &Value) -> Members {
-    let mut servers = std::collections::BTreeMap::new();
+    let mut servers = BTreeMap::new();
     for target in balancer["targets"].as_array().into_iter().flatten() {
-        match (target["type"].as_str(), target["server"]["id"].as_u64()) {
+        match (target["type"].as_str(), server_of(target)) {
             (Some("server"), Some(id)) => {
                 let states: Vec<&Value> =
                     target["health_status"].as_array().into_iter().flatten().map(|health| &health["status"]).collect();

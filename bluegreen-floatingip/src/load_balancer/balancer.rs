@@ -1,6 +1,6 @@
 //! What a load balancer of any cloud can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::time::Duration;
 
@@ -21,7 +21,15 @@ pub(crate) trait Balancer: Debug + Display + Send + Sync + 'static {
     /// A text that the cloud has sent, as it may be shown: the start of it, without the token.
     fn shown(&self, text: &str) -> String;
 
-    async fn add(&self, servers: &[u64]) -> Result<Accepted>;
+    /// The settings with these servers behind it, and no others. Those that are there stay as they are; new ones become like
+    /// those that are there.
+    ///
+    /// # Errors
+    /// `Config` when what new ones are to be like cannot be told.
+    fn with_members(&self, settings: &Value, servers: &BTreeSet<u64>) -> Result<Value>;
+
+    /// Adds servers as they are in these settings.
+    async fn add(&self, servers: &[u64], wanted: &Value) -> Result<Accepted>;
 
     async fn remove(&self, servers: &[u64]) -> Result<Accepted>;
 

@@ -126,7 +126,7 @@ impl LoadBalancerRouter {
         let seen = self.desk(LOOK_LIMIT).read().await.map_err(self.naming("plan a switch"))?;
         match &self.mode {
             Mode::Ports(ports) => Ok(retarget::change(&*self.balancer, ports, &seen, to)),
-            Mode::Servers(pools, _) => pools.change(&seen.members, to).map_err(self.naming("plan a switch")),
+            Mode::Servers(pools, _) => pools.change(&*self.balancer, &seen, to).map_err(self.naming("plan a switch")),
         }
     }
 

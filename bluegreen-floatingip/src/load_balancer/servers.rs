@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
-use super::balancer::{Members, Seen};
+use super::balancer::{Balancer, Members, Seen};
 use super::change::Change;
 use super::switch::{Desk, conflict, interfered, share};
 use crate::probe::Confirmation;
@@ -70,10 +70,9 @@ impl Pools {
     }
 
     /// What a switch to this slot changes.
-    pub(super) fn change(&self, members: &Members, to: Slot) -> Result<Change> {
-        let list = |servers: Vec<&u64>| json!({ "servers": servers });
-        let now = list(known(members)?.keys().collect());
-        Ok(Change::between(&now, &list(self.of(to).iter().collect())))
+    pub(super) fn change(&self, balancer: &dyn Balancer, seen: &Seen, to: Slot) -> Result<Change> {
+        known(&seen.members)?;
+        Ok(Change::between(&seen.settings, &balancer.with_members(&seen.settings, self.of(to))?))
     }
 }
 
@@ -114,7 +113,9 @@ pub(super) async fn switch(
     if now != Some(Split::all(to)) && now != from {
         return Err(conflict(from, now));
     }
-    let exchange = Exchange { desk, manner, confirmation, pools, to, before: &before };
+    let all = present.union(pools.of(to)).copied().collect();
+    let all = &desk.balancer.with_members(&before.settings, &all)?;
+    let exchange = Exchange { desk, manner, confirmation, pools, to, before: &before, all };
     let mut members = present.clone();
     match exchange.run(&mut members).await {
         Ok(()) => Ok(()),
@@ -129,6 +130,8 @@ struct Exchange<'a> {
     pools: &'a Pools,
     to: Slot,
     before: &'a Seen,
+    /// The settings of before, with the servers of both slots.
+    all: &'a Value,
 }
 
 impl Exchange<'_> {
@@ -142,7 +145,7 @@ impl Exchange<'_> {
                 sleep(self.manner.pause).await;
             }
             self.desk
-                .change(self.to, || self.desk.balancer.add(add), |seen| there(seen).is_superset(&set(add)))
+                .change(self.to, || self.desk.balancer.add(add, self.all), |seen| there(seen).is_superset(&set(add)))
                 .await?;
             members.extend(add);
             self.await_health(self.desk, self.to, &self.coming(members)).await?;
@@ -218,15 +221,19 @@ impl Exchange<'_> {
 
     /// Returns when the balancer shows these members, and nothing else that has changed.
     async fn undisturbed(&self, members: &BTreeSet<u64>) -> Result<()> {
+        let expected = self.desk.balancer.with_members(self.all, members)?;
         loop {
             let seen = self.desk.idle().await?;
-            let others = |settings: &Value| without_members(settings);
-            if others(&seen.settings) != others(&self.before.settings) {
-                return Err(interfered(self.desk.balancer, &others(&self.before.settings), &others(&seen.settings)));
+            if seen.settings == expected {
+                return Ok(());
+            }
+            let (before, now) = (without_members(&expected), without_members(&seen.settings));
+            if now != before {
+                return Err(interfered(self.desk.balancer, &before, &now));
             }
             let there = there(&seen);
             if there == *members {
-                return Ok(());
+                return Err(interfered(self.desk.balancer, &expected, &seen.settings));
             }
             self.pools.split(&seen.members)?;
             if !self.desk.patience.pause(self.desk.deadline).await {
@@ -248,7 +255,7 @@ impl Exchange<'_> {
             // Added first: the balancer must never be without servers.
             if !missing.is_empty() {
                 let back = |seen: &Seen| self::there(seen).is_superset(&set(&missing));
-                desk.change(self.to.other(), || desk.balancer.add(&missing), back).await?;
+                desk.change(self.to.other(), || desk.balancer.add(&missing, self.all), back).await?;
                 self.await_health(desk, self.to.other(), &missing).await?;
             }
             if !extra.is_empty() && !present.is_empty() {
@@ -256,7 +263,7 @@ impl Exchange<'_> {
                 desk.change(self.to.other(), || desk.balancer.remove(&extra), gone).await?;
             }
             let seen = desk.idle().await?;
-            Ok::<bool, Error>(self::there(&seen) == *present)
+            Ok::<bool, Error>(members_of(&seen.settings) == members_of(&self.before.settings))
         };
         match undo.await {
             Ok(true) => error.not_applied(),
@@ -278,12 +285,17 @@ fn set(servers: &[u64]) -> BTreeSet<u64> {
     servers.iter().copied().collect()
 }
 
-/// The settings without the members, which a switch by servers changes.
+/// What a switch by servers changes in the settings: at DigitalOcean the one, at Hetzner the other.
+const MEMBERS: [&str; 2] = ["droplet_ids", "targets"];
+
+fn members_of(settings: &Value) -> [Option<&Value>; 2] {
+    MEMBERS.map(|name| settings.get(name))
+}
+
 fn without_members(settings: &Value) -> Value {
     let mut settings = settings.clone();
     if let Some(fields) = settings.as_object_mut() {
-        fields.remove("droplet_ids");
-        fields.remove("targets");
+        fields.retain(|name, _| !MEMBERS.contains(&name.as_str()));
     }
     settings
 }

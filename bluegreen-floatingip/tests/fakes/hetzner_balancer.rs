@@ -33,7 +33,7 @@ impl HetznerLb {
                     "http": { "path": "/health", "status_codes": ["2??"] } },
                 "http": { "cookie_name": "HCLBSTICKY", "sticky_sessions": true } })
         };
-        let targets: Vec<Value> = servers.iter().map(|id| target(*id)).collect();
+        let targets: Vec<Value> = servers.iter().map(|id| target(*id, false)).collect();
         let balancer = json!({
             "id": Self::ID, "name": "shop", "algorithm": { "type": "least_connections" }, "ingoing_traffic": 1,
             "services": [service(80), service(443)], "targets": targets, "of_tomorrow": true,
@@ -67,6 +67,22 @@ impl HetznerLb {
         state.follow();
     }
 
+    /// Reaches these servers over the private network from now on, and no others.
+    pub(crate) fn reach_privately(&self, servers: &[u64]) {
+        self.change_by_hand(|balancer| {
+            for target in balancer["targets"].as_array_mut().unwrap() {
+                target["use_private_ip"] = json!(servers.contains(&target["server"]["id"].as_u64().unwrap()));
+            }
+        });
+    }
+
+    /// Each server behind it, and whether it is reached over the private network.
+    pub(crate) fn reached_privately(&self) -> BTreeMap<u64, bool> {
+        let balancer = self.balancer();
+        let targets = balancer["targets"].as_array().unwrap().iter();
+        targets.map(|target| (target["server"]["id"].as_u64().unwrap(), target["use_private_ip"] == true)).collect()
+    }
+
     fn read(&self) -> Reply {
         let state = self.state.lock().unwrap();
         let mut balancer = state.balancer.clone();
@@ -93,7 +109,7 @@ impl HetznerLb {
                 if targets.iter().any(|target| target["server"]["id"] == id) {
                     return error(422, "target_already_defined", "the target is defined already");
                 }
-                targets.push(target(id));
+                targets.push(target(id, body["use_private_ip"] == true));
             }
             ("remove_target", Some(id)) => {
                 changed["targets"].as_array_mut().unwrap().retain(|target| target["server"]["id"] != id);
@@ -154,8 +170,8 @@ impl State {
     }
 }
 
-fn target(id: u64) -> Value {
-    json!({ "type": "server", "server": { "id": id }, "use_private_ip": false })
+fn target(id: u64, private: bool) -> Value {
+    json!({ "type": "server", "server": { "id": id }, "use_private_ip": private })
 }
 
 fn error(status: u16, code: &str, message: &str) -> Reply {

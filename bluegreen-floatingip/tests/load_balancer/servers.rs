@@ -9,7 +9,7 @@ use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use serde_json::json;
 
 use crate::fakes::{After, Ending, Fault, Front};
-use crate::setup::{OnDigitalOcean, OnHetzner};
+use crate::setup::{OnDigitalOcean, OnHetzner, pools, quick};
 
 const BLUE: Split = Split::all(Slot::Blue);
 const GREEN: Split = Split::all(Slot::Green);
@@ -168,8 +168,68 @@ async fn an_action_of_hetzner_that_fails_brings_the_old_servers_back() {
 async fn the_plan_names_the_servers() {
     let on = OnHetzner::start(&[11, 12]).await;
     let change = on.by_servers().plan(Slot::Green).await.unwrap();
-    assert_eq!(change.lines(), ["servers/0: 11 -> 22", "servers/1: 12 -> 23"]);
+    assert_eq!(change.lines(), ["targets/0/server/id: 11 -> 22", "targets/1/server/id: 12 -> 23"]);
     assert!(on.by_servers().plan(Slot::Blue).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_reached_over_the_private_network_are_exchanged_for_servers_reached_the_same_way() {
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.lb.reach_privately(&[11, 12]);
+    let change = on.by_servers().plan(Slot::Green).await.unwrap();
+    assert_eq!(change.lines(), ["targets/0/server/id: 11 -> 22", "targets/1/server/id: 12 -> 23"]);
+    on.by_servers().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(on.lb.reached_privately(), [(22, true), (23, true)].into());
+
+    // Right after the second of the old servers was removed: they come back as they were.
+    let no_more = json!({ "error": { "code": "unauthorized", "message": "no" } });
+    on.server.fail_after(After(4, "POST", "remove_target"), "GET", "/load_balancers", 1, Fault::json(401, no_more));
+    let error = on.by_servers().shift(Some(GREEN), BLUE).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
+    assert_eq!(on.server.count("POST", "remove_target"), 6, "the fault came when the old servers were gone");
+    assert_eq!(on.lb.reached_privately(), [(22, true), (23, true)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_servers_are_refused_where_it_cannot_be_told_over_which_network_they_are_reached() {
+    let told = |on: &OnHetzner, private| quick(on.balancer().private(private).by_servers(pools()), &on.front);
+    let on = OnHetzner::start(&[11, 12]).await;
+    on.lb.reach_privately(&[12]);
+    let mixed = on.by_servers();
+    let cases = [(&[12][..], mixed, "[12] over the private network and [11] over the public one")];
+    let told = [
+        (&[][..], told(&on, true), "over the public network, and the router was told"),
+        (&[11, 12][..], told(&on, false), "over the private network, and the router was told"),
+    ];
+    for (private, router, why) in cases.into_iter().chain(told) {
+        on.lb.reach_privately(private);
+        let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(router.plan(Slot::Green).await.unwrap_err().kind(), ErrorKind::Config);
+    }
+    assert_eq!(on.server.count("POST", ""), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_somebody_changes_while_servers_are_exchanged_is_a_conflict() {
+    let on = OnHetzner::start(&[11, 12, 22]).await;
+    on.lb.reach_privately(&[11, 12, 22]);
+    let lb = Arc::clone(&on.lb);
+    on.lb.traffic(|traffic| traffic.healthy_after(Duration::from_millis(200)));
+    let router = on.by_servers();
+    let hand = async {
+        while !lb.reached_privately().contains_key(&23) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        lb.reach_privately(&[11, 12, 23]);
+    };
+    let half = Split::toward(Slot::Green, 33).unwrap();
+    let (shifted, ()) = tokio::join!(router.shift(Some(half), GREEN), hand);
+    let error = shifted.unwrap_err();
+    // Not as it was before: 22 is reached over the public network now.
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::Unknown), "{error}");
+    assert!(error.to_string().contains("targets/2/use_private_ip: true -> false"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

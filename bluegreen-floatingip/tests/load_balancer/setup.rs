@@ -82,7 +82,7 @@ impl OnHetzner {
     }
 }
 
-fn quick(router: LoadBalancerRouter, front: &Front) -> LoadBalancerRouter {
+pub(crate) fn quick(router: LoadBalancerRouter, front: &Front) -> LoadBalancerRouter {
     router
         .poll_every(Duration::from_millis(3), Duration::from_millis(9))
         .deadline(Duration::from_secs(20))
