@@ -134,7 +134,7 @@ impl Balancer for DigitalOceanBalancer {
             }
             Some(other) => Some(format!("its status is {}", self.api.shown(other))),
         };
-        let healthy_within = healthy_within(&balancer["health_check"]);
+        let healthy_within = Some(healthy_within(&balancer["health_check"]));
         Ok(Seen { members, busy, settings: settings::writable(balancer), healthy_within })
     }
 

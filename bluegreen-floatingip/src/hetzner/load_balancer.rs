@@ -196,7 +196,7 @@ impl Balancer for HetznerBalancer {
             Members::Chosen(how) => Members::Chosen(self.api.shown(&how)),
             servers => servers,
         };
-        Ok(Seen { members, busy, settings: settings(balancer), healthy_within: Duration::ZERO })
+        Ok(Seen { members, busy, settings: settings(balancer), healthy_within: None })
     }
 
     fn shown(&self, text: &str) -> String {

@@ -52,8 +52,9 @@ pub(crate) struct Seen {
     pub(crate) busy: Option<String>,
     /// All that can be set, without what changes by itself. Two of them are the same if nobody has changed anything.
     pub(crate) settings: Value,
-    /// How long a new server needs, by the balancer's own health check, until it is given requests.
-    pub(crate) healthy_within: Duration,
+    /// How long a new server needs, by the balancer's own health check, until it is given requests. `None`: it says itself
+    /// which are healthy.
+    pub(crate) healthy_within: Option<Duration>,
 }
 
 /// Who gets the requests.

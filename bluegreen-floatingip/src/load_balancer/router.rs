@@ -97,8 +97,14 @@ impl LoadBalancerRouter {
     /// Exchanges so many servers at a time, with a pause in between, instead of all at once. No effect by ports.
     ///
     /// This happens within one shift: nobody looks at gates in between, and a pipeline's strategy with steps (a canary) is
-    /// refused for this router, which is all or nothing. The whole of it has to end within the
-    /// [deadline](Self::deadline).
+    /// refused for this router, which is all or nothing.
+    ///
+    /// The whole of it has to end within the [deadline](Self::deadline). Where the balancer does not say which servers are
+    /// healthy (DigitalOcean), each turn takes what its [health check needs](Self::healthy_within), 65 s with the defaults of
+    /// the control panel: three servers one at a time need a deadline of about four minutes. A shift that cannot end in time
+    /// is refused before anything is changed, with the deadline that it would need. Up to 90 s more may pass after the
+    /// deadline until the old servers are back, so give the pipeline a `shift_limit` above both: its five minutes are enough
+    /// for a deadline of 210 s.
     #[must_use]
     pub fn at_a_time(mut self, servers: usize, pause: Duration) -> Self {
         if let Mode::Servers(_, manner) = &mut self.mode {

@@ -116,6 +116,7 @@ pub(super) async fn switch(
     let all = present.union(pools.of(to)).copied().collect();
     let all = &desk.balancer.with_members(&before.settings, &all)?;
     let exchange = Exchange { desk, manner, confirmation, pools, to, before: &before, all };
+    exchange.fits()?;
     let mut members = present.clone();
     match exchange.run(&mut members).await {
         Ok(()) => Ok(()),
@@ -135,10 +136,51 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    /// Refuses what cannot end before the deadline, instead of half way.
+    fn fits(&self) -> Result<()> {
+        let coming = self.pools.of(self.to).difference(&there(self.before)).count();
+        let waves = u32::try_from(coming.div_ceil(self.wave(coming)).max(1)).unwrap_or(u32::MAX);
+        let within = self.given(self.before);
+        // Each wave is looked at after what it adds, and after what it removes.
+        let looks = self.desk.patience.poll_every.1.saturating_mul(2);
+        let pauses = self.manner.pause.saturating_mul(waves - 1);
+        let least = within.unwrap_or_default().saturating_add(looks).saturating_mul(waves).saturating_add(pauses);
+        let (deadline, left) = (self.desk.patience.deadline, self.desk.left());
+        if least <= left {
+            return Ok(());
+        }
+        let kind = if least > deadline { ErrorKind::Config } else { ErrorKind::Timeout };
+        let turns = match waves {
+            1 => "at once".to_owned(),
+            _ => format!("in {waves} turns with pauses of {:?} in between", self.manner.pause),
+        };
+        let given = within.map(|within| format!(", given {within:?} to get well each time")).unwrap_or_default();
+        let message = format!(
+            "new servers would come {turns}{given}: that takes {least:?} at least, and {left:?} are left of the router's \
+             deadline of {deadline:?}"
+        );
+        let whole = Duration::from_secs(least.as_secs().saturating_add(1));
+        let shift = whole.saturating_add(whole.min(UNDO_LIMIT));
+        Err(Error::new(kind, message).not_applied().advice(format!(
+            "allow the router a `deadline` of {whole:?} or more, and the pipeline a `shift_limit` of {shift:?} or more (five \
+             minutes unless set); or exchange more servers at a time, or have the balancer check its servers more often"
+        )))
+    }
+
+    /// How many servers are added at a time, of those that come.
+    fn wave(&self, coming: usize) -> usize {
+        self.manner.at_a_time.unwrap_or(coming).max(1)
+    }
+
+    /// How long new servers are given to get well, where the balancer does not say when they are.
+    fn given(&self, seen: &Seen) -> Option<Duration> {
+        seen.healthy_within.map(|checked| self.manner.healthy_within.unwrap_or(checked))
+    }
+
     async fn run(&self, members: &mut BTreeSet<u64>) -> Result<()> {
         let coming: Vec<u64> = self.pools.of(self.to).difference(members).copied().collect();
         let mut going: Vec<u64> = members.difference(self.pools.of(self.to)).copied().collect();
-        let wave = self.manner.at_a_time.unwrap_or(coming.len()).max(1);
+        let wave = self.wave(coming.len());
         let waves = coming.chunks(wave).count();
         for (index, add) in coming.chunks(wave).enumerate() {
             if index > 0 {
@@ -193,8 +235,7 @@ impl Exchange<'_> {
             let health: Vec<Option<bool>> =
                 servers.iter().map(|id| there.get(id).copied().unwrap_or(Some(false))).collect();
             if health.iter().all(|health| *health != Some(false)) {
-                if health.contains(&None) {
-                    let within = self.manner.healthy_within.unwrap_or(seen.healthy_within);
+                if let Some(within) = self.given(&seen) {
                     if within > desk.deadline.saturating_duration_since(began) {
                         let message =
                             format!("servers are given {within:?} to get well, which is longer than there is time");

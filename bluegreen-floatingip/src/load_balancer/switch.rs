@@ -1,5 +1,7 @@
 //! What switching by servers and switching by ports have in common.
 
+use std::time::Duration;
+
 use bluegreen_core::{Effect, Error, ErrorKind, Result, Slot, Split};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -87,6 +89,11 @@ impl Desk<'_> {
             self.outstanding.clear();
         }
         answer
+    }
+
+    /// Until the deadline.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     pub(super) fn late(&self, last: String) -> Error {

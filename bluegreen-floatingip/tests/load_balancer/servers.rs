@@ -91,6 +91,27 @@ async fn servers_are_exchanged_one_at_a_time_where_that_is_wished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_in_turns_that_cannot_end_before_the_deadline_is_refused_and_nothing_is_touched() {
+    let on = OnDigitalOcean::start(&[11, 12]).await;
+    // Each turn alone would fit.
+    let router = on.by_servers().at_a_time(1, Duration::ZERO).healthy_within(Duration::from_millis(700));
+    let error = router.deadline(Duration::from_secs(1)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
+    assert!(
+        error.to_string().contains("in 2 turns with pauses of 0ns in between, given 700ms to get well each time"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("`deadline` of 2s or more, and the pipeline a `shift_limit` of 4s"), "{error}");
+    assert_eq!(on.server.count("POST", "/droplets"), 0);
+
+    let on = OnHetzner::start(&[11, 12]).await;
+    let router = on.by_servers().at_a_time(1, Duration::from_secs(1)).deadline(Duration::from_secs(1));
+    let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
+    assert_eq!(on.server.count("POST", ""), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_is_cut_off_leaves_the_old_servers_the_new_ones_or_both_and_converges() {
     let on = OnDigitalOcean::start(&[11, 12]).await;
     let mut from = BLUE;
@@ -309,6 +330,7 @@ async fn new_droplets_are_given_the_time_that_the_balancers_own_health_check_nee
     let on = OnDigitalOcean::start(&[11, 12]).await;
     router = on.by_servers_as_checked().deadline(Duration::from_secs(5));
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
-    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied), "{error}");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
     assert!(error.to_string().contains("given 14s to get well"), "{error}");
+    assert_eq!(on.server.count("POST", "/droplets"), 0);
 }
