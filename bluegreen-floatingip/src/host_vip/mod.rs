@@ -22,6 +22,10 @@ use script::{Purpose, State};
 /// both; on the new one it is marked as deprecated then, which `ip address` shows, and by which the next look knows that
 /// the move is to be completed: a deployer that dies in between leaves an address that works, on the new server.
 ///
+/// An IPv6 address stays deprecated, and is marked by `noprefixroute` when the move is complete. Clients do not notice; but
+/// connections that the server itself opens, to a database for one, come from its own address then. From
+/// the one that moves, the next move would cut them, on the server that is kept for the way back.
+///
 /// Both servers must be reachable: an address that could still be on a server that nobody reaches is not moved. Neither
 /// may set the address up at boot. The service listens on all addresses, or the servers have
 /// `net.ipv4.ip_nonlocal_bind=1`. They need `sh`, `ip`, `python3` (which announces) and, for [`Lingering::Reset`], `ss`.

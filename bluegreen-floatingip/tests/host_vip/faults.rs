@@ -33,28 +33,20 @@ async fn an_address_that_both_servers_were_given_by_hand_is_refused_and_named() 
 async fn a_move_that_died_half_way_is_seen_at_the_new_server_and_completed_in_either_direction() {
     let Some(network) = Network::create() else { return };
     serve(&network).await;
-    let router = router(&network, Network::address(Network::V4), Lingering::Leave);
-    for to in [GREEN, BLUE] {
-        let current = router.current().await.unwrap();
-        router.shift(current, BLUE).await.unwrap();
-        // What a deployer leaves that dies after it has given the address to the new server.
-        network.green.exec(&[
-            "ip",
-            "address",
-            "add",
-            "10.77.0.100/32",
-            "dev",
-            "eth0",
-            "valid_lft",
-            "forever",
-            "preferred_lft",
-            "0",
-        ]);
-        assert_eq!(router.current().await.unwrap(), Some(GREEN), "the candidate is where the traffic may be");
-        router.shift(Some(GREEN), to).await.unwrap();
-        assert_eq!(network.sole_holder(Network::V4), to.sole().unwrap());
-        let shown = network.server(to.sole().unwrap()).exec(&["ip", "-o", "address", "show", "to", "10.77.0.100"]);
-        assert!(!shown.contains("deprecated"), "{shown}");
+    for (text, whole, mark) in [(Network::V4, "10.77.0.100/32", ""), (Network::V6, "fd77::100/128", "noprefixroute")] {
+        let router = router(&network, Network::address(text), Lingering::Leave);
+        for to in [GREEN, BLUE] {
+            let current = router.current().await.unwrap();
+            router.shift(current, BLUE).await.unwrap();
+            // What a deployer leaves that dies after it has given the address to the new server.
+            let add = format!("ip address add {whole} dev eth0 nodad valid_lft forever preferred_lft 0");
+            network.green.exec(&add.split(' ').collect::<Vec<_>>());
+            assert_eq!(router.current().await.unwrap(), Some(GREEN), "the candidate is where the traffic may be");
+            router.shift(Some(GREEN), to).await.unwrap();
+            assert_eq!(network.sole_holder(text), to.sole().unwrap());
+            let shown = network.server(to.sole().unwrap()).exec(&["ip", "-o", "address", "show", "to", whole]);
+            assert!(if mark.is_empty() { !shown.contains("deprecated") } else { shown.contains(mark) }, "{shown}");
+        }
     }
 }
 

@@ -78,6 +78,33 @@ async fn new_connections_to_an_ipv6_address_see_the_old_server_then_the_new_one(
     new_connections_see_one_change(Network::V6).await;
 }
 
+/// Where a connection comes from that a slot's server opens to a neighbour.
+async fn source(network: &Network, slot: Slot, neighbour: IpAddr) -> IpAddr {
+    let listener = network.third.run(async move { tokio::net::TcpListener::bind((neighbour, 0)).await.unwrap() }).await;
+    let to = listener.local_addr().unwrap();
+    let opened = network.server(slot).run(async move { tokio::net::TcpStream::connect(to).await.unwrap() }).await;
+    opened.local_addr().unwrap().ip()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_the_live_server_opens_itself_do_not_come_from_the_address_that_moves() {
+    let Some(network) = Network::create() else { return };
+    for (text, neighbour) in [(Network::V4, "10.77.0.33"), (Network::V6, "fd77::33")] {
+        let (address, neighbour) = (Network::address(text), Network::address(neighbour));
+        // By hand, or by a version that kept every address as a preferred one.
+        let whole = if address.is_ipv6() { 128 } else { 32 };
+        network.blue.exec(&["ip", "address", "add", &format!("{text}/{whole}"), "dev", "eth0", "nodad"]);
+        let router = router(&network, address, Lingering::Leave);
+        assert_eq!(router.current().await.unwrap(), Some(BLUE));
+        for (from, to) in [(BLUE, GREEN), (GREEN, BLUE)] {
+            router.shift(Some(from), to).await.unwrap();
+            let slot = to.sole().unwrap();
+            assert_eq!(network.sole_holder(text), slot);
+            assert_ne!(source(&network, slot, neighbour).await, address, "{slot}");
+        }
+    }
+}
+
 /// What a download sees after the address has moved away.
 async fn download(lingering: Lingering) -> Option<&'static str> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -3,9 +3,7 @@
 announcer=$3
 look
 [ "$state" != absent ] || fail "$address is not on this host any more"
-if [ "$state" = candidate ]; then
-    ip address change "$assigned" dev "$where" $nodad valid_lft forever preferred_lft forever ||
-        fail "$address cannot be confirmed on $where"
-fi
+ip address change "$assigned" dev "$where" $nodad valid_lft forever $confirmed ||
+    fail "$address cannot be confirmed on $where"
 announce 5 0.02
 echo confirmed

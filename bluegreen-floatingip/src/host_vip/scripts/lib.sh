@@ -3,9 +3,11 @@
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 address=$1
 interface=$2
+# $confirmed is how an address is kept. The kernel would choose an IPv6 address of its whole length for connections that
+# this server opens itself, and the next move would cut those: such an address stays deprecated.
 case $address in
-*:*) whole=128 nodad=nodad ;;
-*) whole=32 nodad= ;;
+*:*) whole=128 nodad=nodad confirmed='preferred_lft 0 noprefixroute' ;;
+*) whole=32 nodad= confirmed='preferred_lft forever' ;;
 esac
 
 fail() {
@@ -13,8 +15,8 @@ fail() {
     exit 1
 }
 
-# `absent`, `candidate` or `held`; sets $where and $assigned. A candidate is an address that the kernel calls deprecated:
-# it works, and is not confirmed yet.
+# `absent`, `candidate` or `held`; sets $where and $assigned. A candidate is an address that the kernel calls deprecated,
+# without the mark of an IPv6 address that is kept so: it works, and is not confirmed yet.
 look() {
     line=$(ip -o address show to "$address/$whole") || fail "ip cannot show the addresses of this host"
     [ -n "$line" ] || { state=absent && return; }
@@ -22,6 +24,7 @@ look() {
     set -- $line
     where=$2 assigned=$4
     case " $line " in
+    *' noprefixroute '*) state=held ;;
     *' deprecated '*) state=candidate ;;
     *) state=held ;;
     esac
