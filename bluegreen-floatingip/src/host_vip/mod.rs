@@ -26,10 +26,22 @@ use script::{Purpose, State};
 /// connections that the server itself opens, to a database for one, come from its own address then. From
 /// the one that moves, the next move would cut them, on the server that is kept for the way back.
 ///
-/// Both servers must be reachable: an address that could still be on a server that nobody reaches is not moved. Neither
-/// may set the address up at boot. The service listens on all addresses, or the servers have
-/// `net.ipv4.ip_nonlocal_bind=1`. They need `sh`, `ip`, `python3` (which announces) and, for [`Lingering::Reset`], `ss`.
-/// A third machine that has the address is not seen.
+/// The service listens on all addresses, or the servers have `net.ipv4.ip_nonlocal_bind=1`. They need `sh`, `ip`, `python3`
+/// (which announces) and, for [`Lingering::Reset`], `ss`. A third machine that has the address is not seen.
+///
+/// # A server that reboots, or is gone
+///
+/// Neither server may set the address up at boot: it may have moved while the server was down. So **a live server that
+/// reboots comes back without the address, and nobody has it** until a deployer gives it back, which `recover` does: to the
+/// slot that was live last, if that is healthy. Have it run after a boot: by a systemd unit or `@reboot` in a crontab where
+/// the deploy tool is on the server itself, otherwise by what watches the public address.
+///
+/// For a move both servers must be reachable: an address that could still be on a server that nobody reaches is left there.
+/// If that server is gone for good, switch it off, so that it cannot come back with the address, and give the address to the
+/// other one by hand: `ip address add ADDRESS/32 dev eth0` (`/128` for IPv6). Neighbours notice within a minute, and at once
+/// by `arping -U -c 5 -I eth0 ADDRESS` (IPv4).
+///
+/// # Example
 ///
 /// ```
 /// use bluegreen_core::LocalHost;
