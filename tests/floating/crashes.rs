@@ -1,6 +1,12 @@
 //! A deployer that is killed.
 
+use std::time::Duration;
+
+use bluegreen_core::Slot;
+
+use crate::client::Watch;
 use crate::cloud::Variant;
+use crate::lab::Network;
 use crate::world::World;
 
 /// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
@@ -58,6 +64,55 @@ async fn killed_in_any_step(variant: Variant) {
         }
         world.is_settled_on(&live).await;
     }
+}
+
+/// A step, and after how many milliseconds of it.
+const MIDDLES: [(&str, &[u32]); 3] = [("prepare", &[60, 200]), ("start", &[40, 120]), ("shift-100", &[100, 250])];
+
+/// What a step does on the servers goes on, or is half done, when its deployer dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_the_middle_of_what_a_step_does_on_own_servers_is_recovered_from() {
+    let Some(world) = World::with_v1(Variant::OwnServers).await else { return };
+    world.run(&["deploy", "v2"]).await;
+    let moments = MIDDLES.iter().flat_map(|(step, moments)| moments.iter().map(move |moment| (*step, moment)));
+    for (number, (step, moment)) in moments.enumerate() {
+        let (at, version) = (format!("{step}+{moment}"), format!("v{}", number + 3));
+        let watch = world.watch();
+        let killed = world.try_run(&["--crash-at", &at, "deploy", &version]).await;
+        assert_eq!(killed.signal, Some(9), "{at}: {}", killed.text);
+        assert_eq!(world.state().operation.unwrap().last().unwrap().step.to_string(), step);
+        goes_back(&world, watch, "v2", &version, &at).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_right_after_the_new_one_of_own_servers_took_the_address_is_recovered_from() {
+    let Some(world) = World::with_v1(Variant::OwnServers).await else { return };
+    let watch = world.watch();
+    let (pid, deploying) = world.begin(&["deploy", "v2"]);
+    while !world.network().has(Slot::Green, Network::V4) {
+        assert!(!deploying.is_finished(), "the address never came to green");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    let killed = deploying.await.unwrap();
+    assert_eq!(killed.signal, Some(9), "{}", killed.text);
+    goes_back(&world, watch, "v1", "v2", "taken").await;
+}
+
+/// A recovery brings everything back to the old version; the new one may have had the traffic until then, or not.
+async fn goes_back(world: &World, watch: Watch, old: &str, new: &str, at: &str) {
+    let holders = Slot::BOTH.map(|slot| world.network().has(slot, Network::V4));
+    let recovered = world.run(&["recover"]).await;
+    let seen = watch.stop().await;
+    println!("{at}: blue and green had the address: {holders:?}; {seen}");
+    let outcome = world.state().history.last().unwrap().outcome.word();
+    assert!(["aborted", "rolled back"].contains(&outcome), "{at}: {outcome}, {recovered}");
+    let order = seen.order();
+    assert!(order == [old] || (outcome == "rolled back" && order == [old, new, old]), "{at}: {seen}");
+    assert!(seen.unconnected().is_empty(), "{at}: {seen}");
+    assert!(seen.broken().len() * 20 <= seen.connections(), "{at}: {seen}");
+    world.is_settled_on(old).await;
 }
 
 /// It dies after it has asked for the move, and before the cloud has answered that it is done.
