@@ -69,7 +69,7 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
     let strange = serde_json::json!({ "action": { "id": 1, "status": endless } });
     on.cloud.actions_take(Duration::from_secs(2));
     on.server.fail("GET", "/actions/", 999, Fault::json(200, strange));
-    let hasty = on.router().deadline(Duration::from_millis(300));
+    let hasty = on.router().deadline(Duration::from_secs(1));
     errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
 
     let on = OnHetzner::at_blue().await;
@@ -82,7 +82,7 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
     errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
     let running = serde_json::json!({ "actions": [{ "id": TOKEN, "status": "running", "command": endless }] });
     on.server.fail("GET", "/actions", 999, Fault::json(200, running));
-    let hasty = on.router().deadline(Duration::from_millis(300));
+    let hasty = on.router().deadline(Duration::from_secs(1));
     errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
 
     for (index, text) in errors.iter().enumerate() {
