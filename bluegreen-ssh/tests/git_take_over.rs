@@ -195,17 +195,24 @@ async fn a_site_that_is_taken_over_can_be_stopped_and_loses_no_file() {
     needs_git!();
     needs_sshd!();
     let it = Adopted::new();
-    let runtime = it.builder().take_over(true).restart("test $VERSION != 1.1.0").build().unwrap();
+    let stops = it.lab.path("stops");
+    let count = format!("echo x >> '{0}' && test \"$(cat '{0}')\" != x", stops.display());
+    let runtime = it.builder().take_over(true).restart("test $VERSION != 1.1.0").on_stop(count).build().unwrap();
     runtime.setup(Slot::Blue).await.unwrap();
-    runtime.stop(Slot::Blue, GRACE).await.unwrap();
     let stopped = Instance::Stopped { version: None, reason: Some("stopped on request".to_owned()) };
     let is_stopped = async || {
         assert_eq!(runtime.inspect(Slot::Blue).await.unwrap(), stopped);
         assert_eq!(it.served(), None);
         assert_eq!(fs::read_to_string(it.kept().join("index.html")).unwrap(), "by hand");
     };
+    // Its command fails the first time, and is run until it was well.
+    runtime.stop(Slot::Blue, GRACE).await.unwrap_err();
     is_stopped().await;
-    runtime.stop(Slot::Blue, GRACE).await.unwrap();
+    for _ in 0..2 {
+        runtime.stop(Slot::Blue, GRACE).await.unwrap();
+        is_stopped().await;
+        assert_eq!(fs::read_to_string(&stops).unwrap(), "x\nx\n");
+    }
     // What a start that fails puts back is what was there before it: nothing.
     runtime.prepare(&target(Slot::Blue, "1.1.0")).await.unwrap();
     runtime.start(&target(Slot::Blue, "1.1.0")).await.unwrap_err();
@@ -231,7 +238,7 @@ async fn a_push_by_hand_takes_a_site_over_only_where_that_was_asked_for() {
         String::from_utf8(output.stderr).unwrap()
     };
     let said = push();
-    assert!(said.contains("NOT deployed") && said.contains("was not made by a deploy"), "{said}");
+    assert!(said.contains("NOT deployed") && said.contains("not made by a deploy: move it away"), "{said}");
     assert_eq!(it.served(), it.by_hand());
     it.builder().take_over(true).build().unwrap().setup(Slot::Blue).await.unwrap();
     assert_eq!(it.served(), it.by_hand());

@@ -3,7 +3,6 @@ deploy() {
     version=$1 commit=$2
     look
     before=$target
-    [ "$state" != stopped ] || rm -f "$base/aside"
     check_out && publish
 }
 
@@ -81,10 +80,10 @@ restart() {
 # Keeps the newest, what is on the web root, and `version`.
 prune() {
     look
-    kept=0
+    newer=0
     for old in $(ls -1t "$base/versions"); do
-        kept=$((kept + 1))
-        [ "$kept" -gt "$keep" ] && [ "$old" != "$served" ] && [ "$old" != "$version" ] || continue
+        newer=$((newer + 1))
+        [ "$newer" -gt "$keep" ] && [ "$old" != "$served" ] && [ "$old" != "$version" ] || continue
         read -r gone < "$base/versions/$old"
         rm -f "$base/ready/$old"
         rm -rf "$base/releases/$old" "$base/index/$old" "$base/stopped/$old"
