@@ -4,7 +4,7 @@
 //! beam-nginx deploy 1.4.0          build it, start it beside the live one, migrate, switch; the old one stays warm
 //! beam-nginx deploy 1.4.0 --stage  the same without the switch, which is then: beam-nginx promote green
 //! beam-nginx rollback              back to the release before, at once
-//! beam-nginx build | migrate | console | status | logs | recover
+//! beam-nginx build | migrate | console | status | logs | recover | restore
 //! ```
 //! What it deploys, and where to, is in `deploy.toml`; `beam-nginx.toml` beside this file is one to begin with.
 
@@ -96,10 +96,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let runtime = settings.runtime(&host)?;
     let pipeline = settings.pipeline(&host)?.observer(ProgressDisplay::stderr()).build()?;
     let report = match arguments.verb {
-        Verb::Build { version } => {
-            println!("{}", settings.build(&version).await?.file().display());
-            return Ok(());
-        }
+        Verb::Build { version } => return settings.build(&version).await.map(|it| println!("{}", it.file().display())),
         Verb::Deploy { version, stage } => {
             let release = settings.build(&version).await?.release(version)?;
             if stage { pipeline.stage(release).await? } else { pipeline.deploy(release).await? }

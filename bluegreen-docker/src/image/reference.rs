@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn an_image_of_docker_hub_has_one_name_however_it_is_written() {
-        for text in ["redis:7", "library/redis", "docker.io/redis", "docker.io/library/redis:7", "index.docker.io/redis"] {
+        for text in
+            ["redis:7", "library/redis", "docker.io/redis", "docker.io/library/redis:7", "index.docker.io/redis"]
+        {
             assert_eq!(parse(text).familiar_name(), "redis", "{text}");
         }
         assert_eq!(parse("docker.io/me/api:1").familiar_name(), "me/api");

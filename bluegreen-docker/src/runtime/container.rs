@@ -256,7 +256,11 @@ fn not_seen(error: Error, project: &str) -> Error {
 }
 
 /// What is in a slot whose containers these are, as the engine shows them now.
-pub(crate) async fn instance(engine: &Engine, containers: &[Container], endpoints: &[EndpointPort]) -> Result<Instance> {
+pub(crate) async fn instance(
+    engine: &Engine,
+    containers: &[Container],
+    endpoints: &[EndpointPort],
+) -> Result<Instance> {
     let was_restarted = containers.iter().any(|container| container.restarts > 0 && container.is_alive());
     let now = if was_restarted { Some(engine_time(engine).await?) } else { None };
     Ok(instance_at(now, containers, endpoints))

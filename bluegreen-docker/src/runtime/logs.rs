@@ -45,12 +45,7 @@ struct KeptContainer {
 }
 
 /// The last lines of a slot, or of one service of it, oldest first.
-pub(super) async fn of_slot(
-    inner: &Inner,
-    slot: Slot,
-    service: Option<&str>,
-    tail: usize,
-) -> Result<Vec<String>> {
+pub(super) async fn of_slot(inner: &Inner, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
     let Inner { engine, records, .. } = inner;
     if tail == 0 {
         return Ok(Vec::new());

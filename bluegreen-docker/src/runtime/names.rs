@@ -26,7 +26,8 @@ async fn is_free(engine: &Engine, service: &str, name: &str, own: &str) -> Resul
         Some(project) if project.as_deref() == Some(own) => Ok(()),
         Some(project) => {
             let owner = project.map_or_else(String::new, |project| format!(", of the project {project},"));
-            let what = format!("another container{owner} has the name {name:?} that the file gives to that of {service}");
+            let what =
+                format!("another container{owner} has the name {name:?} that the file gives to that of {service}");
             Err(Error::new(ErrorKind::Conflict, what).advice(ADVICE))
         }
     }

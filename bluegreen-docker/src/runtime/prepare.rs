@@ -6,8 +6,8 @@ use bluegreen_core::{Clock, Error, ErrorKind, Result, SystemClock, Target};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{ComposeRuntime, names};
 use super::records::{Attempt, ImageRecord, Record, Records};
+use super::{ComposeRuntime, names};
 use crate::compose::PullPolicy;
 use crate::engine::Engine;
 use crate::image::{Pulled, Reference, digest_in_registry, find_local, pull};

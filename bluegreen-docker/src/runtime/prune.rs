@@ -96,7 +96,8 @@ fn is_given_up(attempt: &Attempt, records: &Records, keep: usize) -> bool {
 async fn fetched(engine: &Engine, attempt: &Attempt) -> Result<Vec<ImageRecord>> {
     let look = async |name: &String| {
         let found = find_local(engine, &name.parse()?).await?.filter(|found| found.digest.is_some());
-        let record = |found: Pulled| ImageRecord { reference: name.clone(), id: found.id, digest: found.digest, ours: true };
+        let record =
+            |found: Pulled| ImageRecord { reference: name.clone(), id: found.id, digest: found.digest, ours: true };
         Ok::<_, Error>(found.map(record))
     };
     Ok(try_join_all(attempt.absent.iter().map(look)).await?.into_iter().flatten().collect())

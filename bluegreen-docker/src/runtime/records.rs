@@ -99,7 +99,9 @@ impl StateDirectory {
         let command = Command::new("mkdir").args(["-p", "-m", "700", "--", &self.path]);
         let output = self.host.run(&command).await?.ok(&command, &self.host);
         output.map(drop).map_err(|error| {
-            error.trying("make the state directory").advice("name another one with `.state_directory(..)` or `.records_on(..)`")
+            error
+                .trying("make the state directory")
+                .advice("name another one with `.state_directory(..)` or `.records_on(..)`")
         })
     }
 
@@ -150,7 +152,9 @@ impl StateDirectory {
                 .retryable(true)
                 .with("lock", format!("{}.lock", self.file(FILE)))),
             _ => output.ok(&command, &self.host).map(|_| true).map_err(|error| {
-                error.with("path", self.file(FILE)).advice("name another directory with `.state_directory(..)` or `.records_on(..)`")
+                error
+                    .with("path", self.file(FILE))
+                    .advice("name another directory with `.state_directory(..)` or `.records_on(..)`")
             }),
         }
     }

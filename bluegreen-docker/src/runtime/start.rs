@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
 
 use super::container::{Container, services_of};
-use super::{ComposeRuntime, failure, names};
 use super::ports::Choice;
 use super::readiness::Readiness;
 use super::taken::Taken;
 use super::watch::Watch;
+use super::{ComposeRuntime, failure, names};
 use crate::compose::{Overlay, OwnPorts, Project, SlotFiles};
 use crate::image::Reference;
 use crate::labels;

@@ -74,7 +74,10 @@ async fn a_container_name_that_the_other_slot_has_is_told_before_anything_is_cha
         file(&format!("{named}-${{SLOT}}"));
         runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
         runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
-        assert_eq!(docker_ok(&["inspect", "--format", "{{.Name}}", &shop.container(Slot::Green, "api")]), format!("/{named}-green"));
+        assert_eq!(
+            docker_ok(&["inspect", "--format", "{{.Name}}", &shop.container(Slot::Green, "api")]),
+            format!("/{named}-green")
+        );
     }
 }
 

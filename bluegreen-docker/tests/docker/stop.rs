@@ -101,9 +101,7 @@ services:
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_depend_on_may_end_gracefully_although_they_have_used_up_the_grace() {
     needs_docker!();
-    let shop = Shop::new(
-        "services: {api: {image: 'IMAGES/api:1.0', depends_on: [db]}, db: {image: 'IMAGES/db:1.0'}}",
-    );
+    let shop = Shop::new("services: {api: {image: 'IMAGES/api:1.0', depends_on: [db]}, db: {image: 'IMAGES/db:1.0'}}");
     shop.publish("api:1.0", "trap '' TERM; while :; do sleep 1; done");
     shop.publish("db:1.0", "trap 'sleep 0.5; echo all is written; exit 0' TERM; while :; do sleep 1 & wait $!; done");
     let runtime = shop.runtime();

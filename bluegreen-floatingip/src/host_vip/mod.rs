@@ -32,7 +32,7 @@ use script::{Purpose, State};
 /// # A server that reboots, or is gone
 ///
 /// Neither server may set the address up at boot: it may have moved while the server was down. So **a live server that
-/// reboots comes back without the address, and nobody has it** until a deployer gives it back, which `recover` does: to the
+/// reboots comes back without the address, and nobody has it** until a deployer gives it back, which `restore` does: to the
 /// slot that was live last, if that is healthy. Have it run after a boot: by a systemd unit or `@reboot` in a crontab where
 /// the deploy tool is on the server itself, otherwise by what watches the public address.
 ///
