@@ -206,11 +206,6 @@ impl Shop {
             .retention(Retention::For(KEPT_WARM)))
     }
 
-    /// The migration in a container of its own, before the release is started: for one that must not be cut off.
-    pub(crate) fn migrated_first(&self, runtime: &ComposeRuntime) -> Result<ComposeMigrator> {
-        ComposeMigrator::run_once(runtime, "api").expand(["migrate"]).build()
-    }
-
     /// For a release that can be compared with the one before: step by step, under gates.
     pub(crate) fn watched(pipeline: Builder) -> Result<Builder> {
         let errors = PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).endpoint("api").build()?;

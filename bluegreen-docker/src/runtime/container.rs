@@ -345,11 +345,11 @@ mod tests {
             let now = format!("2023-11-14T{time}Z").parse().ok();
             instance_at(now, &[worker(restarts)], &[]).to_string()
         };
-        assert_eq!(at("22:13:23", 2), "degraded (worker: was restarted by the engine 2 s ago)");
-        assert_eq!(at("22:13:49", 1), "degraded (worker: was restarted by the engine 28 s ago)");
+        assert_eq!(at("22:13:23", 2), "degraded (version unknown) (worker: was restarted by the engine 2 s ago)");
+        assert_eq!(at("22:13:49", 1), "degraded (version unknown) (worker: was restarted by the engine 28 s ago)");
         // The clock was set back.
-        assert_eq!(at("22:13:00", 1), "degraded (worker: was restarted by the engine 0 s ago)");
-        assert_eq!(at("22:13:51", 1), "running");
-        assert_eq!(at("22:13:21", 0), "running");
+        assert_eq!(at("22:13:00", 1), "degraded (version unknown) (worker: was restarted by the engine 0 s ago)");
+        assert_eq!(at("22:13:51", 1), "running (version unknown)");
+        assert_eq!(at("22:13:21", 0), "running (version unknown)");
     }
 }

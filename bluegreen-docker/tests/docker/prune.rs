@@ -67,7 +67,7 @@ async fn images_that_came_by_a_prepare_that_failed_are_removed_too() {
     proxy(&socket, move |line| {
         let missing = ["0.9", "1.0"]
             .into_iter()
-            .find(|version| line.contains("web&") && line.contains(&format!("tag={version} ")));
+            .find(|version| line.contains("web&") && line.contains(&format!("tag={version}")));
         if let Some(version) = missing.filter(|_| line.starts_with("POST /images/create")) {
             let (name, deadline) = (format!("{prefix}/app:{version}"), Instant::now() + Duration::from_secs(30));
             let is_here = || docker(&["image", "inspect", &name]).status.success();

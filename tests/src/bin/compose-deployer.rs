@@ -11,6 +11,7 @@ use bluegreen_core::event::What;
 use bluegreen_core::pipeline::{Builder, Strategy, TrafficStep};
 use bluegreen_core::testing::ScriptedGate;
 use bluegreen_core::{Event, Result, Verdict, observer};
+use bluegreen_docker::ComposeMigrator;
 use bluegreen_tests::killer::killer;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -44,7 +45,10 @@ async fn crash(shop: &Shop, verb: &str, version: Option<&str>, step: &str) -> Re
     let pipeline = killed_in(stepwise(shop)?, step)?;
     let refusal = Verdict::Fail { reason: "nobody likes it".to_owned() };
     let pipeline = match verb {
-        "deploy-migrated-first" => pipeline.migrator(shop.migrated_first(&shop.runtime().build()?)?),
+        "deploy-migrated-first" => {
+            let migrator = ComposeMigrator::run_once(&shop.runtime().build()?, "api").expand(["migrate"]);
+            pipeline.migrator(migrator.build()?)
+        }
         "deploy-refused" => pipeline.gate(ScriptedGate::new([refusal])),
         _ => pipeline,
     };
