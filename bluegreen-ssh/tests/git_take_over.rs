@@ -54,10 +54,16 @@ impl Adopted {
         self.lab.base(Slot::Blue).join("current.before-bluegreen")
     }
 
-    /// The site moves to another directory, and the web root is a link to it.
-    fn by_link(&self) -> PathBuf {
+    /// The site moves to another directory, and there is no web root.
+    fn moved_away(&self) -> PathBuf {
         let theirs = self.lab.path("theirs");
         fs::rename(self.lab.web_root(Slot::Blue), &theirs).unwrap();
+        theirs
+    }
+
+    /// The site moves to another directory, and the web root is a link to it.
+    fn by_link(&self) -> PathBuf {
+        let theirs = self.moved_away();
         symlink(&theirs, self.lab.web_root(Slot::Blue)).unwrap();
         theirs
     }
@@ -102,8 +108,7 @@ async fn a_directory_that_took_the_links_place_is_not_started_over_nor_stopped()
     needs_git!();
     needs_sshd!();
     let it = Adopted::new();
-    let theirs = it.lab.path("theirs");
-    fs::rename(it.lab.web_root(Slot::Blue), &theirs).unwrap();
+    let theirs = it.moved_away();
     let runtime = it.builder().build().unwrap();
     runtime.prepare(&target(Slot::Blue, "1.0.0")).await.unwrap();
     fs::rename(&theirs, it.lab.web_root(Slot::Blue)).unwrap();
@@ -112,7 +117,7 @@ async fn a_directory_that_took_the_links_place_is_not_started_over_nor_stopped()
     assert_eq!(it.served(), it.by_hand());
 
     // Also where it comes while the commands run.
-    fs::rename(it.lab.web_root(Slot::Blue), &theirs).unwrap();
+    let theirs = it.moved_away();
     let comes = format!("mv '{}' '{}'", theirs.display(), it.lab.web_root(Slot::Blue).display());
     let runtime = it.builder().run(comes).build().unwrap();
     let error = runtime.start(&target(Slot::Blue, "1.0.0")).await.unwrap_err();
@@ -227,8 +232,7 @@ async fn a_push_by_hand_takes_a_site_over_only_where_that_was_asked_for() {
     needs_git!();
     needs_sshd!();
     let it = Adopted::new();
-    let theirs = it.lab.path("theirs");
-    fs::rename(it.lab.web_root(Slot::Blue), &theirs).unwrap();
+    let theirs = it.moved_away();
     let runtime = it.builder().build().unwrap();
     runtime.setup(Slot::Blue).await.unwrap();
     fs::rename(&theirs, it.lab.web_root(Slot::Blue)).unwrap();

@@ -24,13 +24,16 @@ pub fn killer(at: &str) -> Result<impl Observer + use<>> {
             What::StepStarted { .. } if !after.is_zero() => {
                 std::thread::spawn(move || {
                     std::thread::sleep(after);
-                    let _ = kill_process(getpid(), Signal::KILL);
+                    die();
                 });
             }
-            What::StepStarted { .. } | What::StepDone { .. } | What::StepFailed { .. } => {
-                let _ = kill_process(getpid(), Signal::KILL);
-            }
+            What::StepStarted { .. } | What::StepDone { .. } | What::StepFailed { .. } => die(),
             _ => {}
         }
     }))
+}
+
+/// Kills this process, as somebody else would.
+pub fn die() {
+    let _ = kill_process(getpid(), Signal::KILL);
 }

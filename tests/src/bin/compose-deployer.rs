@@ -12,8 +12,7 @@ use bluegreen_core::pipeline::{Builder, Strategy, TrafficStep};
 use bluegreen_core::testing::ScriptedGate;
 use bluegreen_core::{Event, Result, Verdict, observer};
 use bluegreen_docker::ComposeMigrator;
-use bluegreen_tests::killer::killer;
-use rustix::process::{Signal, getpid, kill_process};
+use bluegreen_tests::killer::{die, killer};
 
 #[path = "../../../examples/compose-shop.rs"]
 #[allow(dead_code, reason = "its story is told by its own run")]
@@ -68,7 +67,7 @@ fn killed_in(pipeline: Builder, step: &str) -> Result<Builder> {
     }
     Ok(pipeline.observer(observer::from_fn(|event: &Event| {
         if matches!(event.what, What::Transfer { done: 1.., .. }) {
-            let _ = kill_process(getpid(), Signal::KILL);
+            die();
         }
     })))
 }
