@@ -248,7 +248,8 @@ async fn a_commit_that_dies_at_any_of_its_commands_leaves_the_old_document_or_th
             break;
         }
     }
-    assert!(deaths > 12 && new_ones > 0, "{deaths} deaths, {new_ones} of them after the swap");
+    // Before and after each of the eight programs that a commit starts.
+    assert!(deaths >= 16 && new_ones > 0, "{deaths} deaths, {new_ones} of them after the swap");
 }
 
 #[tokio::test]
