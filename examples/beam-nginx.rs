@@ -4,7 +4,7 @@
 //! beam-nginx deploy 1.4.0          build it, start it beside the live one, migrate, switch; the old one stays warm
 //! beam-nginx deploy 1.4.0 --stage  the same without the switch, which is then: beam-nginx promote green
 //! beam-nginx rollback              back to the release before, at once
-//! beam-nginx build | migrate | console | status | logs | recover | restore
+//! beam-nginx build | migrate | console | status | logs | recover | restore | retire-now | unlock
 //! ```
 //! What it deploys, and where to, is in `deploy.toml`; `beam-nginx.toml` beside this file is one to begin with.
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bluegreen_core::observer::ProgressDisplay;
-use bluegreen_core::pipeline::{Builder, Report};
+use bluegreen_core::pipeline::{PipelineBuilder, Report};
 use bluegreen_core::state::SlotStatus;
 use bluegreen_core::{
     Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot, Split, Version,
@@ -64,6 +64,11 @@ enum Verb {
     Recover,
     /// Bring the live release up again, after a restart of the server.
     Restore,
+    /// Stop what waits in the idle slot, staged or kept.
+    #[command(alias = "retire_now")]
+    RetireNow,
+    /// Take the lease from a deployer that hangs; `recover` then brings what it left to an end.
+    Unlock,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +91,7 @@ pub(crate) struct Settings {
 #[tokio::main]
 pub(crate) async fn main() -> ExitCode {
     let Err(error) = run(Arguments::parse()).await else { return ExitCode::SUCCESS };
-    eprintln!("error: {}", error.chain());
+    eprint!("{}", error.render());
     ExitCode::FAILURE
 }
 
@@ -107,6 +112,14 @@ async fn run(arguments: Arguments) -> Result<()> {
         Verb::Migrate { slot: None } => pipeline.migrate(Phase::Expand).await?,
         Verb::Recover => pipeline.recover().await?,
         Verb::Restore => pipeline.restore().await?,
+        Verb::RetireNow => pipeline.retire_now().await?,
+        Verb::Unlock => {
+            match pipeline.unlock().await? {
+                Some(holder) => println!("the lease was taken from {holder}: `recover` brings what it left to an end"),
+                None => println!("nobody holds the lease"),
+            }
+            return Ok(());
+        }
         Verb::Console { slot } => {
             let slot = given_or_live(&pipeline, slot).await?;
             return runtime.console(&host, slot).await;
@@ -145,7 +158,7 @@ async fn given_or_live(pipeline: &Pipeline, slot: Option<Slot>) -> Result<Slot> 
 
 impl Settings {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let about = |error: Error| error.trying("read the settings").with("file", path.display());
+        let about = |error: Error| error.with_operation("read the settings").with("file", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| about(error.into()))?;
         toml::from_str(&text).map_err(|error| about(Error::config(error.to_string())))
     }
@@ -156,7 +169,7 @@ impl Settings {
     }
 
     /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
-    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<Builder> {
+    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<PipelineBuilder> {
         let runtime = self.runtime(host)?;
         // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
         let health = all([

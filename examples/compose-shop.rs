@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bluegreen_core::gates::RateGate;
 use bluegreen_core::observer::ProgressDisplay;
-use bluegreen_core::pipeline::{Builder, Outcome, Retention, Strategy, TrafficStep};
+use bluegreen_core::pipeline::{Outcome, PipelineBuilder, Retention, Strategy, TrafficStep};
 use bluegreen_core::{
     Command, Error, ErrorKind, FileStateStore, Host, LocalHost, Pipeline, Progress, Release, Result, Runtime, Secret,
     Slot,
@@ -52,7 +52,7 @@ pub(crate) async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.chain());
+            eprint!("{}", error.render());
             ExitCode::FAILURE
         }
     }
@@ -143,7 +143,10 @@ impl Shop {
         ComposeRuntime::builder(&self.service, self.folder.join("compose.yaml").display().to_string())
             .endpoint("api", "api", 3001)
             .endpoint("web", "web", 3000)
-            .settle(Duration::from_millis(500))
+            // Both versions append to the same files, which the program is made for.
+            .data_shared([self.folder.join("data").display().to_string()])
+            // Nothing of it waits for anything else: what ends again and again is broken.
+            .restarts_allowed(3)
     }
 
     /// Builds the image of a version, which has this bug, and pushes it.
@@ -168,12 +171,16 @@ impl Shop {
     }
 
     /// The pipeline for slots on this machine.
-    pub(crate) fn pipeline(&self) -> Result<Builder> {
+    pub(crate) fn pipeline(&self) -> Result<PipelineBuilder> {
         self.pipeline_on(&(Arc::new(LocalHost::new()) as _), self.runtime())
     }
 
     /// What runs, who gets the traffic, and what has to be true. The server may be any: an `SshHost` too.
-    pub(crate) fn pipeline_on(&self, server: &Arc<dyn Host>, runtime: ComposeRuntimeBuilder) -> Result<Builder> {
+    pub(crate) fn pipeline_on(
+        &self,
+        server: &Arc<dyn Host>,
+        runtime: ComposeRuntimeBuilder,
+    ) -> Result<PipelineBuilder> {
         let public = format!("http://{}/health", self.public);
         let site = nginx::site(&self.folder.join("nginx"), self.public, &self.service).endpoint("api");
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
@@ -207,7 +214,7 @@ impl Shop {
     }
 
     /// For a release that can be compared with the one before: step by step, under gates.
-    pub(crate) fn watched(pipeline: Builder) -> Result<Builder> {
+    pub(crate) fn watched(pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
         let errors = PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).endpoint("api").build()?;
         let slow = PrometheusPage::by_bucket("http_request_duration_seconds", 0.5).endpoint("api").build()?;
         let [tenth, half, bake] = SOAKS;

@@ -5,7 +5,7 @@
 //! floating-ip --provider digitalocean setup       repositories and hooks on both servers
 //! floating-ip --provider digitalocean deploy v2   push the tag v2 to the idle server, and move the address there
 //! floating-ip ... deploy v2 --stage               the same without the move, which is then: floating-ip ... promote
-//! floating-ip ... rollback | status | recover
+//! floating-ip ... rollback | status | recover | restore | retire-now | unlock
 //! ```
 //!
 //! What is deployed, and where to, is in `deploy.toml`; `floating-ip.toml` beside this file is one to begin with. To try
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::observer::ProgressDisplay;
-use bluegreen_core::pipeline::Builder;
+use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::{Error, FileStateStore, Pipeline, Release, Result, Secret, Slot};
-use bluegreen_examples::cli::{exit_code, print_status, read_toml};
+use bluegreen_examples::cli::{exit_code, print_status, read_toml, unlock};
 use bluegreen_examples::lab::Lab;
 use bluegreen_examples::two_servers::TwoServers;
 use bluegreen_floatingip::{AddressProvider, DigitalOceanIp, FloatingIpRouter, HetznerIp, HostVip, Lingering};
@@ -78,6 +78,11 @@ pub(crate) enum Verb {
     Recover,
     /// Bring the live release up again, with the address: after a restart of its server.
     Restore,
+    /// Stop what waits in the idle slot, staged or kept.
+    #[command(alias = "retire_now")]
+    RetireNow,
+    /// Take the lease from a deployer that hangs; `recover` then brings what it left to an end.
+    Unlock,
     /// Be two servers and an address on this machine, until Ctrl-C.
     Lab,
 }
@@ -114,6 +119,8 @@ pub(crate) async fn act(verb: Verb, runtime: &GitRuntime, pipeline: &Pipeline) -
         Verb::Rollback => pipeline.rollback().await?,
         Verb::Recover => pipeline.recover().await?,
         Verb::Restore => pipeline.restore().await?,
+        Verb::RetireNow => pipeline.retire_now().await?,
+        Verb::Unlock => return unlock(pipeline).await,
         Verb::Status => return print_status(pipeline).await,
     };
     println!("{report}");
@@ -148,7 +155,7 @@ pub(crate) fn router(servers: &TwoServers, provider: Provider) -> Result<Floatin
     Ok(FloatingIpRouter::new(provider))
 }
 
-pub(crate) fn pipeline(servers: &TwoServers, router: FloatingIpRouter) -> Result<Builder> {
+pub(crate) fn pipeline(servers: &TwoServers, router: FloatingIpRouter) -> Result<PipelineBuilder> {
     let page = HttpCheck::get("/version").version_from_body().build()?;
     let public_page = HttpCheck::at(format!("{}/version", servers.public)).version_from_body().build()?;
     let pipeline = Pipeline::builder(&servers.service).runtime(runtime(servers)?).router(router);

@@ -15,10 +15,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::event::What;
+use bluegreen_core::event::EventKind;
 use bluegreen_core::gates::RateGate;
 use bluegreen_core::observer::{self, ProgressDisplay};
-use bluegreen_core::pipeline::{Builder, Report, Retention, Strategy, TrafficStep};
+use bluegreen_core::pipeline::{PipelineBuilder, Report, Retention, Strategy, TrafficStep};
 use bluegreen_core::state::Step;
 use bluegreen_core::{Error, Event, FileStateStore, Pipeline, Result};
 use bluegreen_examples::place::Place;
@@ -79,7 +79,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.chain());
+            eprint!("{}", error.render());
             ExitCode::FAILURE
         }
     }
@@ -151,7 +151,7 @@ async fn begin(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Report> 
 }
 
 /// What every pipeline of this service has in common.
-fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
+fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<PipelineBuilder> {
     let public = place.public()?;
     let health = HttpCheck::get("/health").version_from_json("/version").build()?;
     let verify = HttpCheck::at(format!("http://{public}/health")).version_from_json("/version").build()?;
@@ -174,7 +174,7 @@ fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
 }
 
 /// The pipeline for a release that can be compared with the one before: a canary under a gate.
-fn watched(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Builder> {
+fn watched(place: &Place, display: &Arc<ProgressDisplay>) -> Result<PipelineBuilder> {
     let errors = PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).build()?;
     let gate = RateGate::errors(errors).limit(ERROR_LIMIT)?.warm_up(Duration::from_millis(500));
     // Two seconds are plenty for a verdict at full speed; a machine that is busy otherwise may take its time.
@@ -200,7 +200,7 @@ async fn crash(place: &Place, step: Step) -> Result<()> {
     begin(place, &display).await?;
     let teller = display.clone();
     let killer = observer::from_fn(move |event: &Event| {
-        if event.step == Some(step) && matches!(event.what, What::StepStarted { .. }) {
+        if event.step == Some(step) && matches!(event.what, EventKind::StepStarted { .. }) {
             teller.print(&format!(
                 "step {step} is in the journal: this process now kills itself with SIGKILL; \
                  `cargo run --example quickstart -- --recover` takes over"
@@ -217,7 +217,7 @@ async fn crash(place: &Place, step: Step) -> Result<()> {
 async fn recover(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Vec<Report>> {
     if !place.state().join("shop.json").exists() {
         return Err(Error::config("there is nothing to recover")
-            .advice("run `cargo run --example quickstart -- --crash-at shift-50` first"));
+            .with_hint("run `cargo run --example quickstart -- --crash-at shift-50` first"));
     }
     let seen = place.counts()?;
     display.print(&format!(

@@ -137,7 +137,7 @@ impl Shop {
         println!("{}", self.pipeline.migrate(Phase::Contract).await?);
         match self.pipeline.rollback().await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                println!("rollback is refused from now on: {}", error.chain());
+                println!("rollback is refused from now on: {}", error.message());
                 Ok(())
             }
             Err(error) => Err(error),

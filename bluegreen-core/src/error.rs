@@ -1,10 +1,11 @@
 //! The one error type of the workspace: what was tried, on what, what came back, what to do.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::pipeline::Report;
+use serde::{Deserialize, Serialize};
 
 /// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,6 +56,43 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// Why something was refused or failed, where callers have something to decide by it. [`Error::reason`] gives it.
+///
+/// A deploy job may, for example, take [`AlreadyLive`](Self::AlreadyLive) for a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The version has the traffic already.
+    AlreadyLive,
+    /// The version is up in the idle slot already, and waits for its promotion.
+    AlreadyStaged,
+    /// The version is kept in the idle slot for a rollback.
+    AlreadyRetained,
+    /// Both slots get traffic.
+    TrafficDivided,
+    /// Another deployer holds the lease.
+    LeaseHeld,
+    /// This deployer held the lease, and does not hold it any more.
+    LeaseLost,
+    /// An operation's process died, and nobody has recovered from it yet.
+    Unfinished,
+    /// A contract phase has run: the release before it cannot live with the data any more.
+    ContractHasRun,
+    /// Nothing is staged.
+    NothingStaged,
+    /// There is no release to go back to.
+    NothingToRollBackTo,
+    /// The release to go back to is not healthy.
+    RollbackTargetUnhealthy,
+    /// The version is present with other content.
+    OtherContent,
+    /// Somebody else changed it in the meantime.
+    ChangedElsewhere,
+    /// It belongs to another service.
+    OtherService,
+}
+
 /// Whether the failed call may have changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -73,10 +111,10 @@ pub enum Effect {
 /// use bluegreen_core::{Effect, Error, ErrorKind};
 ///
 /// let error = Error::new(ErrorKind::Unreachable, "connection refused")
-///     .trying("reload nginx")
+///     .with_operation("reload nginx")
 ///     .with("host", "web1")
 ///     .not_applied()
-///     .advice("is nginx running? `systemctl status nginx` on web1 tells");
+///     .with_hint("is nginx running? `systemctl status nginx` on web1 tells");
 /// assert_eq!(error.effect(), Effect::NotApplied);
 /// assert!(error.to_string().starts_with("reload nginx: connection refused (host: web1)"));
 /// ```
@@ -85,13 +123,14 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     effect: Effect,
+    reason: Option<Reason>,
     retryable: bool,
     tried: Option<Cow<'static, str>>,
     message: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
     advice: Option<Cow<'static, str>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    report: Option<Box<Report>>,
+    attachment: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Error {
@@ -107,13 +146,14 @@ impl Error {
                 ErrorKind::Config | ErrorKind::Unsupported => Effect::NotApplied,
                 _ => Effect::Unknown,
             },
+            reason: None,
             retryable: matches!(kind, ErrorKind::Unreachable | ErrorKind::Timeout),
             tried: None,
             message: message.into(),
             context: Vec::new(),
             advice: None,
             source: None,
-            report: None,
+            attachment: None,
         }))
     }
 
@@ -122,9 +162,16 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
+    /// Says why, where callers have something to decide by it.
+    #[must_use]
+    pub fn with_reason(mut self, reason: Reason) -> Self {
+        self.0.reason = Some(reason);
+        self
+    }
+
     /// Says what was being done, as an imperative: "reload nginx". The outermost call wins the first place.
     #[must_use]
-    pub fn trying(mut self, what: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_operation(mut self, what: impl Into<Cow<'static, str>>) -> Self {
         let what = what.into();
         self.0.tried = Some(match self.0.tried.take() {
             Some(inner) if inner != what => format!("{what}: {inner}").into(),
@@ -144,7 +191,7 @@ impl Error {
 
     /// Says what a person can do about it.
     #[must_use]
-    pub fn advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_hint(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.0.advice = Some(advice.into());
         self
     }
@@ -172,21 +219,25 @@ impl Error {
 
     /// Attaches the error underneath. Its text must not be repeated in the message.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Attaches the report of the operation that failed.
-    #[must_use]
-    pub fn with_report(mut self, report: Report) -> Self {
-        self.0.report = Some(Box::new(report));
+    /// Attaches what is known of the operation that failed.
+    pub(crate) fn attach(mut self, attachment: impl Any + Send + Sync) -> Self {
+        self.0.attachment = Some(Box::new(attachment));
         self
     }
 
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Why it was refused or failed, where callers have something to decide by it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
     }
 
     /// Whether anything may have changed.
@@ -200,7 +251,7 @@ impl Error {
     }
 
     /// What was being done, where that was noted.
-    pub fn tried(&self) -> Option<&str> {
+    pub fn operation(&self) -> Option<&str> {
         self.0.tried.as_deref()
     }
 
@@ -214,22 +265,73 @@ impl Error {
         self.0.context.iter().find(|(have, _)| *have == key).map(|(_, value)| value.as_str())
     }
 
-    /// What happened until it failed, where a pipeline's operation failed.
-    pub fn report(&self) -> Option<&Report> {
-        self.0.report.as_deref()
+    /// What was attached, if it is of this type.
+    pub(crate) fn attachment<T: Any>(&self) -> Option<&T> {
+        self.0.attachment.as_ref()?.downcast_ref()
+    }
+
+    /// The context, in the order in which it was added.
+    pub(crate) fn place(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
+    /// What a person can do about it, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.advice.as_deref()
+    }
+
+    /// One line for a report, which has the service, the slot, the log lines and the advice in places of their own.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = self.what();
+        let elsewhere = ["service", "slot", LAST_LINES];
+        let place: Vec<_> = self.0.context.iter().filter(|(key, _)| !elsewhere.contains(key)).collect();
+        if !place.is_empty() {
+            let place: Vec<_> = place.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            text.push_str(&format!(" ({})", place.join(", ")));
+        }
+        for cause in sources(self) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        text
+    }
+
+    /// The error of an operation that ended by this one. `message` holds its [`summary`](Self::summary).
+    pub(crate) fn ending(&self, message: String) -> Self {
+        let mut error = Self::new(self.kind(), message).retryable(self.is_retryable()).maybe_applied();
+        error.0.reason = self.0.reason;
+        error.0.advice = self.0.advice.clone();
+        let elsewhere = ["service", "slot", LAST_LINES];
+        error.0.context = self.0.context.iter().filter(|(key, _)| elsewhere.contains(key)).cloned().collect();
+        error
+    }
+
+    /// What was tried and what came back.
+    pub(crate) fn what(&self) -> String {
+        match self.operation() {
+            Some(tried) => format!("{tried}: {}", self.message()),
+            None => self.message().to_owned(),
+        }
     }
 
     /// The whole chain on one line, sources separated by ": ".
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
+        for cause in sources(self) {
             text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
+            text.push_str(&cause);
         }
         text
     }
+}
+
+/// The context that holds the last log lines of what failed. Reports have them in a place of their own.
+pub(crate) const LAST_LINES: &str = "last lines";
+
+/// What the errors underneath say, outermost first.
+pub(crate) fn sources(error: &Error) -> impl Iterator<Item = String> + '_ {
+    let first = error.source();
+    std::iter::successors(first, |error: &&(dyn StdError + 'static)| (**error).source()).map(ToString::to_string)
 }
 
 impl fmt::Display for Error {
@@ -283,7 +385,7 @@ impl From<std::io::Error> for Error {
             | Io::BrokenPipe => ErrorKind::Unreachable,
             _ => ErrorKind::Unexpected,
         };
-        Self::new(kind, "input/output failed").because(error)
+        Self::new(kind, "input/output failed").with_source(error)
     }
 }
 
@@ -294,7 +396,7 @@ mod tests {
     #[test]
     fn display_prints_one_level_and_the_chain_prints_all() {
         let io = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
-        let error = Error::from(io).trying("connect").with("host", "web1").with("host", "other");
+        let error = Error::from(io).with_operation("connect").with("host", "web1").with("host", "other");
         assert_eq!(error.to_string(), "connect: input/output failed (host: web1)");
         assert_eq!(error.chain(), "connect: input/output failed (host: web1): refused");
         assert!(error.is_retryable());
@@ -302,7 +404,9 @@ mod tests {
 
     #[test]
     fn the_outermost_operation_comes_first() {
-        let error = Error::new(ErrorKind::Unexpected, "exit status 1").trying("run nginx -t").trying("shift traffic");
+        let error = Error::new(ErrorKind::Unexpected, "exit status 1")
+            .with_operation("run nginx -t")
+            .with_operation("shift traffic");
         assert_eq!(error.to_string(), "shift traffic: run nginx -t: exit status 1");
     }
 

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Verdict;
-use crate::pipeline::Outcome;
-use crate::state::{OperationKind, Step};
+use crate::state::{OperationKind, Outcome, Step};
 use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
 /// Something that happened in an operation. Serializes to one flat JSON object; durations are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Event {
     /// When.
     pub at: Timestamp,
@@ -32,14 +32,14 @@ pub struct Event {
     pub step: Option<Step>,
     /// What happened.
     #[serde(flatten)]
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum What {
+pub enum EventKind {
     /// The operation holds the lease and begins.
     Begun,
     /// The record and what was observed disagree, or something else a person should know.
@@ -50,7 +50,7 @@ pub enum What {
     /// A step begins.
     StepStarted {
         /// How long it may take.
-        limit_millis: u64,
+        timeout_millis: u64,
     },
     /// A step is done.
     StepDone {
@@ -117,6 +117,7 @@ pub enum What {
 
 /// What one gate says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GateVerdict {
     /// The gate's name.
     pub gate: String,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,12 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// Keeps the state of each service in a directory of this machine: `<service>.json`, its previous content in
-/// `<service>.json.bak`, and a lock in `<service>.lock`.
+/// `<service>.json.bak`.
 ///
 /// - A commit replaces the file whole: it is written under another name, synced to the disk, and renamed; then the
 ///   directory is synced. A crash at any moment leaves the old document or the new one.
-/// - Commits exclude each other by a lock on the lock file (`flock`), which dies with its process. On a network file
-///   system this is as good as that file system's locks.
+/// - Commits exclude each other by a lock on the directory (`flock`), which dies with its process. On a network file
+///   system, which locks files only, they do by a lock on `<service>.lock`; this is as good as that file system's locks.
 /// - The files can be read and written by their owner only (mode 0600). The directory is made at the first commit if
 ///   it is missing (mode 0700).
 /// - A [`HostStateStore`](crate::HostStateStore) on the same directory may be used at the same time.
@@ -76,18 +76,21 @@ impl fmt::Display for FileStateStore {
 impl StateStore for FileStateStore {
     async fn load(&self, service: &ServiceName) -> Result<Option<Versioned<State>>> {
         let file = self.file(service)?;
-        blocking(move || load(&file)).await.map_err(|error| error.trying(format!("load the state of {service}")))
+        let work = file.clone();
+        let trying = |error: Error| file.refused(error).with_operation(format!("load the state of {service}"));
+        blocking(move || load(&work)).await.map_err(trying)
     }
 
     async fn commit(&self, service: &ServiceName, expected: Option<&Revision>, state: &State) -> Result<Revision> {
         let (file, expected) = (self.file(service)?, expected.cloned());
         let (directory, lock_wait) = (self.directory.clone(), self.lock_wait);
-        let trying = |error: Error| error.trying(format!("store the state of {service}"));
+        let trying = |error: Error| file.refused(error).with_operation(format!("store the state of {service}"));
         let bytes = file.bytes(state).map_err(trying)?;
+        let work = file.clone();
         blocking(move || {
             create(&directory)?;
-            let _lock = lock(&file, lock_wait)?;
-            commit(&file, expected.as_ref(), &bytes)
+            let _lock = lock(&work, &directory, lock_wait)?;
+            commit(&work, expected.as_ref(), &bytes)
         })
         .await
         .map_err(trying)
@@ -116,9 +119,10 @@ fn commit(file: &StateFile, expected: Option<&Revision>, bytes: &[u8]) -> Result
     }
     if let Some(previous) = present {
         // The document itself is not touched yet, whatever happened to the backup.
-        durable::replace(Path::new(&file.backup), &previous, MODE).map_err(Error::not_applied)?;
+        durable::replace_by(Path::new(&file.new), Path::new(&file.backup), &previous, MODE)
+            .map_err(Error::not_applied)?;
     }
-    durable::replace(Path::new(&file.document), bytes, MODE)?;
+    durable::replace_by(Path::new(&file.new), Path::new(&file.document), bytes, MODE)?;
     Ok(revision(bytes))
 }
 
@@ -143,24 +147,58 @@ fn create(directory: &Path) -> Result<()> {
 }
 
 /// Waits for the lock; it is given up when the file is dropped, or its process dies.
-fn lock(file: &StateFile, wait: Duration) -> Result<File> {
-    let failed = |error: std::io::Error| Error::from(error).not_applied().with("lock", &file.lock);
-    let handle = OpenOptions::new().create(true).append(true).mode(MODE).open(&file.lock).map_err(failed)?;
-    let started = Instant::now();
+///
+/// The directory itself is locked: nobody can remove that under load. Network file systems lock files only.
+fn lock(file: &StateFile, directory: &Path, wait: Duration) -> Result<File> {
+    let deadline = Instant::now() + wait;
+    let whole = File::open(directory).map_err(|error| Error::from(error).not_applied())?;
+    match acquire(&whole, deadline) {
+        Ok(true) => return Ok(whole),
+        Ok(false) => return Err(file.locked(wait.as_secs())),
+        Err(_) => {}
+    }
+    let failed = |error: std::io::Error| match has_no_locks(&error) {
+        true => file.no_locks(&error.to_string()),
+        false => Error::from(error).not_applied().with("lock", &file.lock),
+    };
     loop {
-        match handle.try_lock() {
-            Ok(()) => return Ok(handle),
-            Err(TryLockError::WouldBlock) if started.elapsed() < wait => std::thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => return Err(file.locked(wait.as_secs())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        let handle = OpenOptions::new().create(true).append(true).mode(MODE).open(&file.lock).map_err(failed)?;
+        match acquire(&handle, deadline).map_err(failed)? {
+            false => return Err(file.locked(wait.as_secs())),
+            // A lock on a file that was removed since it was opened excludes nobody.
+            true if is_in_place(&handle, &file.lock) => return Ok(handle),
+            true => {}
         }
     }
+}
+
+/// Whether the lock could be taken before the deadline.
+fn acquire(handle: &File, deadline: Instant) -> std::io::Result<bool> {
+    loop {
+        match handle.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+fn is_in_place(handle: &File, path: &str) -> bool {
+    let names = |of: std::io::Result<std::fs::Metadata>| of.ok().map(|file| (file.dev(), file.ino()));
+    let ours = names(handle.metadata());
+    ours.is_some() && ours == names(std::fs::metadata(path))
+}
+
+fn has_no_locks(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error).is_some_and(|errno| [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP].contains(&errno))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Error::new(ErrorKind::Unexpected, "a file operation was cut off").because(error)),
+        Err(error) => Err(Error::new(ErrorKind::Unexpected, "a file operation was cut off").with_source(error)),
     }
 }
 

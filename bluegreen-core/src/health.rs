@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::from_fn::FromFn;
 use crate::types::{Instance, Target, Version};
 
 /// The answer of one check.
@@ -55,6 +56,12 @@ impl Health {
 pub trait HealthCheck: Debug + Display + Send + Sync + 'static {
     /// Looks once.
     async fn check(&self, target: &Target, instance: &Instance) -> Result<Health>;
+
+    /// Whether an answer can name a version at all. A pipeline is not built with a check of the public address that cannot
+    /// tell one: it could never confirm a deploy. True unless a check says otherwise.
+    fn tells_version(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! forward {
@@ -65,9 +72,41 @@ macro_rules! forward {
             async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
                 (**self).check(target, instance).await
             }
+            fn tells_version(&self) -> bool {
+                (**self).tells_version()
+            }
         }
     };
 }
 
 forward!(Arc);
 forward!(Box);
+
+/// A check that calls an async function with the target and the instance. The name says in errors and logs what it checks.
+///
+/// ```
+/// use bluegreen_core::{Health, HealthCheck, health};
+///
+/// let check = health::from_fn("queue is empty", async |_target, instance| {
+///     Ok(if instance.is_running() { Health::healthy() } else { Health::unhealthy("nothing runs") })
+/// });
+/// # let _: &dyn HealthCheck = &check;
+/// ```
+pub fn from_fn<F, R>(name: impl Into<String>, check: F) -> FromFn<F>
+where
+    F: Fn(Target, Instance) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Health>> + Send,
+{
+    FromFn { name: name.into(), call: check }
+}
+
+#[async_trait]
+impl<F, R> HealthCheck for FromFn<F>
+where
+    F: Fn(Target, Instance) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Health>> + Send,
+{
+    async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
+        (self.call)(target.clone(), instance.clone()).await
+    }
+}

@@ -84,7 +84,7 @@ impl HostStateStore {
             Some(Status::Nothing) => Ok(None),
             Some(Status::Lost) => Err(file.lost()),
             _ => {
-                let bytes = output.ok(&command, &self.host).map_err(Error::not_applied)?.stdout;
+                let bytes = output.ok(&command, &self.host).map_err(|error| file.refused(error).not_applied())?.stdout;
                 match file.parse(&bytes) {
                     Ok(stored) => Ok(Some(stored)),
                     Err(error) => Err(file.unreadable(error, self.backup(file).await.as_deref())),
@@ -118,16 +118,19 @@ impl HostStateStore {
             Some(Status::MissingTool) => {
                 let tool = output.text();
                 Err(Error::new(ErrorKind::Unsupported, format!("there is no `{tool}` on the host"))
-                    .advice("install it there: flock comes with util-linux, sha256sum with coreutils"))
+                    .with_hint("install it there: flock comes with util-linux, sha256sum with coreutils"))
             }
+            Some(Status::NoLocks) => Err(file.no_locks(output.error_text().trim())),
             Some(Status::NotWhole) => Err(Error::new(
                 ErrorKind::Unexpected,
                 "the document did not arrive whole on the host's disk, and was not stored",
             )
             .not_applied()
             .retryable(true)
-            .advice("was the connection cut, or is the disk full?")),
-            Some(Status::Nothing) | None => output.ok(&command, &self.host).map(|_| new),
+            .with_hint("was the connection cut, or is the disk full?")),
+            Some(Status::Nothing) | None => {
+                output.ok(&command, &self.host).map(|_| new).map_err(|error| file.refused(error))
+            }
         }
     }
 }
@@ -142,13 +145,15 @@ impl fmt::Display for HostStateStore {
 impl StateStore for HostStateStore {
     async fn load(&self, service: &ServiceName) -> Result<Option<Versioned<State>>> {
         let file = StateFile::new(&self.directory, service);
-        let trying = |error: Error| error.trying(format!("load the state of {service}")).with("host", &self.host);
+        let trying =
+            |error: Error| error.with_operation(format!("load the state of {service}")).with("host", &self.host);
         self.read(&file).await.map_err(trying)
     }
 
     async fn commit(&self, service: &ServiceName, expected: Option<&Revision>, state: &State) -> Result<Revision> {
         let file = StateFile::new(&self.directory, service);
-        let trying = |error: Error| error.trying(format!("store the state of {service}")).with("host", &self.host);
+        let trying =
+            |error: Error| error.with_operation(format!("store the state of {service}")).with("host", &self.host);
         self.swap(&file, expected, state).await.map_err(trying)
     }
 }
@@ -168,6 +173,8 @@ enum Status {
     Locked,
     /// What arrived is not what was sent.
     NotWhole,
+    /// The lock cannot be taken at all.
+    NoLocks,
 }
 
 impl Status {
@@ -179,6 +186,7 @@ impl Status {
             43 => Some(Self::MissingTool),
             44 => Some(Self::Locked),
             45 => Some(Self::NotWhole),
+            46 => Some(Self::NoLocks),
             _ => None,
         }
     }

@@ -44,6 +44,8 @@
 //! injection and the conformance suites are in the module `testing` (feature `test-util`); the display for terminals is
 //! `observer::ProgressDisplay` (feature `progress`).
 
+mod command_check;
+mod continuity;
 pub mod durable;
 pub mod event;
 pub mod gates;
@@ -55,34 +57,57 @@ pub mod state;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 
+mod changed_file;
+mod digest;
+mod duration_text;
 mod error;
 mod file_store;
-mod gate;
-mod health;
+mod from_fn;
+pub mod gate;
+pub mod health;
 mod host_store;
+mod log_lines;
+mod log_stream;
 mod metric;
-mod migrator;
+pub mod migrator;
+mod ownership;
+mod preview;
+mod process_id;
+mod report;
 mod router;
 mod runtime;
 mod state_file;
 mod store;
 mod types;
 
-pub use error::{Effect, Error, ErrorKind, Result};
+pub use changed_file::changed_file;
+pub use command_check::CommandCheck;
+pub use continuity::{Continuity, Doubt, Growth};
+pub use digest::{hex, sha256_hex};
+pub use error::{Effect, Error, ErrorKind, Reason, Result};
 pub use event::Event;
 pub use file_store::FileStateStore;
+pub use from_fn::FromFn;
 pub use gate::{Gate, Verdict, Window};
 pub use health::{Health, HealthCheck};
 pub use host::{Command, Host, LocalHost, Output, Tunnel};
 pub use host_store::HostStateStore;
+pub use log_lines::telling_lines;
+pub use log_stream::{FOLLOW_INTERVAL, FOLLOW_LINES};
 pub use metric::{Counters, MetricSource, Sample};
 pub use migrator::{Migrator, Phase, When};
 pub use observer::Observer;
+pub use ownership::{MARK, Ownership};
 pub use pipeline::Pipeline;
-pub use router::{Granularity, Router};
-pub use runtime::Runtime;
+pub use preview::Preview;
+pub use process_id::ProcessId;
+pub use report::{Report, StepReport};
+pub use router::{Granularity, Router, SLOT_HEADER, VERSION_HEADER, split_changed};
+pub use runtime::{Runtime, Stopped};
 pub use store::{Revision, StateStore, Versioned};
+/// What cancels a pipeline gracefully; see [`pipeline::PipelineBuilder::cancel_on`].
+pub use tokio_util::sync::CancellationToken;
 pub use types::{
-    Clock, Endpoint, Instance, OperationId, Progress, Release, Secret, ServiceName, Slot, Split, SystemClock, Target,
-    Timestamp, Version,
+    Clock, Endpoint, Instance, Mask, OperationId, PerSlot, Progress, Release, Secret, ServiceName, Slot, Split,
+    SystemClock, Target, Timestamp, Version,
 };

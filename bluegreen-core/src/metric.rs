@@ -29,13 +29,20 @@ pub enum Sample {
         /// What was looked for.
         reason: String,
     },
+    /// The source answered, and its counters cannot be trusted. A gate holds: it judges no requests that may never have
+    /// happened.
+    Untrusted {
+        /// Why not, and what to do: "several processes answer here: aggregate them, or scrape each".
+        reason: String,
+    },
 }
 
 /// Reads the counters of one slot's instance.
 ///
 /// # Contract
 ///
-/// - Counters are cumulative; differences are the gate's business.
+/// - Counters are cumulative, and those of one process each; differences are the gate's business. [`Continuity`](crate::Continuity) tells
+///   the restart of a process from several that answer in turn.
 /// - Nothing found is [`Sample::NoData`]; a source that cannot be asked is an error. Neither is zero bad requests.
 #[async_trait]
 pub trait MetricSource: Debug + Display + Send + Sync + 'static {

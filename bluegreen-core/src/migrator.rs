@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::from_fn::FromFn;
 use crate::types::Target;
 
 /// When a migrator's expand phase runs.
@@ -66,7 +67,8 @@ pub trait Migrator: Debug + Display + Send + Sync + 'static {
     /// `Unsupported` unless the migrator can.
     async fn revert(&self, target: &Target) -> Result<()> {
         let _ = target;
-        Err(Error::new(ErrorKind::Unsupported, "this migrator cannot revert").trying(format!("revert by {self}")))
+        Err(Error::new(ErrorKind::Unsupported, "this migrator cannot revert")
+            .with_operation(format!("revert by {self}")))
     }
 }
 
@@ -93,3 +95,45 @@ macro_rules! forward {
 
 forward!(Arc);
 forward!(Box);
+
+/// A migrator that calls an async function for each phase. It must be safe to repeat. Which migrations are pending is not
+/// told, and nothing is reverted; for that, implement [`Migrator`].
+///
+/// ```
+/// use bluegreen_core::{Migrator, Phase, When, migrator};
+///
+/// let migrator = migrator::from_fn("schema", When::BeforeStart, async |phase, target| {
+///     match phase {
+///         Phase::Expand => println!("add the columns that {} needs", target.version()),
+///         Phase::Contract => println!("drop the columns that only the former version needs"),
+///     }
+///     Ok(())
+/// });
+/// # let _: &dyn Migrator = &migrator;
+/// ```
+pub fn from_fn<F, R>(name: impl Into<String>, when: When, migrate: F) -> FromFn<(When, F)>
+where
+    F: Fn(Phase, Target) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + Send,
+{
+    FromFn { name: name.into(), call: (when, migrate) }
+}
+
+#[async_trait]
+impl<F, R> Migrator for FromFn<(When, F)>
+where
+    F: Fn(Phase, Target) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + Send,
+{
+    fn when(&self) -> When {
+        self.call.0
+    }
+
+    async fn pending(&self, _target: &Target) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
+    async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
+        (self.call.1)(phase, target.clone()).await
+    }
+}

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::types::{Instance, Slot, Split};
+use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::preview::Preview;
+use crate::types::{Instance, ServiceName, Slot, Split};
 
 /// How finely a router can divide traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,14 +33,50 @@ pub trait Router: Debug + Display + Send + Sync + 'static {
     /// How finely traffic can be divided. Constant for the life of the value; no I/O.
     fn granularity(&self) -> Granularity;
 
+    /// Says for which service the router acts; a pipeline does when it is built. From then on every method refuses a place that is
+    /// another service's, with [`Reason::OtherService`](crate::Reason): see [`Ownership`](crate::Ownership). No I/O, repeatable.
+    ///
+    /// Nothing is checked unless a router does.
+    ///
+    /// # Errors
+    /// `Conflict` for that reason when it acts for another service already.
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        let _ = service;
+        Ok(())
+    }
+
     /// The split as the router applies it to a request that arrives now. `None`: nothing is routed yet.
     async fn current(&self) -> Result<Option<Split>>;
+
+    /// Makes every check of [`attach`](Self::attach) and [`shift`](Self::shift) that touches nothing, for a plan, a status,
+    /// and a deploy before it begins: whether the router can be reached, may be written to, and still has what was last
+    /// written.
+    ///
+    /// Nothing is checked unless a router does.
+    ///
+    /// # Errors
+    /// What `attach` or `shift` would be refused with.
+    async fn preview(&self, slot: Slot) -> Result<Preview> {
+        let _ = slot;
+        Ok(Preview::default())
+    }
 
     /// Tells the router where a slot's instance listens, before any traffic goes there.
     ///
     /// Must not change the split, and must not disturb traffic to the other slot. A router whose addresses are fixed
     /// has nothing to do and returns `Ok`. Repeatable; the last call counts.
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()>;
+
+    /// Puts back what the last [`attach`](Self::attach) of a slot has changed, for an operation that is undone: what an undone
+    /// deploy leaves is what was there before it. The slot has no traffic. Must not change the split, and must not disturb
+    /// traffic to the other slot. Repeatable; a router that keeps nothing of before has nothing to do.
+    ///
+    /// # Errors
+    /// `Conflict` when it was changed by somebody else since: it stays as it is.
+    async fn detach(&self, slot: Slot) -> Result<()> {
+        let _ = slot;
+        Ok(())
+    }
 
     /// Moves traffic from the split `from` to the split `to`.
     ///
@@ -56,6 +93,22 @@ pub trait Router: Debug + Display + Send + Sync + 'static {
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>>;
 }
 
+/// The header with which a router names the slot that it gave a request to, where it is asked to.
+pub const SLOT_HEADER: &str = "x-bluegreen-slot";
+
+/// The header with which a router names the version in that slot, as [`attach`](Router::attach) told it. A check of the
+/// public address can confirm a deploy by it, where the program itself cannot tell its version.
+pub const VERSION_HEADER: &str = "x-bluegreen-version";
+
+/// The error of a [`shift`](Router::shift) from a split that is not there.
+pub fn split_changed(expected: Option<Split>, found: Option<Split>) -> Error {
+    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
+    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found)))
+        .with_reason(Reason::ChangedElsewhere)
+        .not_applied()
+        .with_hint("someone else moved the traffic: look at the present split before you move it again")
+}
+
 macro_rules! forward {
     ($pointer:ident) => {
         #[async_trait]
@@ -64,11 +117,20 @@ macro_rules! forward {
             fn granularity(&self) -> Granularity {
                 (**self).granularity()
             }
+            fn bind_service(&self, service: &ServiceName) -> Result<()> {
+                (**self).bind_service(service)
+            }
             async fn current(&self) -> Result<Option<Split>> {
                 (**self).current().await
             }
+            async fn preview(&self, slot: Slot) -> Result<Preview> {
+                (**self).preview(slot).await
+            }
             async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
                 (**self).attach(slot, instance).await
+            }
+            async fn detach(&self, slot: Slot) -> Result<()> {
+                (**self).detach(slot).await
             }
             async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
                 (**self).shift(from, to).await

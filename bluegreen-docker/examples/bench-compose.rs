@@ -18,51 +18,58 @@ async fn main() -> bluegreen_core::Result<()> {
     let folder = tempfile::tempdir()?;
     let image = format!("{}/bench-compose:1", registry.as_deref().unwrap_or("bluegreen"));
     build(folder.path(), &image, registry.is_some()).await?;
-    let policy = if registry.is_some() { "missing" } else { "never" };
-    let compose = format!(
-        "services:
-  api:
-    image: {image}
-    init: true
-    healthcheck: {{test: ['CMD', 'busybox', 'true'], interval: 1s}}
-  web:
-    image: {image}
-    init: true
-    healthcheck: {{test: ['CMD', 'busybox', 'true'], interval: 1s}}
-"
-    );
-    let file = folder.path().join("compose.yaml");
-    let file = file.to_str().unwrap();
-    let runtime = ComposeRuntime::builder("bench", file).endpoint("http", "api", 3000).build()?;
-    let release = Release::new("1")?;
-    let target = Target::new(ServiceName::new("bench")?, Slot::Green, release, OperationId::new("bench")?);
-
-    let (mut plain, mut ours, mut prepared, mut noticed) = (vec![], vec![], vec![], vec![]);
-    for _ in 0..rounds {
-        std::fs::write(file, compose.replace("init: true", &format!("init: true\n    pull_policy: {policy}")))?;
-        let began = Instant::now();
-        docker(&["compose", "-p", "bench-green", "-f", file, "up", "-d", "--wait"]);
-        plain.push(began.elapsed());
-        docker(&["compose", "-p", "bench-green", "-f", file, "down", "-t", "0"]);
-
-        if registry.is_some() {
-            std::fs::write(file, &compose)?;
-        }
-        let (began, since) = (Instant::now(), SystemTime::now());
-        runtime.prepare(&target).await?;
-        prepared.push(began.elapsed());
-        runtime.start(&target).await?;
-        ours.push(began.elapsed());
-        let returned = SystemTime::now();
-        noticed.push(returned.duration_since(last_healthy(since)).unwrap_or_default());
-        runtime.stop(Slot::Green, Duration::ZERO).await?;
-    }
+    let service = |rest: &str| format!("{{image: '{image}', init: true{rest}}}");
+    let checked = service(", healthcheck: {test: [CMD, busybox, 'true'], interval: 1s}");
+    let bench = Bench { file: folder.path().join("compose.yaml").display().to_string(), rounds, registry };
+    println!("two services with healthchecks");
+    bench.run(&format!("services: {{api: {checked}, web: {checked}}}")).await?;
+    println!("one service without a healthcheck");
+    bench.run(&format!("services: {{api: {}}}", service(""))).await?;
     docker(&["rmi", "-f", &image]);
-    println!("docker compose up -d --wait      {:?}", median(plain));
-    println!("prepare and start                {:?}", median(ours));
-    println!("  of which prepare               {:?}", median(prepared));
-    println!("healthy, by the engine, until start returns  {:?}", median(noticed));
     Ok(())
+}
+
+struct Bench {
+    file: String,
+    rounds: usize,
+    registry: Option<String>,
+}
+
+impl Bench {
+    async fn run(&self, compose: &str) -> bluegreen_core::Result<()> {
+        let (file, registry) = (&*self.file, self.registry.is_some());
+        let policy = if registry { "missing" } else { "never" };
+        let runtime = ComposeRuntime::builder("bench", file).endpoint("http", "api", 3000).build()?;
+        let release = Release::new("1")?;
+        let target = Target::new(ServiceName::new("bench")?, Slot::Green, release, OperationId::new("bench")?);
+        let (mut plain, mut ours, mut prepared, mut noticed) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..self.rounds {
+            std::fs::write(file, compose.replace("init: true", &format!("init: true, pull_policy: {policy}")))?;
+            let began = Instant::now();
+            docker(&["compose", "-p", "bench-green", "-f", file, "up", "-d", "--wait"]);
+            plain.push(began.elapsed());
+            docker(&["compose", "-p", "bench-green", "-f", file, "down", "-t", "0"]);
+
+            if registry {
+                std::fs::write(file, compose)?;
+            }
+            let (began, since) = (Instant::now(), SystemTime::now());
+            runtime.prepare(&target).await?;
+            prepared.push(began.elapsed());
+            runtime.start(&target).await?;
+            ours.push(began.elapsed());
+            let returned = SystemTime::now();
+            noticed.extend(last_healthy(since).map(|healthy| returned.duration_since(healthy).unwrap_or_default()));
+            runtime.stop(Slot::Green, Duration::ZERO).await?;
+        }
+        println!("  docker compose up -d --wait      {:?}", median(plain));
+        println!("  prepare and start                {:?}", median(ours));
+        println!("    of which prepare               {:?}", median(prepared));
+        if !noticed.is_empty() {
+            println!("  healthy, by the engine, until start returns  {:?}", median(noticed));
+        }
+        Ok(())
+    }
 }
 
 async fn build(folder: &std::path::Path, image: &str, push: bool) -> bluegreen_core::Result<()> {
@@ -72,8 +79,8 @@ async fn build(folder: &std::path::Path, image: &str, push: bool) -> bluegreen_c
     ImageBuild::new(folder).tag(image).push(push).run(&Progress::none()).await.map(drop)
 }
 
-/// When the engine saw the last container become healthy.
-fn last_healthy(since: SystemTime) -> SystemTime {
+/// When the engine saw the last container become healthy, if any has.
+fn last_healthy(since: SystemTime) -> Option<SystemTime> {
     let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (since, until) = (seconds(since).to_string(), (seconds(SystemTime::now()) + 1).to_string());
     let filters = ["--filter", "event=health_status", "--filter", "label=com.docker.compose.project=bench-green"];
@@ -81,8 +88,8 @@ fn last_healthy(since: SystemTime) -> SystemTime {
     words.extend(filters);
     let told = docker(&words);
     let healthy = told.lines().filter(|line| line.ends_with(": healthy"));
-    let nanos = healthy.filter_map(|line| line.split(' ').next()?.parse().ok()).max().unwrap();
-    UNIX_EPOCH + Duration::from_nanos(nanos)
+    let nanos = healthy.filter_map(|line| line.split(' ').next()?.parse().ok()).max();
+    nanos.map(|nanos| UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 
 fn docker(words: &[&str]) -> String {

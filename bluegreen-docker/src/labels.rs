@@ -8,6 +8,12 @@ pub(crate) const SLOT: &str = "bluegreen.slot";
 pub(crate) const VERSION: &str = "bluegreen.version";
 /// On containers: the operation that created them.
 pub(crate) const OPERATION: &str = "bluegreen.operation";
+/// On containers that run only while their slot has all traffic: their restart policy.
+pub(crate) const ONLY_WHILE_LIVE: &str = "bluegreen.only-while-live";
+/// On containers that end when their work is done: `true`.
+pub(crate) const JOB: &str = "bluegreen.job";
+/// On containers: the commands that are run in them before they are stopped, as JSON.
+pub(crate) const PRE_STOP: &str = "bluegreen.pre-stop";
 /// On containers for one command of a migration: which command.
 pub(crate) const MIGRATION: &str = "bluegreen.migration";
 /// On images that were built here.
@@ -21,6 +27,8 @@ pub(crate) const OWNER: &str = "bluegreen.owner";
 pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 /// The service of the compose file.
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+/// What Compose made of the service's configuration.
+pub(crate) const COMPOSE_HASH: &str = "com.docker.compose.config-hash";
 /// Which of a service's containers it is.
 pub(crate) const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
 /// `True` on containers of `compose run`.

@@ -1,9 +1,9 @@
 //! Blue-green deploys of compose projects, on the Docker engine of this machine or of a server.
 //!
-//! - [`ComposeRuntime`] runs each slot as a compose project of its own, from the compose file that there is.
-//! - [`ComposeMigrator`] migrates the data by commands of the release itself.
+//! - [`ComposeRuntime`] runs each slot as a compose project of its own, from your compose file.
+//! - [`ComposeMigrator`] migrates the data with commands of the release itself.
 //! - [`ImageBuild`] builds an image, pushes it, and copies files out of it.
-//! - [`Engine`] is the engine: found as the `docker` command finds it, or given.
+//! - [`Engine`] is the Docker engine: found as the `docker` command finds it, or given.
 //!
 //! A deploy tool brings these together in a `bluegreen_core` pipeline:
 //!
@@ -34,8 +34,10 @@
 //!
 //! # The compose file
 //!
-//! It stays as it is. It names its images by `${VERSION}`, publishes no fixed host port (two slots cannot share one),
-//! and has a healthcheck for what takes time to start:
+//! The file on disk is not changed. Settings that two slots cannot both have, such as fixed host ports, container names and
+//! subnets, are removed by an override file, and a plan shows how. A file that would lose data, or let the idle slot answer,
+//! is refused before anything is changed. Ideally, the file names its images by `${VERSION}`, and has a healthcheck for each
+//! service that takes time to start:
 //!
 //! ```yaml
 //! services:
@@ -46,14 +48,14 @@
 //!     healthcheck: {test: [CMD, wget, -qO-, "http://127.0.0.1:3001/health"], interval: 2s}
 //! ```
 //!
-//! What both slots use, such as a database, belongs into a project of its own, with a network that both slots join as
-//! `external`.
+//! A service that both slots use, such as a database, is named with [`shared`](ComposeRuntimeBuilder::shared): it runs once, in a project of
+//! its own, and each slot reaches it by its name.
 //!
-//! # What it takes
+//! # Requirements
 //!
 //! A Docker engine from 20.10 on, and on the host with the compose files either `docker compose` (v2) or
-//! `docker-compose` from 1.27 on, a POSIX `sh`, `flock` (util-linux), and `sha256sum` (coreutils). Compose is called as a program, for what only
-//! it knows: to read compose files, and to bring containers up. All else is asked of the engine itself, over its socket.
+//! `docker-compose` from 1.27 on, a POSIX `sh`, `flock` (util-linux), and `sha256sum` (coreutils). Compose is called as a program, only to
+//! read compose files and to bring containers up. Everything else goes to the engine itself, over its socket.
 //!
 //! # On a server
 //!
@@ -69,18 +71,19 @@
 //!
 //! # What it promises
 //!
-//! - **What runs is what was prepared**, by digest, wherever a tag points by then. A version never stands for other
-//!   content than it did before.
+//! - **What runs is what was prepared**, by digest, wherever a tag points by then. A version always stands for the same
+//!   content.
 //! - **A container that is healthy, or dead, is noticed by the engine's event**, within milliseconds.
-//! - **A failed start tells why**: which container, its exit status, whether it was out of memory, its last lines.
+//! - **A failed start says why**: which container, its exit status, whether it was out of memory, its last lines.
 //! - **The other slot, shared networks and volumes are never touched.**
 //! - **Secrets** reach Compose by its environment alone, and no argument, file, error or log of ours. (Whoever may use
 //!   the engine can see what a compose file puts into a container's environment.)
-//! - **What is made says whose it is**, by labels: a slot's containers by `bluegreen.service`, `.slot`, `.version` and
+//! - **Everything that is created is labelled**: a slot's containers by `bluegreen.service`, `.slot`, `.version` and
 //!   `.operation`, those of a migration by `.migration` too, networks by `.service` and `.slot`, built images by `.built`
 //!   (and what [`ImageBuild::label`] adds), the containers that files are copied out of by `.extraction` and `.owner`.
 //!   Volumes have none, because they outlive releases: Compose would take one with other labels for another one.
 
+mod analysis;
 mod build;
 mod compose;
 mod endpoint;
@@ -90,8 +93,9 @@ mod labels;
 mod mask;
 mod migrator;
 mod runtime;
+mod wishes;
 
 pub use build::{BuiltImage, ImageBuild};
 pub use engine::Engine;
-pub use migrator::{ComposeMigrator, ComposeMigratorBuilder, DEFAULT_MIGRATION_LIMIT};
-pub use runtime::{ComposeRuntime, ComposeRuntimeBuilder, DEFAULT_SETTLE, DEFAULT_START_DEADLINE, Pruned};
+pub use migrator::{ComposeMigrator, ComposeMigratorBuilder, DEFAULT_MIGRATION_TIMEOUT};
+pub use runtime::{ComposeRuntime, ComposeRuntimeBuilder, DEFAULT_START_DEADLINE, Pruned};

@@ -70,12 +70,21 @@ impl HealthCheck for All {
     async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
         all_well(made(&self.0, target, instance).await?)
     }
+
+    fn tells_version(&self) -> bool {
+        self.0.iter().any(HealthCheck::tells_version)
+    }
 }
 
 #[async_trait]
 impl HealthCheck for Any {
     async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
         any_well(made(&self.0, target, instance).await?)
+    }
+
+    /// Each of them may be the one that is well.
+    fn tells_version(&self) -> bool {
+        self.0.iter().all(HealthCheck::tells_version)
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn has_dot_segment(path_and_query: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::Url;
+    use bluegreen_http_client::Url;
 
     #[test]
     fn dot_segments_are_found_in_every_writing() {

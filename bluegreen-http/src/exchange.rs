@@ -1,12 +1,9 @@
-use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
-use bluegreen_core::{Error, ErrorKind};
-use reqwest::header::{HeaderMap, LOCATION};
-use reqwest::{Client, Method, StatusCode, Url};
+use bluegreen_core::{Error, ErrorKind, Mask};
+use bluegreen_http_client::header::{HeaderMap, LOCATION};
+use bluegreen_http_client::{Body, Client, Method, StatusCode, Url, decoded};
 use tokio::time::timeout;
-
-use crate::mask::Mask;
 
 /// How much of an answer's body an error shows, in characters.
 const SHOWN: usize = 200;
@@ -33,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// Whether `body` is all of it.
     pub(crate) complete: bool,
+    /// Why the body could not be decoded; it is empty then.
+    pub(crate) unreadable: Option<String>,
     pub(crate) took: Duration,
 }
 
@@ -46,15 +45,17 @@ pub(crate) struct Silence {
 pub(crate) async fn exchange(client: &Client, request: Request) -> Outcome {
     let (began, limit) = (Instant::now(), request.timeout);
     let left = || limit.saturating_sub(began.elapsed());
-    let mut builder = client.request(request.method, request.url).headers(request.headers);
-    if let Some(body) = request.body {
-        builder = builder.body(body);
-    }
-    let mut response = match timeout(left(), builder.send()).await {
+    let sending = async {
+        let mut message = client.request(request.method, &request.url)?;
+        message.headers_mut().extend(request.headers);
+        *message.body_mut() = request.body.unwrap_or_default().into();
+        client.send(message).await
+    };
+    let mut response = match timeout(left(), sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            let kind = if error.is_builder() { ErrorKind::Config } else { ErrorKind::Unreachable };
-            return Outcome::Silent(Silence { kind, text: deepest(&error) });
+            let kind = if error.is_request() { ErrorKind::Config } else { ErrorKind::Unreachable };
+            return Outcome::Silent(Silence { kind, text: error.to_string() });
         }
         Err(_) => {
             return Outcome::Silent(Silence {
@@ -64,7 +65,7 @@ pub(crate) async fn exchange(client: &Client, request: Request) -> Outcome {
         }
     };
     let status = response.status();
-    let headers = std::mem::take(response.headers_mut());
+    let headers = response.headers().clone();
     let mut body = Vec::new();
     let complete = loop {
         match timeout(left(), response.chunk()).await {
@@ -79,7 +80,7 @@ pub(crate) async fn exchange(client: &Client, request: Request) -> Outcome {
             Ok(Err(error)) => {
                 return Outcome::Silent(Silence {
                     kind: ErrorKind::Unreachable,
-                    text: format!("answered {status}, and broke off after {} bytes: {}", body.len(), deepest(&error)),
+                    text: format!("answered {status}, and broke off after {} bytes: {error}", body.len()),
                 });
             }
             Err(_) => {
@@ -94,7 +95,12 @@ pub(crate) async fn exchange(client: &Client, request: Request) -> Outcome {
             }
         }
     };
-    Outcome::Answered(Answer { status, headers, body, complete, took: began.elapsed() })
+    let took = began.elapsed();
+    let answer = Answer { status, headers, body: Vec::new(), complete, unreadable: None, took };
+    Outcome::Answered(match decoded(&answer.headers, Body { bytes: body, complete }, request.body_limit) {
+        Ok(Body { bytes, complete }) => Answer { body: bytes, complete, ..answer },
+        Err(why) => Answer { unreadable: Some(why), ..answer },
+    })
 }
 
 impl Answer {
@@ -105,6 +111,9 @@ impl Answer {
 
     /// The body as JSON; `Err` says what is wrong with it.
     pub(crate) fn json(&self) -> Result<serde_json::Value, String> {
+        if self.unreadable.is_some() {
+            return Err("the body was not decoded".to_owned());
+        }
         if !self.complete {
             return Err(format!("the body is longer than the {} bytes that are read", self.body.len()));
         }
@@ -125,7 +134,9 @@ impl Answer {
             let location = one_line(&mask.apply(&location));
             text.push_str(&format!(" to `{location}` (redirects are not followed)"));
         }
-        if self.body.is_empty() {
+        if let Some(why) = &self.unreadable {
+            text.push_str(&format!(", but {why}"));
+        } else if self.body.is_empty() {
             text.push_str(" with an empty body");
         } else {
             text.push_str(&format!(": `{}`", self.excerpt(mask)));
@@ -174,15 +185,6 @@ pub(crate) fn shown(duration: Duration) -> String {
     } else {
         format!("{} s", duration.as_secs_f64())
     }
-}
-
-/// The innermost reason: "Connection refused (os error 111)". The outer ones repeat the URL, which may hold a secret.
-fn deepest(error: &reqwest::Error) -> String {
-    let mut reason: &dyn StdError = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    reason.to_string()
 }
 
 #[cfg(test)]

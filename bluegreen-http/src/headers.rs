@@ -1,5 +1,5 @@
 use bluegreen_core::{Error, Result, Secret};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use bluegreen_http_client::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Headers as they were given, not yet validated.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +53,8 @@ impl HeaderSettings {
 pub(crate) fn header_name(name: &str) -> Result<HeaderName> {
     let valid = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Error::config(format!("{name:?} is not the name of a header")))?;
-    if valid == reqwest::header::HOST {
-        return Err(Error::config("the Host header cannot be given as a header").advice("use host_header"));
+    if valid == bluegreen_http_client::header::HOST {
+        return Err(Error::config("the Host header cannot be given as a header").with_hint("use host_header"));
     }
     Ok(valid)
 }
@@ -81,12 +81,12 @@ pub(crate) fn host_header(host: &str) -> Result<HeaderValue> {
 }
 
 /// The URL of `host:port`, if the text is that and nothing else.
-pub(crate) fn address_url(scheme: &str, address: &str) -> Option<reqwest::Url> {
+pub(crate) fn address_url(scheme: &str, address: &str) -> Option<bluegreen_http_client::Url> {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-._:[]%".contains(c);
     if address.is_empty() || !address.chars().all(harmless) {
         return None;
     }
-    let url = reqwest::Url::parse(&format!("{scheme}://{address}/")).ok()?;
+    let url = bluegreen_http_client::Url::parse(&format!("{scheme}://{address}/")).ok()?;
     url.host_str().is_some_and(|host| !host.is_empty()).then_some(url)
 }
 

@@ -2,15 +2,15 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, Health, HealthCheck, Instance, Result, Target, Version};
+use bluegreen_core::{Error, Health, HealthCheck, Instance, Mask, Result, Target, Version};
+use bluegreen_http_client::Method;
 use futures::future::join_all;
-use reqwest::Method;
 use serde_json::Value;
 
 use crate::combine::all_well;
 use crate::exchange::{Answer, Outcome, one_line};
 use crate::headers::{HeaderSettings, Headers, header_name};
-use crate::mask::Mask;
+use crate::mask::mask_of;
 use crate::pointer::{Pointer, as_text, same};
 use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters};
 use crate::statuses::Statuses;
@@ -160,7 +160,10 @@ impl VersionFrom {
                 let body = answer.json().map_err(|why| format!("{why}, so it names no version, got {}", came()))?;
                 (pointer.to_string(), pointer.find(&body).map(as_text))
             }
-            Self::Body => ("the body".to_owned(), Some(answer.text().into_owned())),
+            Self::Body => {
+                let text = answer.unreadable.is_none().then(|| answer.text().into_owned());
+                ("the body".to_owned(), text)
+            }
         };
         let text = text.ok_or_else(|| format!("it names no version at {place}, got {}", came()))?;
         Version::new(text.trim()).map_err(|error| {
@@ -245,6 +248,14 @@ impl HttpCheckBuilder {
         self
     }
 
+    /// The router names the version of the slot that it gave the request to, in the header
+    /// [`VERSION_HEADER`](bluegreen_core::VERSION_HEADER): for a program that cannot tell its version. The router must be told
+    /// to: `NginxConfig::release_headers`, or `release_headers` of the embedded proxy. An answer without it is unhealthy.
+    #[must_use]
+    pub fn version_from_router(self) -> Self {
+        self.version_from_header(bluegreen_core::VERSION_HEADER)
+    }
+
     /// The whole body is the version; blanks around it do not count.
     #[must_use]
     pub fn version_from_body(mut self) -> Self {
@@ -259,8 +270,8 @@ impl HttpCheckBuilder {
     pub fn build(self) -> Result<HttpCheck> {
         let shown = self.path.clone();
         self.validated().map_err(|error| match shown {
-            Some(path) => error.trying("set up an HTTP check").with("path", path),
-            None => error.trying("set up an HTTP check"),
+            Some(path) => error.with_operation("set up an HTTP check").with("path", path),
+            None => error.with_operation("set up an HTTP check"),
         })
     }
 
@@ -284,7 +295,7 @@ impl HttpCheckBuilder {
             reach: self.reach.build()?,
             method: method(&self.method)?,
             path: self.path,
-            mask: Mask::new(&headers.secrets),
+            mask: mask_of(&headers.secrets),
             headers,
             status: self.status.validated()?,
             contains: self.contains,
@@ -297,9 +308,13 @@ impl HttpCheckBuilder {
 #[async_trait]
 impl HealthCheck for HttpCheck {
     async fn check(&self, _target: &Target, instance: &Instance) -> Result<Health> {
-        let places = self.places(instance).map_err(|error| error.trying(self.to_string()))?;
+        let places = self.places(instance).map_err(|error| error.with_operation(self.to_string()))?;
         let looks = places.iter().map(|place| async { (place.to_string(), self.look(place).await) });
-        all_well(join_all(looks).await).map_err(|error| error.trying(self.to_string()))
+        all_well(join_all(looks).await).map_err(|error| error.with_operation(self.to_string()))
+    }
+
+    fn tells_version(&self) -> bool {
+        self.version.is_some()
     }
 }
 

@@ -1,8 +1,8 @@
 //! HTTP health checks, smoke tests and metric sources for blue-green deploys.
 //!
-//! Each of these is one of the traits of [`bluegreen_core`], to be given to a pipeline or used by itself:
+//! Each type implements one of the traits of [`bluegreen_core`]. Give it to a pipeline, or use it by itself:
 //!
-//! | | is a | asks |
+//! | type | trait | what it asks |
 //! |---|---|---|
 //! | [`HttpCheck`] | [`HealthCheck`](bluegreen_core::HealthCheck) | one page, of the slot or of the public address |
 //! | [`all`], [`any`] | `HealthCheck` | several checks at the same time |
@@ -42,14 +42,17 @@
 //!
 //! # Connections
 //!
-//! - Every request has a connection of its own, HTTP/1.1, and is sent once: a broken connection is not tried again.
+//! - Every request is sent once, over HTTP/1.1 and a connection of its own. A broken connection is not retried.
 //! - Redirects are not followed.
-//! - Instances that listen on a server's loopback alone are reached with `through(host)`, by
-//!   [`Host::tunnel`](bluegreen_core::Host::tunnel). They see the `Host` header that they would see on the server.
+//! - Instances that listen only on a server's loopback are reached with `through(host)`, which uses
+//!   [`Host::tunnel`](bluegreen_core::Host::tunnel). They see the same `Host` header as for a request on the server.
 //! - Endpoints are asked over plain HTTP and never through a proxy. For an absolute URL, the environment's `HTTP_PROXY`,
 //!   `HTTPS_PROXY` and `NO_PROXY` hold, except for an address of this machine.
+//! - A body in gzip or deflate is decoded, although no request asks for that. If a body is needed and has any other encoding,
+//!   the error names the encoding, and shows none of its bytes.
 //! - TLS is rustls with the certificates that the system trusts. The crypto provider is the one that the process has
-//!   installed, else ring; this crate installs none.
+//!   installed, else ring (the default feature `ring`); this crate installs none, and no feature of it reaches the
+//!   program's own HTTP client: see [`bluegreen_http_client`].
 //!
 //! # Secrets
 //!

@@ -13,7 +13,7 @@ impl Pointer {
         let refused = |why: &str| Error::config(format!("{text:?} is not a JSON pointer: {why}"));
         if !text.is_empty() && !text.starts_with('/') {
             let advice = format!("write /{}", text.trim_start_matches(['$', '.']).replace('.', "/"));
-            return Err(refused("it must begin with /, or be empty for the whole document").advice(advice));
+            return Err(refused("it must begin with /, or be empty for the whole document").with_hint(advice));
         }
         if text.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
             return Err(refused("a ~ in a name is written ~0, and a / is written ~1"));

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::{Endpoint, Error, ErrorKind, Host, Instance, Result, Tunnel};
-use reqwest::header::{HOST, HeaderMap, HeaderValue};
-use reqwest::{Method, Url};
+use bluegreen_http_client::header::{HOST, HeaderMap, HeaderValue};
+use bluegreen_http_client::{Method, Url};
 
 use crate::client::client_for;
 use crate::escape::has_dot_segment;
@@ -130,7 +130,7 @@ impl Reach {
         let tunnel = match (&self.host, &place.endpoint) {
             (Some(host), Some(endpoint)) => {
                 let opened = host.tunnel(&endpoint.address).await;
-                Some(opened.map_err(|error| error.trying(format!("reach {endpoint}")).with("host", host))?)
+                Some(opened.map_err(|error| error.with_operation(format!("reach {endpoint}")).with("host", host))?)
             }
             _ => None,
         };
@@ -244,7 +244,7 @@ fn absolute(text: &str) -> Result<Url> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::config("a URL must not carry a user name or a password")
             .with("host", url.host_str().unwrap_or_default())
-            .advice("give it as a secret header"));
+            .with_hint("give it as a secret header"));
     }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused(format!("its scheme is {}, and must be http or https", url.scheme())));

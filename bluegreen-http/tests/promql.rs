@@ -29,7 +29,33 @@ fn vector(elements: &str) -> Vec<u8> {
 
 /// A server that answers the query for requests and the one for bad ones.
 async fn prometheus(requests: &'static str, bad: &'static str) -> Server {
-    Server::answering(move |request| vector(if request.contains("bad_total") { bad } else { requests })).await
+    setting_back(requests, bad, "").await
+}
+
+/// The same, with an answer to the question how often the counters of requests were set back.
+async fn setting_back(requests: &'static str, bad: &'static str, resets: &'static str) -> Server {
+    Server::answering(move |request| {
+        vector(match request {
+            request if request.contains("resets") => resets,
+            request if request.contains("bad_total") => bad,
+            _ => requests,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn counters_that_are_set_back_again_and_again_are_not_trusted() {
+    let one = r#"{"metric":{"instance":"a"},"value":[1,"100"]}"#;
+    let resets = |count| format!(r#"{{"metric":{{"instance":"a"}},"value":[1,"{count}"]}}"#);
+    let server = setting_back(one, one, resets(7).leak()).await;
+    let Sample::Untrusted { reason } = sample(at(&server)).await.unwrap() else { panic!() };
+    assert_eq!(
+        reason,
+        "{instance=\"a\"} of sum(requests_total): several processes answer here: aggregate them, or scrape each"
+    );
+    let server = setting_back(one, one, resets(1).leak()).await;
+    assert!(matches!(sample(at(&server)).await.unwrap(), Sample::Data(_)), "a restart");
 }
 
 #[tokio::test]
@@ -62,8 +88,10 @@ async fn both_queries_are_evaluated_at_the_same_moment_with_headers_and_quoted_v
         .header("x-scope-orgid", "7");
     sample(builder).await.unwrap();
     let seen = seen.lock().unwrap();
+    let (resets, seen): (Vec<_>, Vec<_>) = seen.iter().partition(|request| request.contains("resets"));
     let [requests, bad] = seen.as_slice() else { panic!("{seen:?}") };
-    for request in [requests, bad] {
+    assert!(resets[0].contains("query=resets%28%28a%7Bv%3D~"), "{resets:?}");
+    for request in [requests, bad, &resets[0]] {
         assert!(request.starts_with("POST /prometheus/api/v1/query HTTP/1.1\r\n"), "{request}");
         assert!(request.contains("authorization: Bearer t0ken\r\n") && request.contains("x-scope-orgid: 7\r\n"));
         assert!(request.contains("content-type: application/x-www-form-urlencoded\r\n"), "{request}");
@@ -86,8 +114,10 @@ async fn an_empty_result_is_no_data_and_not_zero() {
 
 #[tokio::test]
 async fn a_scalar_is_one_series() {
-    let server = Server::answering(|_| {
-        answer("200 OK", &[], r#"{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}"#)
+    let server = Server::answering(|request| match request.contains("resets") {
+        // A scalar has no history.
+        true => answer("400 Bad Request", &[], r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#),
+        false => answer("200 OK", &[], r#"{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}"#),
     })
     .await;
     let expected = BTreeMap::from([("all".to_owned(), Counters { requests: 7, bad: 7 })]);

@@ -3,7 +3,7 @@
 //!
 //! - [`ProcessRuntime`] starts and stops the two slots as processes that outlive the deployer.
 //! - [`Proxy`] is the reverse proxy: in a process of yours, or as a process of its own.
-//! - [`ProxyRouter`] steers it, from within its process or through its control socket.
+//! - [`ProxyRouter`] controls it, from within its process or through its control socket.
 //!
 //! ```
 //! use bluegreen_core::{Endpoint, Instance, Router, Slot, Split};
@@ -43,14 +43,15 @@
 //! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
 //! ```
 //!
-//! A deploy tool brings these together in a `bluegreen_core` pipeline. To let traffic go on when the tool dies, run the
-//! proxy as its own process with [`Proxy::run`], and steer it with [`ProxyRouter::at`]. Linux only.
+//! A deploy tool combines these in a `bluegreen_core` pipeline. So that traffic continues when the tool dies, run the proxy as
+//! a process of its own with [`Proxy::run`], and control it with [`ProxyRouter::at`]. Linux only.
 
 mod process;
 mod proxy;
 
 pub use process::{ProcessRuntime, ProcessRuntimeBuilder};
 pub use proxy::{
-    DEFAULT_CLIENT_TIMEOUT, DEFAULT_CONNECT_TIMEOUT, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_SHUTDOWN_GRACE, Proxy,
-    ProxyBuilder, ProxyRouter,
+    DEFAULT_ANSWER_TIMEOUT, DEFAULT_BODY_TIMEOUT, DEFAULT_CLIENT_TIMEOUT, DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_HALF_CLOSE_TIMEOUT, DEFAULT_HEADER_LIMIT, DEFAULT_RESPONSE_TIMEOUT, DEFAULT_SEND_TIMEOUT,
+    DEFAULT_SHUTDOWN_GRACE, Proxy, ProxyBuilder, ProxyRouter, TCP_KEEPALIVE,
 };

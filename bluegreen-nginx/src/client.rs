@@ -1,41 +1,42 @@
 //! The HTTP client with which nginx is asked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::Result;
-use reqwest::Client;
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
+use bluegreen_http_client::header::{HOST, HeaderValue};
+use bluegreen_http_client::{Client, Method, Url};
+use tokio::time::timeout;
 
+use crate::answer::Answer;
 use crate::error::Failure;
+use crate::site::HEADER;
 
 /// For one answer. nginx answers by itself, so that this is a long time even on a busy server.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A connection of its own for every request, no redirects, no proxies.
+/// How much of an answer is read: those that nginx gives by itself are a word.
+const READ: usize = 64 << 10;
+
+/// A connection of its own for every request, no redirects, no proxies. The system's roots are read only where they are
+/// needed: a bare container has none.
 pub(crate) fn client(encrypted: bool) -> Result<Client> {
-    let builder = Client::builder()
-        .tls_backend_preconfigured(tls(encrypted)?)
-        .http1_only()
-        .pool_max_idle_per_host(0)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(LIMIT);
-    Ok(builder.build().map_err(|error| Failure::Client(Box::new(error)))?)
+    Client::builder().direct().build(encrypted)
 }
 
-/// The provider is named here, so that no program has to install one. The system's roots are read only where they are
-/// needed: a bare container has none.
-fn tls(encrypted: bool) -> Result<ClientConfig, Failure> {
-    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
-    let failed = |error: rustls::Error| Failure::Client(Box::new(error));
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let builder = builder.map_err(failed)?;
-    if !encrypted {
-        return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
-    }
-    let verifier = Arc::new(Verifier::new(provider).map_err(failed)?);
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+/// What is answered at a URL, under the name of a host if one is given.
+pub(crate) async fn get(client: &Client, url: &str, host: Option<&str>) -> Result<Answer, Failure> {
+    let asking = async {
+        let url = Url::parse(url).map_err(|error| Failure::Url(error.to_string()))?;
+        let mut request = client.request(Method::GET, &url)?;
+        if let Some(host) = host {
+            let host = HeaderValue::from_str(host).map_err(|error| Failure::Url(error.to_string()))?;
+            request.headers_mut().insert(HOST, host);
+        }
+        let response = client.send(request).await?;
+        let header = response.headers().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let status = response.status().as_u16();
+        let body = response.body(READ).await?;
+        Ok(Answer::new(status, header.as_deref(), &String::from_utf8_lossy(&body.bytes)))
+    };
+    timeout(LIMIT, asking).await.unwrap_or(Err(Failure::Late(LIMIT)))
 }

@@ -1,31 +1,34 @@
 //! The errors of the libraries below, each turned into the workspace's error in one place.
 
+use std::time::Duration;
+
 use bluegreen_core::{Error, ErrorKind};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the site cannot be rendered")]
     Template(#[source] minijinja::Error),
-    #[error("the HTTP client cannot be set up")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("nginx cannot be asked there: {0}")]
+    Url(String),
     #[error("nginx did not answer")]
-    Request(#[source] reqwest::Error),
+    Request(#[from] bluegreen_http_client::Error),
+    #[error("nginx did not answer within {} s", .0.as_secs())]
+    Late(Duration),
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let kind = match &failure {
-            Failure::Request(error) if error.is_timeout() => ErrorKind::Timeout,
+            Failure::Late(_) => ErrorKind::Timeout,
             Failure::Request(error) if error.is_connect() => ErrorKind::Unreachable,
             _ => ErrorKind::Unexpected,
         };
         let message = failure.to_string();
-        let source: Box<dyn std::error::Error + Send + Sync> = match failure {
-            Failure::Template(error) => Box::new(error),
-            Failure::Client(error) => error,
-            // The URL is part of the context already.
-            Failure::Request(error) => Box::new(error.without_url()),
-        };
-        Error::new(kind, message).not_applied().because(source)
+        let error = Error::new(kind, message).not_applied();
+        match failure {
+            Failure::Template(source) => error.with_source(source),
+            Failure::Request(source) => error.with_source(source),
+            Failure::Url(_) | Failure::Late(_) => error,
+        }
     }
 }

@@ -7,7 +7,7 @@ use bluegreen_core::{Result, Slot};
 
 use crate::script::Script;
 use crate::server::Server;
-use crate::site::SlotAddresses;
+use crate::slot_addresses::SlotAddresses;
 
 /// How many connections nginx has to the addresses of a slot, by the text of its site. `None` when one of them is a name,
 /// which stands for whatever address nginx found for it, and when nobody says what they are.

@@ -1,11 +1,13 @@
 //! Putting a site's file in place, so that nginx has loaded it or the old one is back.
 
-use bluegreen_core::{Effect, Error, ErrorKind, Result};
+use bluegreen_core::{Effect, Error, ErrorKind, Result, sha256_hex};
 
-use crate::reload::{self, Reload};
+use crate::answer::Answer;
+use crate::elsewhere;
+use crate::reload::{self, Reload, Shows};
 use crate::script::{Reply, Script};
 use crate::server::Server;
-use crate::site::{Site, digest};
+use crate::site::{Site, id_of, is_as_rendered};
 
 const PURPOSE: &str = "install the nginx site";
 
@@ -18,22 +20,33 @@ pub(crate) enum Installed {
     Overtaken,
 }
 
-/// Replaces the site at `path`, of which `old` is the present text. With a `link`, a site that it does not point to is
-/// only stored.
-pub(crate) async fn install(
-    server: &Server,
-    path: &str,
-    old: Option<&str>,
-    site: &Site,
-    link: &str,
-) -> Result<Installed> {
+/// A change of one file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change<'a> {
+    pub(crate) path: &'a str,
+    /// The present text.
+    pub(crate) old: Option<&'a str>,
+    /// The text to come; `None` removes the file.
+    pub(crate) new: Option<&'a str>,
+    /// A site that this link does not point to is only stored; with an empty one, nginx reads the file itself.
+    pub(crate) link: &'a str,
+    /// What the change is made for: see [`before`](crate::before). Empty where it undoes one.
+    pub(crate) key: &'a str,
+}
+
+/// Replaces a site's file.
+pub(crate) async fn install(server: &Server, change: Change<'_>) -> Result<Installed> {
+    let Change { path, old, new, link, key } = change;
     let config = &server.config;
     let state = config.state_directory_path();
-    let (old, new) = (old.map(|text| digest(text.as_bytes())).unwrap_or_default(), digest(site.text.as_bytes()));
+    let sum = |text: Option<&str>| text.map(sha256_hex).unwrap_or_default();
+    let (from, to) = (sum(old), sum(new));
     let log = config.error_log.as_deref().unwrap_or_default();
-    let arguments = [&state, path, &old, &new, link, &config.pid_file, log];
+    let ours = if new.is_some_and(is_as_rendered) { "ours" } else { "" };
+    let read_as = if link.is_empty() { path } else { link };
+    let arguments = [&state, path, &from, &to, link, &config.pid_file, log, key, ours];
     let script = Script::change(PURPOSE, include_str!("scripts/install_site.sh"), &arguments);
-    let reply = server.run(script.input(site.text.as_bytes()).detached()).await?;
+    let reply = server.run(script.input(new.unwrap_or_default().as_bytes()).detached()).await?;
     if reply.is("changed") {
         return Ok(Installed::Overtaken);
     }
@@ -43,20 +56,40 @@ pub(crate) async fn install(
     if reply.is("foreign") {
         return Err(about(Error::new(ErrorKind::Conflict, "the site's file is a symbolic link"), server, path)
             .not_applied()
-            .advice("name the file that it points to"));
+            .with_hint("name the file that it points to"));
     }
     reloaded(&reply, PURPOSE).map_err(|error| about(error, server, path))?;
-    let outcome = reload::wait(server, &reply, |answer| is_loaded(server, site, answer)).await;
+    let id = new.and_then(id_of);
+    let outcome = match id {
+        Some(id) => reload::wait(server, &reply, |answer| shows(server, id, answer)).await,
+        // Nothing tells a text without a mark from another one.
+        None => reload::replaced(server, &reply).await,
+    };
     match outcome.map_err(Error::maybe_applied)? {
         Reload::Done => end(server, path, "taken").await.map(|()| Installed::Yes),
         Reload::Refused(reason) => {
             let error = about(refused(reason, PURPOSE), server, path);
             Err(match end(server, path, "refused").await {
                 Ok(()) => error.not_applied(),
-                Err(undo) => error.advice(format!("the old site could not be put back: {undo}")),
+                Err(undo) => error.with_hint(format!("the old site could not be put back: {undo}")),
             })
         }
-        Reload::Late(missing) => Err(about(late(missing, server, PURPOSE), server, path)),
+        Reload::Late(missing) => match elsewhere::unread(server, read_as, id.unwrap_or_default()).await {
+            None => Err(about(late(missing, server, PURPOSE), server, path)),
+            Some(error) => Err(withdrawn(server, path, about(error.with_operation(PURPOSE), server, path)).await),
+        },
+        Reload::Elsewhere(answer) => {
+            let error = elsewhere::answers(server, read_as, id.unwrap_or_default(), answer, &reply).await;
+            Err(withdrawn(server, path, about(error.with_operation(PURPOSE), server, path)).await)
+        }
+    }
+}
+
+/// The error, after what it is about was put back.
+async fn withdrawn(server: &Server, path: &str, error: Error) -> Error {
+    match end(server, path, "withdrawn").await {
+        Ok(()) => error.not_applied(),
+        Err(undo) => error.maybe_applied().with_source(undo.with_operation("put the old site back")),
     }
 }
 
@@ -64,12 +97,14 @@ pub(crate) async fn install(
 /// was cut off may be in the middle of its reload, when workers with the old text still take requests now and then: one
 /// that was not ended is made again.
 pub(crate) async fn is_in_force(server: &Server, path: &str, text: Option<&str>, site: &Site) -> Result<bool> {
-    if text != Some(&site.text) {
-        return Ok(false);
-    }
+    Ok(text == Some(&site.text) && is_loaded(server, path, &site.id).await?)
+}
+
+/// Whether every worker of nginx runs the text of this id.
+pub(crate) async fn is_loaded(server: &Server, path: &str, id: &str) -> Result<bool> {
     let loaded = async {
         let line = server.line().await?;
-        Ok(server.ask(&line, None).await.is_ok_and(|answer| is_loaded(server, site, &answer)))
+        Ok(server.ask(&line, None).await.is_ok_and(|answer| shows(server, id, &answer) == Shows::New))
     };
     let (open, loaded) = tokio::try_join!(is_open(server, path), loaded)?;
     Ok(loaded && !open)
@@ -80,9 +115,12 @@ async fn is_open(server: &Server, path: &str) -> Result<bool> {
     Ok(server.text(&format!("{directory}/.{name}.previous")).await?.is_some())
 }
 
-/// Whether nginx answers with this text loaded.
-fn is_loaded(server: &Server, site: &Site, answer: &crate::answer::Answer) -> bool {
-    answer.mark_of(&server.config.service).is_some_and(|mark| mark.site == site.id)
+fn shows(server: &Server, id: &str, answer: &Answer) -> Shows {
+    match answer.mark_of(&server.config.service) {
+        Some(mark) if mark.site == id => Shows::New,
+        Some(_) => Shows::Old,
+        None => Shows::Other,
+    }
 }
 
 async fn end(server: &Server, path: &str, how: &str) -> Result<()> {
@@ -97,11 +135,13 @@ pub(crate) fn reloaded(reply: &Reply, purpose: &'static str) -> Result<()> {
     if reply.is("reloaded") {
         Ok(())
     } else if reply.is("test-failed") {
-        let error = failed("nginx refuses the configuration, and what was there before is back").trying(purpose);
-        Err(error.advice("nginx names the file and the line; nothing was reloaded"))
+        let error =
+            failed("nginx refuses the configuration, and what was there before is back").with_operation(purpose);
+        Err(error.with_hint("correct the file and the line that nginx names"))
     } else if reply.is("reload-failed") {
-        let error = failed("nginx could not be told to reload, and what was there before is back").trying(purpose);
-        Err(error.advice("is nginx running?"))
+        let error =
+            failed("nginx could not be told to reload, and what was there before is back").with_operation(purpose);
+        Err(error.with_hint("is nginx running?"))
     } else {
         Err(reply.unexpected(purpose))
     }
@@ -109,15 +149,18 @@ pub(crate) fn reloaded(reply: &Reply, purpose: &'static str) -> Result<()> {
 
 /// nginx took the order and kept its old configuration.
 pub(crate) fn refused(reason: String, purpose: &'static str) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("nginx kept its old configuration: {reason}")).trying(purpose)
+    Error::new(ErrorKind::Unexpected, format!("nginx kept its old configuration: {reason}")).with_operation(purpose)
 }
 
 /// nginx took the order and did not finish in time.
 pub(crate) fn late(missing: String, server: &Server, purpose: &'static str) -> Error {
-    let limit = server.config.confirm_within;
+    let limit = server.config.confirm_deadline;
     let error = Error::new(ErrorKind::Timeout, format!("the reload was not over within {limit:?}: {missing}"));
     debug_assert_eq!(error.effect(), Effect::Unknown);
-    error.trying(purpose).with("pid file", &server.config.pid_file).advice("see nginx's error log; repeat it to go on")
+    error
+        .with_operation(purpose)
+        .with("pid file", &server.config.pid_file)
+        .with_hint("see nginx's error log; repeat it to go on")
 }
 
 fn about(error: Error, server: &Server, path: &str) -> Error {

@@ -6,8 +6,8 @@
 //! | [`NginxSymlinkRouter`] | the classic link in `sites-enabled`, test and reload; all or nothing | a reload may drop requests on kept connections |
 //!
 //! Both take one [`NginxConfig`], which writes the site: what you would write by hand, upstreams, WebSocket and
-//! forwarded headers, TLS, and `/deployment_id`, which says who is live. Both ask nginx who is live, over fresh
-//! connections, compare it with the link, and report a difference as drift instead of guessing.
+//! forwarded headers, TLS, and `/deployment_id`, which says which slot is live. Both ask nginx which slot is live, over fresh
+//! connections, compare the answer with the link, and report a difference as drift.
 //!
 //! ```
 //! use bluegreen_core::{LocalHost, Slot};
@@ -30,18 +30,18 @@
 //! # Ok::<(), bluegreen_core::Error>(())
 //! ```
 //!
-//! Give the router to a pipeline; nothing else is to be done on the server, but that its `nginx.conf` includes
+//! Give the router to a pipeline. The server needs no other setup, provided that its `nginx.conf` includes
 //! `conf.d/*.conf` (or `sites-enabled/*` for the classic layout), as Debian's and nginx's own packages do. The account
-//! needs the right to write there and to reload nginx; [`NginxConfig::sudo`] does both by `sudo -n`.
+//! must be allowed to write there and to reload nginx; [`NginxConfig::sudo`] does both by `sudo -n`.
 //!
 //! # When nginx is reloaded
 //!
 //! [`NginxRouter`] reloads only in `attach`, when addresses, names or certificates have changed, and never to switch.
-//! Where each slot has a port of its own, give both to [`NginxConfig::slot`] from the beginning: then that is once in the
-//! life of a service. A pipeline attaches before it shifts, so that a reload and a switch never come together.
+//! If each slot has a fixed port, give both to [`NginxConfig::slot`] from the beginning: then nginx is reloaded once in the
+//! life of a service. A pipeline attaches before it shifts, so a reload and a switch never coincide.
 //!
-//! A reload is what drops requests: workers of the old configuration close idle kept connections while a client may be
-//! writing to one. For [`NginxSymlinkRouter`] that comes with each switch.
+//! A reload may drop requests: workers of the old configuration close idle kept connections, and a client may be writing to
+//! one of them at that moment. [`NginxSymlinkRouter`] reloads with each switch.
 //!
 //! # Measured
 //!
@@ -58,8 +58,8 @@
 //! 9.85 % for 10 %, 50.06 % for 50 %. The flag check costs 6 % of nginx's CPU time in front of an app that answers at
 //! once (75.3 µs per request instead of 70.8 µs), and less with any other.
 //!
-//! What it costs by its parts, in µs of CPU time beside the 2.3 µs of a request that nginx answers by itself on a connection
-//! full of them, all being green (the same program with the argument `buckets`). The state directory's path has 29 or 192
+//! The cost of each part, in µs of CPU time per request (the same program with the argument `buckets`; all traffic is on
+//! green). For comparison, a request that nginx answers by itself on a busy connection takes 2.3 µs. The state directory's path has 29 or 192
 //! bytes; the `map` reads the slot from `$realpath_root`, whose path leads through a link per bucket:
 //!
 //! | key | its bucket | `if -f`, short | `if -f`, long | `map`, short | `map`, long |
@@ -69,22 +69,28 @@
 //! | the client's address | 0.14 | 1.90 | 2.31 | 8.20 | 16.08 |
 //! | a cookie that the client has | 0.28 | 1.99 | 2.36 | 8.16 | 16.02 |
 //!
-//! So the sites use `if -f` and the first key, or what [`BucketBy`] says; a short [`NginxConfig::state_directory`] is worth
-//! little.
+//! Therefore the sites use `if -f`, and the first key unless [`BucketBy`] says otherwise. A short
+//! [`NginxConfig::state_directory`] makes little difference.
 
 mod answer;
+mod before;
+mod changes;
 mod client;
 mod config;
+mod elsewhere;
 mod error;
 mod flags;
 mod in_flight;
 mod install;
+mod nginx_version;
+mod preview;
 mod reload;
 mod script;
 mod server;
 mod site;
+mod slot_addresses;
 mod symlink;
 
-pub use config::{ANSWERS_IN_A_ROW, BucketBy, CONFIRM_WITHIN, Location, NginxConfig};
+pub use config::{ANSWER_HEADERS, ANSWERS_IN_A_ROW, BucketBy, CONFIRM_DEADLINE, Location, NginxConfig};
 pub use flags::NginxRouter;
 pub use symlink::NginxSymlinkRouter;

@@ -25,49 +25,48 @@ pub(crate) enum Reload {
     Refused(String),
     /// The time was over; this was still missing.
     Late(String),
+    /// nginx runs the new configuration, and something else than the service's site answers: this.
+    Elsewhere(String),
 }
 
-/// Waits until a reload is over. `before` is what [`test_and_reload`](../scripts/lib.sh) replied; `is_new` tells an
-/// answer of the new configuration.
-pub(crate) async fn wait(server: &Server, before: &Reply, is_new: impl Fn(&Answer) -> bool) -> Result<Reload> {
+/// What an answer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// The new configuration.
+    New,
+    /// The service's site, as it was before.
+    Old,
+    /// Another site.
+    Other,
+}
+
+/// Waits until a reload is over. `before` is what [`test_and_reload`](../scripts/lib.sh) replied; `shows` judges an answer.
+pub(crate) async fn wait(server: &Server, before: &Reply, shows: impl Fn(&Answer) -> Shows) -> Result<Reload> {
     let config = &server.config;
-    let (start, limit) = (Instant::now(), config.confirm_within);
-    let size = before.get("log").unwrap_or("0");
-    let look = || {
-        let log = config.error_log.as_deref().unwrap_or_default();
-        server.run(Script::look(
-            "look at nginx's workers",
-            include_str!("scripts/look_reload.sh"),
-            &[&config.pid_file, log, size],
-        ))
-    };
-    let old: Vec<_> = before.all("worker").filter_map(|worker| worker.split_once(' ')).map(|(id, _)| id).collect();
-    let hidden = before.all("worker").any(|worker| worker == "unknown");
-    loop {
-        let now = look().await?;
-        if let Some(reason) = refusal(now.all("log")) {
-            return Ok(Reload::Refused(reason));
-        }
-        let working = |id: &&&str| now.all("worker").any(|worker| worker == format!("{id} working"));
-        let left = old.iter().filter(working).count();
-        if left == 0 {
-            break;
-        }
-        if start.elapsed() > limit {
-            return Ok(Reload::Late(format!("{left} workers with the old configuration still take requests")));
-        }
-        sleep(LOOK_EVERY).await;
+    let (start, limit) = (Instant::now(), config.confirm_deadline);
+    let hidden = are_hidden(before);
+    match replaced(server, before).await? {
+        Reload::Done => {}
+        ended => return Ok(ended),
     }
 
     let line = server.line().await?;
-    let (mut streak, first) = (0, Instant::now());
+    let (mut streak, first, mut foreign_since) = (0, Instant::now(), None);
     while streak < config.answers_in_a_row || (hidden && first.elapsed() < WITHOUT_WORKERS) {
         let answer = server.ask(&line, None).await;
-        streak = if answer.as_ref().is_ok_and(&is_new) { streak + 1 } else { 0 };
-        if start.elapsed() > limit {
+        let shown = answer.as_ref().ok().map(&shows);
+        streak = if shown == Some(Shows::New) { streak + 1 } else { 0 };
+        let since = *foreign_since.get_or_insert_with(Instant::now);
+        if shown != Some(Shows::Other) {
+            foreign_since = None;
+        }
+        // Where all workers are new, no other answer will come.
+        let settled = !hidden && shown == Some(Shows::Other) && since.elapsed() > WITHOUT_WORKERS;
+        if settled || start.elapsed() > limit {
             let last = answer.map_or_else(|error| error.to_string(), |answer| answer.describe());
-            return Ok(match refusal(look().await?.all("log")) {
+            return Ok(match refusal(look(server, before).await?.all("log")) {
                 Some(reason) => Reload::Refused(reason),
+                None if shown == Some(Shows::Other) => Reload::Elsewhere(last),
                 None => Reload::Late(format!("the last answer was: {last}")),
             });
         }
@@ -76,6 +75,38 @@ pub(crate) async fn wait(server: &Server, before: &Reply, is_new: impl Fn(&Answe
         }
     }
     Ok(Reload::Done)
+}
+
+/// Waits until no worker of before takes requests any more, where workers can be seen.
+pub(crate) async fn replaced(server: &Server, before: &Reply) -> Result<Reload> {
+    let (start, limit) = (Instant::now(), server.config.confirm_deadline);
+    let old: Vec<_> = before.all("worker").filter_map(|worker| worker.split_once(' ')).map(|(id, _)| id).collect();
+    loop {
+        let now = look(server, before).await?;
+        if let Some(reason) = refusal(now.all("log")) {
+            return Ok(Reload::Refused(reason));
+        }
+        let working = |id: &&&str| now.all("worker").any(|worker| worker == format!("{id} working"));
+        let left = old.iter().filter(working).count();
+        if left == 0 {
+            return Ok(Reload::Done);
+        }
+        if start.elapsed() > limit {
+            return Ok(Reload::Late(format!("{left} workers with the old configuration still take requests")));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+fn are_hidden(before: &Reply) -> bool {
+    before.all("worker").any(|worker| worker == "unknown")
+}
+
+async fn look(server: &Server, before: &Reply) -> Result<Reply> {
+    let config = &server.config;
+    let (log, size) = (config.error_log.as_deref().unwrap_or_default(), before.get("log").unwrap_or("0"));
+    let arguments = [&config.pid_file, log, size];
+    server.run(Script::look("look at nginx's workers", include_str!("scripts/look_reload.sh"), &arguments)).await
 }
 
 /// What the error log has against the new configuration. A port that is busy is tried again by nginx for 2.5 s, and final

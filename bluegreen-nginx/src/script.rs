@@ -1,7 +1,7 @@
 //! The shell scripts that run on the host: what must happen under one lock there happens in one of them.
 
-use bluegreen_core::host::quote_all;
-use bluegreen_core::{Command, Error, ErrorKind, Host, Result};
+use bluegreen_core::host::{quote, quote_all};
+use bluegreen_core::{Command, Error, ErrorKind, Host, MARK, Ownership, Result};
 
 use crate::config::NginxConfig;
 
@@ -48,12 +48,14 @@ impl Script {
         self
     }
 
-    fn command(&self, config: &NginxConfig) -> Command {
+    fn command(&self, config: &NginxConfig, owner: &Ownership) -> Command {
         let bounded = |words: Vec<String>| format!("timeout {COMMAND_SECONDS} {}", quote_all(words));
         let text = format!(
-            "test_nginx() {{ {}; }}\nreload_nginx() {{ {}; }}\n{LIBRARY}\n{}",
+            "owner={} mark={MARK}\ntest_nginx() {{ {}; }}\nreload_nginx() {{ {}; }}\ndump_nginx() {{ {}; }}\n{LIBRARY}\n{}",
+            quote(owner.service().map_or("", |service| service.as_str())),
             bounded(config.test_words()),
             bounded(config.reload_words()),
+            bounded(config.dump_words()),
             self.body
         );
         // The second command keeps the shell from becoming setsid itself, which would then not wait.
@@ -72,24 +74,27 @@ impl Script {
     /// Runs it.
     ///
     /// # Errors
-    /// `Conflict` when another script of the same service holds the lock; `Unexpected` with its words when it fails.
-    pub(crate) async fn run(&self, host: &dyn Host, config: &NginxConfig) -> Result<Reply> {
+    /// `Conflict` when another script of the same service holds the lock, or the state directory is another service's; `Unexpected` with its words when it fails.
+    pub(crate) async fn run(&self, host: &dyn Host, config: &NginxConfig, owner: &Ownership) -> Result<Reply> {
         let about = |error: Error| match self.changes {
-            true => error.trying(self.purpose),
-            false => error.trying(self.purpose).not_applied(),
+            true => error.with_operation(self.purpose),
+            false => error.with_operation(self.purpose).not_applied(),
         };
-        let output = host.run(&self.command(config)).await.map_err(about)?;
+        let output = host.run(&self.command(config, owner)).await.map_err(about)?;
         let said = output.error_text();
         if !output.success() {
             let message = if said.is_empty() { output.ending() } else { said };
             return Err(about(Error::new(ErrorKind::Unexpected, message).with("host", host)));
         }
         let reply = Reply { lines: output.text().lines().map(str::to_owned).collect(), said };
+        if let Some(mark) = reply.get("belongs") {
+            owner.check(Some(mark), config.state_directory_path()).map_err(|error| error.with("host", host))?;
+        }
         if reply.is("busy") {
             let error = Error::new(ErrorKind::Conflict, "the lock of the service was held for 10 s").not_applied();
             return Err(error
                 .retryable(true)
-                .trying(self.purpose)
+                .with_operation(self.purpose)
                 .with("host", host)
                 .with("lock", format!("{}/lock", config.state_directory_path())));
         }
@@ -120,6 +125,11 @@ impl Reply {
         })
     }
 
+    /// The words and rests of all lines.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.iter().filter_map(|line| line.split_once(' '))
+    }
+
     /// The rest of the first line that begins with this word.
     pub(crate) fn get<'a>(&'a self, word: &'a str) -> Option<&'a str> {
         self.all(word).next()
@@ -127,7 +137,7 @@ impl Reply {
 
     /// An error about a reply that no script gives.
     pub(crate) fn unexpected(&self, purpose: &'static str) -> Error {
-        Error::new(ErrorKind::Unexpected, format!("the script answered {:?}", self.lines)).trying(purpose)
+        Error::new(ErrorKind::Unexpected, format!("the script answered {:?}", self.lines)).with_operation(purpose)
     }
 }
 
@@ -142,7 +152,7 @@ mod tests {
         let words = ["printf", "%s|", "a b", "$HOME", "it's; $(id)", "`x`"];
         let config = NginxConfig::new("shop").test_command(words);
         let script = Script::look("test", "reply \"$(test_nginx)\" \"$1\"", &["$HOME; it's \"x\""]);
-        let reply = script.run(&LocalHost::new(), &config).await.unwrap();
+        let reply = script.run(&LocalHost::new(), &config, &Ownership::new()).await.unwrap();
         assert_eq!(reply.lines, ["a b|$HOME|it's; $(id)|`x`|", "$HOME; it's \"x\""]);
     }
 
@@ -154,14 +164,14 @@ mod tests {
         let script =
             Script::change("test", "cat > $1.in; sleep 0.5; echo x > $1; reply ended", &[&file]).input("hello");
         let cut = tokio::time::timeout(std::time::Duration::from_millis(200), async {
-            script.clone().detached().run(&LocalHost::new(), &config).await
+            script.clone().detached().run(&LocalHost::new(), &config, &Ownership::new()).await
         });
         assert!(cut.await.is_err());
         assert!(!std::path::Path::new(&file).exists());
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         assert!(std::path::Path::new(&file).exists(), "the script died with the call");
 
-        let reply = script.clone().detached().run(&LocalHost::new(), &config).await.unwrap();
+        let reply = script.clone().detached().run(&LocalHost::new(), &config, &Ownership::new()).await.unwrap();
         assert!(reply.is("ended"), "a detached script is waited for, and its reply read: {reply:?}");
         assert_eq!(std::fs::read_to_string(format!("{file}.in")).unwrap(), "hello");
     }
@@ -169,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_script_that_fails_is_an_error_with_its_words() {
         let script = Script::look("look for it", "fail 'it is not there'", &[]);
-        let error = script.run(&LocalHost::new(), &NginxConfig::new("shop")).await.unwrap_err();
+        let error = script.run(&LocalHost::new(), &NginxConfig::new("shop"), &Ownership::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "look for it: it is not there (host: this machine)");
     }
 }

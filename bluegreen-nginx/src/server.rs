@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bluegreen_core::{Command, Error, Host, Result, Slot, Tunnel};
-use reqwest::Client;
-use reqwest::header::HOST;
+use bluegreen_core::{Command, Error, ErrorKind, Host, Ownership, Reason, Result, Slot, Tunnel};
+use bluegreen_http_client::Client;
 use tokio::sync::OnceCell;
 
 use crate::answer::Answer;
-use crate::client::client;
+use crate::client::{client, get};
 use crate::config::{NginxConfig, Probe};
-use crate::error::Failure;
+use crate::nginx_version::NginxVersion;
 use crate::script::{Reply, Script};
-use crate::site::{HEADER, NginxVersion, SlotAddresses};
+use crate::site::service_of;
+use crate::slot_addresses::SlotAddresses;
 
 /// For `nginx -v`.
 const VERSION_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -21,65 +21,65 @@ const VERSION_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) config: NginxConfig,
+    pub(crate) ownership: Ownership,
     client: Client,
     version: OnceCell<Option<NginxVersion>>,
 }
 
 /// A way to ask nginx; it stays open while this lives.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct ProbeConnection {
     base: String,
     host_name: Option<String>,
-    _tunnel: Option<Tunnel>,
+    tunnel: Option<Tunnel>,
 }
 
 impl Server {
     pub(crate) fn new(host: impl Host, config: NginxConfig) -> Result<Self> {
         config.check()?;
         let encrypted = matches!(config.probe_at(), Probe::Url(url) if url.starts_with("https"));
-        Ok(Self { host: Arc::new(host), client: client(encrypted)?, config, version: OnceCell::new() })
+        Ok(Self {
+            host: Arc::new(host),
+            client: client(encrypted)?,
+            config,
+            ownership: Ownership::new(),
+            version: OnceCell::new(),
+        })
     }
 
     pub(crate) async fn run(&self, script: Script) -> Result<Reply> {
-        script.run(&self.host, &self.config).await
+        script.run(&self.host, &self.config, &self.ownership).await
     }
 
     /// Opens the way to nginx. That nginx is there is not known yet.
-    pub(crate) async fn line(&self) -> Result<Line> {
+    pub(crate) async fn line(&self) -> Result<ProbeConnection> {
         match self.config.probe_at() {
             Probe::Url(url) => {
                 let base = crate::config::url(&url)?.as_str().trim_end_matches('/').to_owned();
-                Ok(Line { base, host_name: None, _tunnel: None })
+                Ok(ProbeConnection { base, host_name: None, tunnel: None })
             }
             Probe::Host(address) => {
                 let tunnel = self.host.tunnel(&address).await.map_err(Error::not_applied)?;
                 let base = format!("http://{}", tunnel.address());
-                Ok(Line { base, host_name: Some(self.config.host_name()), _tunnel: Some(tunnel) })
+                Ok(ProbeConnection { base, host_name: Some(self.config.host_name()), tunnel: Some(tunnel) })
             }
         }
     }
 
     /// Asks nginx who gets a request, or a request of this bucket, over a connection of its own.
-    pub(crate) async fn ask(&self, line: &Line, bucket: Option<u8>) -> Result<Answer> {
+    pub(crate) async fn ask(&self, line: &ProbeConnection, bucket: Option<u8>) -> Result<Answer> {
         let query = bucket.map_or_else(String::new, |bucket| format!("?bucket={bucket:02}"));
         let url = format!("{}{}{query}", line.base, self.config.id_path);
-        let mut request = self.client.get(&url);
-        if let Some(name) = &line.host_name {
-            request = request.header(HOST, name);
-        }
-        let answer = async {
-            let response = request.send().await?;
-            let header = response.headers().get(HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let status = response.status().as_u16();
-            Ok(Answer::new(status, header.as_deref(), &response.text().await?))
-        };
-        answer.await.map_err(|error| {
-            let error = Error::from(Failure::Request(error)).trying("ask nginx who is live").with("host", &self.host);
+        get(&self.client, &url, line.host_name.as_deref()).await.map_err(|failure| {
+            let error = Error::from(failure).with_operation("ask nginx who is live").with("host", &self.host);
             let error = match &line.host_name {
                 Some(name) => error.with("url", &url).with("server name", name),
                 None => error.with("url", &url),
             };
-            error.advice("is nginx running, and does it listen there?")
+            match line.tunnel.as_ref().and_then(Tunnel::failure) {
+                Some(why) => error.with("tunnel", why),
+                None => error.with_hint("is nginx running, and does it listen there?"),
+            }
         })
     }
 
@@ -93,6 +93,22 @@ impl Server {
             Ok::<_, Error>(NginxVersion::parse(&output.error_text()))
         };
         self.version.get_or_try_init(ask).await.copied()
+    }
+
+    /// Refuses a state directory of another service.
+    pub(crate) async fn verify(&self) -> Result<()> {
+        self.ownership.verify(&*self.host, &self.config.state_directory_path()).await
+    }
+
+    /// The text of a site's file, which must not be another service's.
+    pub(crate) async fn site(&self, path: &str) -> Result<Option<String>> {
+        let text = self.text(path).await?;
+        if let Some(service) = text.as_deref().and_then(service_of).filter(|service| *service != self.config.service) {
+            let what = format!("{path} belongs to the service {service}, and not to {}", self.config.service);
+            let error = Error::new(ErrorKind::Conflict, what).with_reason(Reason::OtherService).not_applied();
+            return Err(error.with("host", &self.host).with_hint("give each service files of its own"));
+        }
+        Ok(text)
     }
 
     /// The text of a file on the host.
@@ -113,13 +129,23 @@ impl Server {
             true if !self.config.slots.of(slot).is_empty() => Ok(self.config.slots.of(slot).to_vec()),
             true => Err(Error::config(format!("the instance in {slot} is {instance}, and has no endpoint for nginx"))
                 .with("endpoint", name.unwrap_or("any"))
-                .advice(format!("let the runtime report one, or set `.slot(Slot::{slot:?}, \"host:port\")`"))),
+                .with_hint(format!("let the runtime report one, or set `.slot(Slot::{slot:?}, \"host:port\")`"))),
         }
+    }
+
+    /// The version that the site is to name for an instance, where it names any.
+    pub(crate) fn named_version(&self, instance: &bluegreen_core::Instance) -> Option<bluegreen_core::Version> {
+        instance.version().filter(|_| self.config.release_headers).cloned()
+    }
+
+    /// The addresses that a site's text holds.
+    pub(crate) fn said(&self, text: Option<&str>) -> SlotAddresses {
+        text.and_then(SlotAddresses::in_site).unwrap_or_default()
     }
 
     /// The addresses that a site's text holds; those of the configuration for what it does not.
     pub(crate) fn known(&self, text: Option<&str>) -> SlotAddresses {
-        let mut slots = text.and_then(SlotAddresses::in_site).unwrap_or_default();
+        let mut slots = self.said(text);
         for slot in Slot::BOTH {
             if slots.of(slot).is_empty() {
                 *slots.of_mut(slot) = self.config.slots.of(slot).to_vec();

@@ -12,31 +12,12 @@ use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, signature};
 use russh::{MethodKind, MethodSet};
 
-use crate::connection::Verifier;
+use crate::agent;
 use crate::failure::Failure;
+use crate::identity::Identity;
 use crate::settings::Settings;
-
-/// Something to authenticate with. A `Debug` of it shows no secret.
-#[derive(Debug, Clone)]
-pub(crate) enum Identity {
-    /// A private key in a file, with its `-cert.pub` where there is one.
-    File { path: PathBuf, passphrase: Option<Secret> },
-    /// A private key as text.
-    Key { text: Secret, passphrase: Option<Secret> },
-    /// The keys of an agent: all of them, or the one whose public key is in a file (`path` or `path.pub`).
-    Agent { socket: Option<PathBuf>, only: Option<PathBuf> },
-}
-
-/// What OpenSSH tries unless told otherwise: the agent, then the keys under their usual names.
-pub(crate) fn default_identities() -> Vec<Identity> {
-    let mut identities = vec![Identity::Agent { socket: None, only: None }];
-    if let Some(home) = std::env::home_dir() {
-        let paths = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home.join(".ssh").join(name));
-        let present = paths.into_iter().filter(|path| path.exists());
-        identities.extend(present.map(|path| Identity::File { path, passphrase: None }));
-    }
-    identities
-}
+use crate::text::read_text;
+use crate::verifier::Verifier;
 
 /// Tries the identities in order until the server accepts one.
 ///
@@ -44,7 +25,15 @@ pub(crate) fn default_identities() -> Vec<Identity> {
 /// `Unauthorized` with all that was tried, what could not be tried and why, and what the server would accept.
 pub(crate) async fn authenticate(handle: &mut Handle<Verifier>, settings: &Settings) -> Result<(), Failure> {
     let user = &settings.user;
-    let mut attempt = Attempt { handle, user, rsa_hash: None, offered: Vec::new(), notes: Vec::new(), accepts: None };
+    let mut attempt = Attempt {
+        handle,
+        user,
+        rsa_hash: None,
+        offered: Vec::new(),
+        notes: Vec::new(),
+        accepts: None,
+        half_way: false,
+    };
     let certificates = attempt.load_certificates(&settings.certificates).await;
     for identity in &settings.identities {
         let accepted = match identity {
@@ -74,6 +63,8 @@ struct Attempt<'a> {
     offered: Vec<Vec<u8>>,
     notes: Vec<String>,
     accepts: Option<MethodSet>,
+    /// Whether the server has accepted a key, and wants something else besides.
+    half_way: bool,
 }
 
 impl Attempt<'_> {
@@ -84,7 +75,7 @@ impl Attempt<'_> {
         certificates: &[Certificate],
     ) -> Result<bool, Failure> {
         let name = format!("key {}", path.display());
-        let text = match tokio::fs::read_to_string(path).await {
+        let text = match read_text(path) {
             Ok(text) => Secret::new(text),
             Err(error) => return self.skip(format!("{name}: {error}")),
         };
@@ -153,7 +144,7 @@ impl Attempt<'_> {
             // Agents that know no destination constraints refuse this, and need not know.
             let _ = agent.bind_session(binding, false).await;
         }
-        let identities = match agent.request_identities().await {
+        let identities = match agent::identities(&socket).await {
             Ok(identities) => identities,
             Err(error) => return self.skip(format!("agent at {}: {error}", socket.display())),
         };
@@ -201,6 +192,7 @@ impl Attempt<'_> {
                     if partial_success { "accepted, but the server wants more than a key" } else { "refused" };
                 self.notes.push(format!("{name}: {outcome}"));
                 self.accepts = Some(remaining_methods);
+                self.half_way |= partial_success;
             }
             Err(why) => self.notes.push(format!("{name}: it could not sign: {why}")),
         }
@@ -239,7 +231,7 @@ impl Attempt<'_> {
     async fn load_certificates(&mut self, paths: &[PathBuf]) -> Vec<Certificate> {
         let mut certificates = Vec::new();
         for path in paths {
-            let read = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
+            let read = read_text(path).map_err(|error| error.to_string());
             match read.and_then(|text| Certificate::from_openssh(&text).map_err(|error| error.to_string())) {
                 Ok(certificate) => certificates.push(certificate),
                 Err(why) => self.notes.push(format!("certificate {}: {why}", path.display())),
@@ -257,7 +249,18 @@ impl Attempt<'_> {
             Some(methods) => error.with("it accepts", methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", ")),
             None => error,
         };
-        error.advice("is the public key in ~/.ssh/authorized_keys of that user? The server's log tells more")
+        let takes_keys = self.accepts.as_ref().is_none_or(|methods| methods.contains(&MethodKind::PublicKey));
+        error.with_hint(match (self.half_way, takes_keys) {
+            (true, _) => {
+                "the key was accepted, and the server asks for more: let the account in with a key alone \
+                 (Match User ..., AuthenticationMethods publickey in sshd_config)"
+            }
+            (false, true) => "is the public key in ~/.ssh/authorized_keys of that user? The server's log tells more",
+            (false, false) => {
+                "the server takes no keys from that user, and passwords are not supported: allow keys there \
+                 (PubkeyAuthentication yes in sshd_config)"
+            }
+        })
     }
 }
 
@@ -315,7 +318,7 @@ fn public_key_of(path: &Path) -> Option<PublicKey> {
     let beside = PathBuf::from(format!("{}.pub", path.display()));
     [beside.as_path(), path]
         .into_iter()
-        .find_map(|path| std::fs::read_to_string(path).ok().and_then(|text| PublicKey::from_openssh(text.trim()).ok()))
+        .find_map(|path| read_text(path).ok().and_then(|text| PublicKey::from_openssh(text.trim()).ok()))
 }
 
 fn offer_of(identity: &AgentIdentity) -> Vec<u8> {

@@ -4,10 +4,10 @@ use std::time::Duration;
 use bluegreen_core::{Error, Result, Secret};
 use russh::keys::ssh_key::Fingerprint;
 
-use crate::auth::{self, Identity};
 use crate::destination::{DEFAULT_PORT, Destination};
 use crate::host::SshHost;
 use crate::host_key::{HostKeyCheck, HostKeyPolicy, is_alias};
+use crate::identity::{Identity, default_identities};
 use crate::settings::{Keepalive, Settings};
 
 /// How long connecting and authenticating may take unless said otherwise.
@@ -45,6 +45,14 @@ pub struct SshHostBuilder {
     connect_timeout: Duration,
     keepalive: Keepalive,
     max_sessions: usize,
+}
+
+impl SshHost {
+    /// A server given as `[user@]host[:port]`. What is not said is what `ssh` would take, but `~/.ssh/config` is not
+    /// read: see [`from_ssh_config`](Self::from_ssh_config).
+    pub fn builder(destination: impl Into<String>) -> SshHostBuilder {
+        SshHostBuilder::new(destination.into())
+    }
 }
 
 impl SshHostBuilder {
@@ -206,7 +214,7 @@ impl SshHostBuilder {
             host_key: HostKeyCheck { host: destination.host.clone(), port, alias: self.host_key_alias, policy },
             host: destination.host,
             port,
-            identities: if self.identities.is_empty() { auth::default_identities() } else { self.identities },
+            identities: if self.identities.is_empty() { default_identities() } else { self.identities },
             certificates: self.certificates,
             jump: self.jump.map(|jump| jump.settings().map(Box::new)).transpose()?,
             connect_timeout: self.connect_timeout,
@@ -220,7 +228,7 @@ fn parse(fingerprints: &[String]) -> Result<Vec<Fingerprint>> {
     let parse = |text: &String| {
         text.parse().map_err(|_| {
             Error::config(format!("{text:?} is not a fingerprint"))
-                .advice("take what `ssh-keygen -lf` prints: SHA256: and 43 characters")
+                .with_hint("take what `ssh-keygen -lf` prints: SHA256: and 43 characters")
         })
     };
     fingerprints.iter().map(parse).collect()

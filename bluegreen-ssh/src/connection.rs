@@ -1,22 +1,27 @@
 //! One authenticated connection, with the channels on it.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bluegreen_core::{Error, ErrorKind};
-use russh::client::{self, DisconnectReason, Handle, Msg};
-use russh::keys::PublicKeyOrCertificate;
-use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf};
+use russh::client::{self, Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::addresses;
 use crate::auth;
 use crate::failure::Failure;
-use crate::host_key::{self, HostKeyCheck};
+use crate::host_key;
+use crate::kill_queue::KillQueue;
 use crate::settings::Settings;
+use crate::socket::Socket;
+use crate::taking_in::TakingIn;
+use crate::verifier::Verifier;
 
 /// An open connection. It closes when the last owner, channels included, is gone.
 pub(crate) struct Connection {
@@ -30,6 +35,11 @@ pub(crate) struct Connection {
     spare: Mutex<Spare>,
     /// Told whenever one that was being opened in advance is there, or was refused.
     prepared: Notify,
+    /// The processes that wait to be ended.
+    pub(crate) kills: KillQueue,
+    /// How many processes that nobody waits for any more are still being ended.
+    dropped: watch::Sender<usize>,
+    settings: Settings,
 }
 
 /// Session channels opened in advance, which save the next commands a round trip each.
@@ -46,6 +56,14 @@ impl Spare {
     fn count(&self) -> usize {
         self.channels.len() + self.preparing
     }
+
+    /// Opens none any more, as the server closes those that are not used.
+    fn distrust(&mut self) {
+        self.refusals = MAX_REFUSALS;
+        for channel in self.channels.drain(..) {
+            drop(CloseOnDrop(Arc::new(channel.split().1)));
+        }
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -58,6 +76,15 @@ impl fmt::Debug for Connection {
 pub(crate) struct SessionChannel {
     pub(crate) channel: Channel<Msg>,
     pub(crate) place: Place,
+}
+
+/// A process that is being ended, as long as this lives.
+pub(crate) struct Dropped(watch::Sender<usize>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 /// Frees a session's place when it is dropped; the channel must be closed by then.
@@ -97,7 +124,8 @@ impl Connection {
                 Err(_) => Err(Failure::ConnectTimeout(settings.connect_timeout)),
             }
         };
-        open.await.map_err(|failure| Error::from(failure).not_applied().trying("connect").with("host", settings))
+        open.await
+            .map_err(|failure| Error::from(failure).not_applied().with_operation("connect").with("host", settings))
     }
 
     async fn handshake(settings: &Settings) -> Result<Self, Failure> {
@@ -107,13 +135,13 @@ impl Connection {
             None => None,
         };
         let stream: Box<dyn Stream> = match &jump {
-            Some(jump) => Box::new(jump.direct(&settings.host, settings.port).await?.into_stream()),
+            Some(jump) => match jump.direct(&settings.host, settings.port).await {
+                Ok(channel) => Box::new(TakingIn::new(channel.into_stream())),
+                Err(failure) => return Err(at_the_jump(failure, jump.settings(), settings)),
+            },
             None => {
-                let address = (settings.host.as_str(), settings.port);
-                let stream = TcpStream::connect(address).await.map_err(russh::Error::IO)?;
-                // Without it a command takes ten times as long: its small packets wait for each other.
-                stream.set_nodelay(true).map_err(russh::Error::IO)?;
-                Box::new(stream)
+                let stream = addresses::connect(&settings.host, settings.port).await.map_err(russh::Error::IO)?;
+                Box::new(Socket::new(stream).map_err(russh::Error::IO)?)
             }
         };
         let (keys, certificates) = settings.host_key.algorithms().map_err(Failure::Refused)?;
@@ -130,7 +158,9 @@ impl Connection {
         // Keepalives are not sent while a write waits, so a peer that stops reading is noticed here.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(settings.keepalive.patience()));
-        let mut handle = client::connect_stream(Arc::new(config), Box::pin(stream), verifier).await?;
+        let connected = client::connect_stream(Arc::new(config), Box::pin(stream), verifier).await;
+        let mut handle =
+            connected.map_err(|failure| if failure.is_cut_off() { Failure::Unwelcome } else { failure })?;
         if let Err(failure) = auth::authenticate(&mut handle, settings).await {
             return Err(match failure {
                 Failure::Refused(error) if handle.is_closed() => {
@@ -150,6 +180,9 @@ impl Connection {
             released: Arc::default(),
             spare: Mutex::default(),
             prepared: Notify::new(),
+            kills: KillQueue::default(),
+            dropped: watch::Sender::default(),
+            settings: settings.clone(),
         })
     }
 
@@ -161,6 +194,28 @@ impl Connection {
     /// The failure to report when the connection is gone, with the reason where one is known.
     pub(crate) async fn lost(&self) -> Failure {
         Failure::Lost(self.ending.reason().await)
+    }
+
+    /// How this connection was made.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How long a login shell may take until it runs what it is asked to.
+    pub(crate) fn patience(&self) -> Duration {
+        self.settings.connect_timeout
+    }
+
+    /// Notes that a process is being ended.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.dropped.send_modify(|count| *count += 1);
+        Dropped(self.dropped.clone())
+    }
+
+    /// Waits until all processes have ended that nobody waits for any more.
+    pub(crate) async fn dropped_have_ended(&self) {
+        // The sender is ours, so this does not fail.
+        let _ = self.dropped.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// A session channel for one command. Waits while as many as the server allows are in use.
@@ -175,8 +230,11 @@ impl Connection {
             let prepared = self.prepared.notified();
             let is_enough = {
                 let mut spare = self.lock_spare();
-                if let Some(channel) = spare.channels.pop() {
-                    break channel;
+                if let Some(mut channel) = spare.channels.pop() {
+                    if is_open(&mut channel) {
+                        break channel;
+                    }
+                    spare.distrust();
                 }
                 self.in_use() + spare.count() > self.allowed()
             };
@@ -200,8 +258,13 @@ impl Connection {
                 Err(failure) => return Err(failure),
             }
         };
-        self.prepare_spare();
         Ok(SessionChannel { channel, place })
+    }
+
+    /// A session channel instead of one that the server has closed before it was used. None are opened in advance any more.
+    pub(crate) async fn replace_closed(self: &Arc<Self>) -> Result<Channel<Msg>, Failure> {
+        self.lock_spare().distrust();
+        self.open_channel().await
     }
 
     /// A session channel beyond the limit, to end what runs in another one.
@@ -260,11 +323,12 @@ impl Connection {
         }
     }
 
-    /// As many as callers that work side by side take at once, within what the server allows.
-    fn prepare_spare(self: &Arc<Self>) {
+    /// Opens channels in advance: as many as callers that work side by side take at once, within what the server allows.
+    /// None where only one is allowed.
+    pub(crate) fn prepare_spare(self: &Arc<Self>) {
         let missing = {
             let mut spare = self.lock_spare();
-            if spare.refusals >= MAX_REFUSALS {
+            if spare.refusals >= MAX_REFUSALS || self.max_sessions == 1 {
                 return;
             }
             let wanted = SPARES.min(self.allowed().saturating_sub(self.in_use()));
@@ -282,7 +346,9 @@ impl Connection {
                     match opened {
                         Ok(channel) => {
                             spare.channels.push(channel);
-                            spare.refusals = 0;
+                            if spare.refusals < MAX_REFUSALS {
+                                spare.refusals = 0;
+                            }
                         }
                         Err(_) => spare.refusals += 1,
                     }
@@ -297,14 +363,39 @@ impl Connection {
     }
 }
 
+/// Whether the server has left a channel open that was not used yet.
+fn is_open(channel: &mut Channel<Msg>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match pin!(channel.wait()).poll(&mut context) {
+            Poll::Pending => return true,
+            Poll::Ready(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => return false,
+            Poll::Ready(Some(_)) => {}
+        }
+    }
+}
+
 const RETRY_SESSION: Duration = Duration::from_millis(100);
 const MAX_REFUSALS: u32 = 3;
 const SPARES: usize = 3;
 
+/// Why a jump host did not lead on.
+fn at_the_jump(failure: Failure, jump: &Settings, to: &Settings) -> Failure {
+    let Failure::Protocol(russh::Error::ChannelOpenFailure(reason)) = &failure else { return failure };
+    let advice = match reason {
+        ChannelOpenFailure::AdministrativelyProhibited => {
+            "does the jump host's sshd_config allow it (AllowTcpForwarding, PermitOpen), and the key's options there?"
+        }
+        _ => "is the address right as seen from the jump host, and does a server listen there?",
+    };
+    let error = Error::new(ErrorKind::Unreachable, format!("the jump host did not connect to it ({reason:?})"));
+    Failure::Refused(error.not_applied().with("jump host", jump).with("address", to).with_hint(advice))
+}
+
 fn no_session(reason: &ChannelOpenFailure) -> Error {
     Error::new(ErrorKind::Unauthorized, format!("the server opened no session ({reason:?})"))
         .not_applied()
-        .advice("is the account allowed to run commands, and MaxSessions in sshd_config above 0?")
+        .with_hint("is the account allowed to run commands, and MaxSessions in sshd_config above 0?")
 }
 
 /// Why a connection ended, as soon as it is known.
@@ -324,30 +415,6 @@ impl Ending {
 
     async fn explain(&self, failure: Failure) -> Failure {
         if failure.is_lost() { Failure::Lost(self.reason().await) } else { failure }
-    }
-}
-
-/// Checks the host key, and hears why a connection ended.
-pub(crate) struct Verifier {
-    check: HostKeyCheck,
-    reason: watch::Sender<Option<String>>,
-}
-
-impl client::Handler for Verifier {
-    type Error = Failure;
-
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Failure> {
-        self.check.verify(key).map_err(Failure::Refused)?;
-        Ok(true)
-    }
-
-    async fn disconnected(&mut self, reason: DisconnectReason<Failure>) -> Result<(), Failure> {
-        let reason = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => format!("the server said: {}", info.message),
-            DisconnectReason::Error(error) => error.to_string(),
-        };
-        self.reason.send_replace(Some(reason));
-        Ok(())
     }
 }
 

@@ -16,19 +16,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::connection::CloseOnDrop;
+use crate::exec::name_of;
 use crate::files::failed;
-use crate::host::Link;
-use crate::process::name_of;
 use crate::run;
 use crate::script::Script;
+use crate::session::Session;
 
-pub(crate) async fn run(link: &Link, terminal: &Path, command: &Command) -> Result<Output> {
+pub(crate) async fn run(session: &Session, terminal: &Path, command: &Command) -> Result<Output> {
     let terminal = Terminal::open(terminal)?;
     let script = Script::command(command)?;
     // What is typed into a terminal is echoed and cut at 4096 bytes, so the script goes ahead of it, in a file.
     let store = Script::inline(STORE, &[]);
     let text = format!("rm -f -- \"$0\"\n{}\n", script.text());
-    let stored = run::inline(link, &store, Bytes::from(text)).await?;
+    let stored = run::inline(session, &store, Bytes::from(text)).await?;
     if !stored.success() {
         return Err(failed(&stored).not_applied());
     }
@@ -37,7 +37,7 @@ pub(crate) async fn run(link: &Link, terminal: &Path, command: &Command) -> Resu
         return Err(Error::new(ErrorKind::Unexpected, format!("the server made a strange temporary file: {file:?}")));
     }
 
-    let connection = link.connection().await?;
+    let connection = session.connection().await?;
     let session = connection.session().await.map_err(|failure| Error::from(failure).not_applied())?;
     let (mut read, write) = session.channel.split();
     let write = Arc::new(write);
@@ -107,9 +107,9 @@ impl Terminal {
         let none = || {
             Error::config("a console needs a terminal")
                 .with("terminal", path.display())
-                .advice("for scripts, run a command instead")
+                .with_hint("for scripts, run a command instead")
         };
-        let device = OpenOptions::new().read(true).write(true).open(path).map_err(|error| none().because(error))?;
+        let device = OpenOptions::new().read(true).write(true).open(path).map_err(|error| none().with_source(error))?;
         if termios::isatty(&device) { Ok(Self { device }) } else { Err(none()) }
     }
 
@@ -183,5 +183,5 @@ impl Drop for Raw {
 }
 
 fn terminal_error(error: io::Error) -> Error {
-    Error::from(error).trying("use the terminal")
+    Error::from(error).with_operation("use the terminal")
 }

@@ -3,9 +3,9 @@
 use bluegreen_core::{Error, ErrorKind, Output, Result};
 use bytes::Bytes;
 
-use crate::host::Link;
 use crate::run;
 use crate::script::Script;
+use crate::session::Session;
 
 /// The exit status of our scripts for a file that is not there.
 pub(crate) const NO_SUCH_FILE: i32 = 44;
@@ -13,10 +13,10 @@ pub(crate) const NO_SUCH_FILE: i32 = 44;
 /// The exit status of our scripts when they had put something in place, and failed then.
 const IN_PLACE: i32 = 45;
 
-pub(crate) async fn read(link: &Link, path: &str) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn read(session: &Session, path: &str) -> Result<Option<Vec<u8>>> {
     let path = RemotePath::new(path)?;
     let script = Script::inline(include_str!("scripts/read.sh"), &[path.whole()]);
-    let output = run::inline(link, &script, Bytes::new()).await.map_err(Error::not_applied)?;
+    let output = run::inline(session, &script, Bytes::new()).await.map_err(Error::not_applied)?;
     match output.status {
         Some(0) => Ok(Some(output.stdout)),
         Some(NO_SUCH_FILE) => Ok(None),
@@ -24,22 +24,22 @@ pub(crate) async fn read(link: &Link, path: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-pub(crate) async fn write(link: &Link, path: &str, contents: &[u8], mode: u32) -> Result<()> {
+pub(crate) async fn write(session: &Session, path: &str, contents: &[u8], mode: u32) -> Result<()> {
     let path = RemotePath::new(path)?;
     let (mode, size) = (format!("{:o}", mode & 0o7777), contents.len().to_string());
     let args = [path.directory(), path.whole(), &mode, &size];
     let script = Script::inline(include_str!("scripts/write.sh"), &args);
-    let output = run::inline(link, &script, Bytes::copy_from_slice(contents)).await?;
+    let output = run::inline(session, &script, Bytes::copy_from_slice(contents)).await?;
     if output.success() { Ok(()) } else { Err(failed(&output)) }
 }
 
-pub(crate) async fn symlink(link: &Link, target: &str, path: &str) -> Result<()> {
+pub(crate) async fn symlink(session: &Session, target: &str, path: &str) -> Result<()> {
     let path = RemotePath::new(path)?;
     if target.contains('\0') || target.is_empty() {
         return Err(Error::config("a link needs a target without NUL"));
     }
     let script = Script::inline(include_str!("scripts/symlink.sh"), &[path.directory(), target, path.whole()]);
-    let output = run::inline(link, &script, Bytes::new()).await?;
+    let output = run::inline(session, &script, Bytes::new()).await?;
     if output.success() { Ok(()) } else { Err(failed(&output)) }
 }
 

@@ -68,7 +68,7 @@ impl HostKeyCheck {
             (_, None) => self.check_key(&key),
         };
         outcome.map_err(|error| {
-            let error = error.not_applied().trying("verify the host key").with("host", self.name(self.port));
+            let error = error.not_applied().with_operation("verify the host key").with("host", self.name(self.port));
             error.with("fingerprint", fingerprint(&key))
         })
     }
@@ -155,7 +155,7 @@ impl HostKeyCheck {
             format!("the host key is not known: no known_hosts line for {name} holds it"),
         )
         .with("files", files.join(", "))
-        .advice(format!(
+        .with_hint(format!(
             "compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the server, and \
                  if it is the same, record it: `{}`",
             self.scan()
@@ -189,7 +189,7 @@ fn check_fingerprint(expected: &[Fingerprint], key: &PublicKey) -> Result<()> {
     let expected: Vec<_> = expected.iter().map(Fingerprint::to_string).collect();
     Err(Error::new(ErrorKind::Unauthorized, "the host key does not have the expected fingerprint")
         .with("expected", expected.join(" or "))
-        .advice("if the server was set up anew, compare with `ssh-keygen -lf` on it; otherwise someone is in between"))
+        .with_hint("if the server was set up anew, compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on it; otherwise someone is in between"))
 }
 
 /// The lines that speak of a host.
@@ -221,7 +221,7 @@ fn refuse_revoked(known: &Records, key: &PublicKey) -> Result<()> {
         None => Ok(()),
         Some(revoked) => Err(Error::new(ErrorKind::Unauthorized, "the host key is revoked")
             .with("line", &revoked.place)
-            .advice("do not connect: whoever holds this key may not be the server")),
+            .with_hint("do not connect: whoever holds this key may not be the server")),
     }
 }
 
@@ -235,7 +235,7 @@ fn changed(recorded: &Known, key: &PublicKey) -> Error {
     Error::new(ErrorKind::Unauthorized, what)
         .with("recorded", fingerprint(&recorded.key))
         .with("line", &recorded.place)
-        .advice("someone may be in between; if the server was set up anew, remove that line and record the new key")
+        .with_hint("someone may be in between; if the server was set up anew, remove that line and record the new key")
 }
 
 fn fingerprint(key: &PublicKey) -> String {
@@ -266,9 +266,14 @@ pub(crate) fn preferred(keys: Vec<Algorithm>, certificates: Vec<Algorithm>) -> r
         key: Cow::Owned(keys),
         host_key_certificates: Cow::Owned(certificates),
         cipher: Cow::Borrowed(CIPHERS),
+        kex: Cow::Owned([&russh::Preferred::DEFAULT.kex, LAST_KEX].concat()),
         ..russh::Preferred::DEFAULT
     }
 }
+
+/// What some servers have alone, for the sake of FIPS 140. Behind the default list, whose pseudo-algorithms stay in force.
+const LAST_KEX: &[russh::kex::Name] =
+    &[russh::kex::ECDH_SHA2_NISTP256, russh::kex::ECDH_SHA2_NISTP384, russh::kex::ECDH_SHA2_NISTP521];
 
 /// AES-GCM first: with the instructions that servers have had for ten years, it takes the least time at both ends.
 const CIPHERS: &[russh::cipher::Name] = &[

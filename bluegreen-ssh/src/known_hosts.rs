@@ -12,6 +12,8 @@ use russh::keys::PublicKey;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use wildmatch::WildMatch;
 
+use crate::text::read_text;
+
 /// One line that speaks of the host that was asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
@@ -44,7 +46,7 @@ pub(crate) fn recorded_name(host: &str, port: u16) -> String {
 pub(crate) fn lookup(files: &[PathBuf], name: &str) -> Result<Vec<Known>> {
     let mut found = Vec::new();
     for file in files {
-        let text = match std::fs::read_to_string(file) {
+        let text = match read_text(file) {
             Ok(text) => text,
             Err(error) if error.kind() == Io::NotFound => continue,
             Err(error) => return Err(at(file, error)),
@@ -71,7 +73,7 @@ pub(crate) fn lookup(files: &[PathBuf], name: &str) -> Result<Vec<Known>> {
 
 /// Appends the key of a host, durably. The file and its directory are made when they are missing.
 pub(crate) fn record(file: &Path, name: &str, key: &PublicKey) -> Result<()> {
-    let text = key.to_openssh().map_err(|error| Error::config("the host key cannot be written").because(error))?;
+    let text = key.to_openssh().map_err(|error| Error::config("the host key cannot be written").with_source(error))?;
     let words: Vec<_> = text.split(' ').take(2).collect();
     let line = format!("{name} {}\n", words.join(" "));
     let write = || {
@@ -87,7 +89,7 @@ pub(crate) fn record(file: &Path, name: &str, key: &PublicKey) -> Result<()> {
         file.write_all(format!("{newline}{line}").as_bytes())?;
         file.sync_all()
     };
-    write().map_err(|error| at(file, error).trying("record the host key"))
+    write().map_err(|error| at(file, error).with_operation("record the host key"))
 }
 
 fn matches(patterns: &HostPatterns, name: &str) -> bool {
@@ -138,6 +140,17 @@ mod tests {
         assert_eq!(lines(&text, "db.example.com"), [revoked, authority]);
         assert_eq!(lines(&text, "web9"), [revoked, (9, None)]);
         assert_eq!(lines(&text, "web2"), [revoked]);
+    }
+
+    #[test]
+    fn a_comment_that_is_not_utf_8_is_no_hindrance() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("known_hosts");
+        std::fs::write(&file, [format!("web1 {ONE} J").as_bytes(), b"\xfcrgen\nweb2 ", OTHER.as_bytes()].concat())
+            .unwrap();
+        for name in ["web1", "web2"] {
+            assert_eq!(lookup(std::slice::from_ref(&file), name).unwrap().len(), 1, "{name}");
+        }
     }
 
     #[test]

@@ -31,21 +31,22 @@
 //! What it promises:
 //!
 //! - **The server is the right one.** Its key must be recorded in `known_hosts`, or have a given fingerprint; a changed
-//!   key, a key of another type and a revoked key are refused with the file and the line. To record the key of a new
-//!   server unseen is a choice with a name. To accept any key is not possible.
+//!   key, a key of another type and a revoked key are refused with the file and the line. Trust on first use is opt-in.
+//!   There is no way to accept any key.
 //! - **A lost connection is never success.** A command without an exit status is an error whose effect is unknown. What
 //!   may be repeated (files, links, transfers, tunnels) is repeated once, over a new connection.
 //! - **Nothing stays behind.** A command that takes too long, or that nobody waits for any more, is ended with all its
-//!   children, as long as there is a connection: one whose line is lost may go on by itself. A file is under its name when it is whole, or not at all.
+//!   children, as long as there is a connection. A command whose connection is lost may continue. A file has its name only
+//!   when it is complete.
 //! - **Secrets stay out of sight.** Environment variables and standard input are in no process list of the server.
 //!
-//! It takes an account with a POSIX `sh` on a Linux server, with the usual tools of coreutils or busybox. Neither SFTP nor
-//! `AcceptEnv`, nor anything installed. The login shell may be another one, and its profile may print what it likes.
+//! It needs an account with a POSIX `sh` on a Linux server, and the usual tools of coreutils or busybox. It needs neither SFTP
+//! nor `AcceptEnv`, and nothing installed. The login shell may be a different one, and its profile may print anything.
 //!
 //! # A release of Elixir
 //!
-//! [`BeamRuntime`] and [`BeamMigrator`] need no more of the server than that, with `flock`, `tar` and `gzip`; they run on
-//! this machine too ([`LocalHost`](bluegreen_core::LocalHost)). This is a deploy, all but the traffic:
+//! [`BeamRuntime`] and [`BeamMigrator`] also need `flock`, `tar` and `gzip` on the server. They work on this machine too
+//! ([`LocalHost`](bluegreen_core::LocalHost)). These are the steps of a deploy, without the traffic:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -79,8 +80,8 @@
 //!
 //! # A commit
 //!
-//! [`GitRuntime`] needs git and `flock` on its servers, and git here. The web server of each serves the directory's
-//! `current`, and is never restarted. Blue and green are mostly two servers:
+//! [`GitRuntime`] needs git and `flock` on its servers, and git here. The web server of each one serves the directory's
+//! `current`, and is never restarted. Blue and green are usually two servers:
 //!
 //! ```no_run
 //! use bluegreen_core::{OperationId, Release, Runtime, ServiceName, Slot, Target};
@@ -104,27 +105,41 @@
 //!
 //! A [`Pipeline`](bluegreen_core::Pipeline) does these steps with health checks, traffic, and a way back.
 
+mod addresses;
+mod agent;
 mod auth;
 mod beam;
+mod beginning;
 mod builder;
 mod connection;
 mod console;
 mod destination;
+mod exec;
 mod failure;
 mod files;
 mod git;
 mod host;
 mod host_key;
+mod identity;
+mod kill;
+mod kill_queue;
 mod known_hosts;
+mod marker;
 mod process;
 mod reply;
 mod run;
 mod script;
+mod session;
 mod settings;
+mod socket;
 mod ssh_config;
 mod ssh_config_lines;
+mod ssh_config_match;
+mod taking_in;
+mod text;
 mod transfer;
 mod tunnel;
+mod verifier;
 
 pub use beam::{
     Artifact, BeamMigrator, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT,

@@ -4,21 +4,24 @@ use std::time::Duration;
 
 use bluegreen_core::{Command, Error, ErrorKind, Output, Result};
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use crate::exec::{Event, LOOK_FIRST};
 use crate::failure::Failure;
-use crate::host::Link;
-use crate::process::{Event, Process};
-use crate::script::{NOT_FOUND, Script};
+use crate::marker;
+use crate::process::Process;
+use crate::script::{Feed, NOT_FOUND, Script};
+use crate::session::Session;
 
 /// The exit status of a shell that found a program but could not execute it.
 const NOT_EXECUTABLE: i32 = 126;
 
 /// Runs a command. A connection that turns out to be gone before the command was sent is made anew; one that is lost
 /// later leaves it unknown what the command did.
-pub(crate) async fn command(link: &Link, command: &Command) -> Result<Output> {
+pub(crate) async fn command(session: &Session, command: &Command) -> Result<Output> {
     let script = Script::command(command)?;
     let limits = Limits { time: command.time_limit(), output: command.kept_output() };
-    let (output, verdict) = run(link, &script, Bytes::copy_from_slice(command.input()), limits).await?;
+    let (output, verdict) = run(session, &script, Bytes::copy_from_slice(command.input()), limits).await?;
     match verdict {
         None => Ok(output),
         Some(status) => Err(not_started(command, status, &output)),
@@ -26,9 +29,9 @@ pub(crate) async fn command(link: &Link, command: &Command) -> Result<Output> {
 }
 
 /// Runs a script of ours, of which all output is wanted.
-pub(crate) async fn inline(link: &Link, script: &Script, input: Bytes) -> Result<Output> {
+pub(crate) async fn inline(session: &Session, script: &Script, input: Bytes) -> Result<Output> {
     let limits = Limits { time: bluegreen_core::host::DEFAULT_TIMEOUT, output: usize::MAX };
-    run(link, script, input, limits).await.map(|(output, _)| output)
+    run(session, script, input, limits).await.map(|(output, _)| output)
 }
 
 #[derive(Clone, Copy)]
@@ -37,11 +40,12 @@ struct Limits {
     output: usize,
 }
 
-async fn run(link: &Link, script: &Script, input: Bytes, limits: Limits) -> Result<(Output, Option<i32>)> {
-    let mut process = link.start(script).await?;
-    let marker = process.marker().to_owned();
-    let (mut stdout, mut stderr) =
-        (Tail::new(limits.output), Tail::new(limits.output.saturating_add(marker.len() + 8)));
+async fn run(session: &Session, script: &Script, input: Bytes, limits: Limits) -> Result<(Output, Option<i32>)> {
+    let deadline = Instant::now() + limits.time;
+    let feed = if input.is_empty() { Feed::Nothing } else { Feed::Bytes };
+    let mut process = session.start(script, feed, deadline).await?;
+    let marker = process.marker();
+    let (mut stdout, mut stderr) = (Tail::new(limits.output), Tail::new(limits.output.saturating_add(marker::LONGEST)));
     let way = process.input();
     let feed = async {
         if let Some(mut way) = way {
@@ -49,7 +53,7 @@ async fn run(link: &Link, script: &Script, input: Bytes, limits: Limits) -> Resu
             way.close().await;
         }
     };
-    let deadline = tokio::time::sleep(limits.time);
+    let deadline = tokio::time::sleep_until(deadline);
     tokio::pin!(feed, deadline);
     let mut fed = false;
     let ended = loop {
@@ -65,7 +69,7 @@ async fn run(link: &Link, script: &Script, input: Bytes, limits: Limits) -> Resu
         }
     };
     let mut stderr = stderr.take();
-    let verdict = take_verdict(&mut stderr, &marker);
+    let verdict = marker.and_then(|marker| marker.take_unstarted(&mut stderr));
     let surplus = stderr.len().saturating_sub(limits.output);
     stderr.drain(..surplus);
     Ok((Output { status: ended.status, signal: ended.signal, stdout: stdout.take(), stderr }, verdict))
@@ -96,16 +100,6 @@ impl Tail {
     }
 }
 
-/// Removes the line of a shell that could not start the command, and returns its status.
-fn take_verdict(stderr: &mut Vec<u8>, marker: &str) -> Option<i32> {
-    let text = stderr.strip_suffix(b"\n")?;
-    let start = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    let line = std::str::from_utf8(&text[start..]).ok()?;
-    let status = line.strip_prefix(marker)?.trim().parse().ok()?;
-    stderr.truncate(start);
-    Some(status)
-}
-
 fn not_started(command: &Command, status: i32, output: &Output) -> Error {
     let (kind, what) = match status {
         NOT_FOUND => (ErrorKind::NotFound, "no such program or directory"),
@@ -124,11 +118,7 @@ fn not_started(command: &Command, status: i32, output: &Output) -> Error {
 pub(crate) fn cut_off(failure: Failure) -> Error {
     let lost = failure.is_lost();
     let error = Error::from(failure);
-    if lost {
-        error.maybe_applied().advice("look at what it left before it is run again: it may still be running")
-    } else {
-        error
-    }
+    if lost { error.maybe_applied().with_hint(LOOK_FIRST) } else { error }
 }
 
 async fn timed_out(process: Process, limit: Duration) -> Error {
@@ -136,27 +126,7 @@ async fn timed_out(process: Process, limit: Duration) -> Error {
         Ok(()) => Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}, and was killed")),
         Err(failure) => {
             Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}, and could not be killed: {failure}"))
-                .advice("it may still be running")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_line_with_the_marker_at_the_very_end_is_a_verdict() {
-        for (stderr, left, status) in [
-            ("sh: not found\nMARK 127\n", "sh: not found\n", Some(127)),
-            ("MARK 126\n", "", Some(126)),
-            ("MARK 127\nmore\n", "MARK 127\nmore\n", None),
-            ("MARK x\n", "MARK x\n", None),
-            ("", "", None),
-        ] {
-            let mut bytes = stderr.as_bytes().to_vec();
-            assert_eq!(take_verdict(&mut bytes, "MARK"), status);
-            assert_eq!(String::from_utf8(bytes).unwrap(), left);
+                .with_hint(LOOK_FIRST)
         }
     }
 }

@@ -3,6 +3,8 @@
 use bluegreen_core::host::{quote, quote_all};
 use bluegreen_core::{Command, Result};
 
+use crate::marker::Marker;
+
 /// A text for a POSIX shell.
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -17,6 +19,17 @@ enum Text {
     Command(String),
     /// Is run by the shell itself.
     Inline(String),
+}
+
+/// What a script gets on its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// Nothing.
+    Nothing,
+    /// Bytes that it must not run without.
+    Bytes,
+    /// Answers to what it says. It notices by itself when one is missing.
+    Answers,
 }
 
 impl Script {
@@ -64,36 +77,55 @@ impl Script {
         }
     }
 
-    /// What the server is asked to run, and what it must read first from standard input.
+    /// What the server is asked to run, and what it must read first from standard input, once it has said that it is
+    /// ready for it.
     ///
-    /// A script with environment variables goes through standard input, so that no list of processes ever shows them.
+    /// A script with environment variables goes through standard input, so that no list of processes ever shows them; so
+    /// does a long one, and one with input of its own, which is never read then by something else that a profile runs.
     /// Any other one is part of what is asked for, which saves a round trip: OpenSSH takes input only after that.
     ///
-    /// On both streams a line with `marker` comes first (on standard error with the process id), so that what a
-    /// profile prints is not taken for output.
-    pub(crate) fn render(&self, marker: &str) -> (String, String) {
+    /// On both streams a line of the marker comes first, so that what a profile prints is not taken for output.
+    pub(crate) fn render(&self, marker: &Marker, feed: Feed) -> Rendered {
         let script = match &self.text {
             // The trap is heard only where the exec did not happen.
-            Text::Command(text) => format!("trap 'printf \"%s %s\\n\" {marker} $? >&2' EXIT\n{text}\n"),
+            Text::Command(text) => format!("trap '{} >&2' EXIT\n{text}\n", marker.say("unstarted", "$?")),
             Text::Inline(text) => format!("{text}\n"),
         };
-        let begin = format!(r#"printf "%s\n" {marker}; printf "%s %s\n" {marker} $$ >&2;"#);
-        if !self.secret && script.len() <= MAX_ARGUMENT {
+        let [ready, unread] = [("ready", "$$"), ("unread", "0")].map(|(word, value)| marker.say(word, value));
+        let begun = marker.say("begun", "$$");
+        let begin = format!(r#"{begun}; {begun} >&2; eval "$s""#);
+        if !self.secret && feed != Feed::Bytes {
             let encoded = encode(&script);
-            return (format!(r#"exec sh -c '{begin} eval "$(printf %b "{encoded}")"'"#), String::new());
+            // A profile may have left something else there.
+            let nothing = if feed == Feed::Nothing { " < /dev/null" } else { "" };
+            let exec = format!(r#"exec sh -c 's=$(printf %b "{encoded}") || exit 1; {begin}'{nothing}"#);
+            if exec.len() <= MAX_REQUEST {
+                return Rendered { exec, by_input: None };
+            }
         }
-        let lines = script.matches('\n').count();
+        let by_input = format!("{script}#{}\n", marker.half());
+        let lines = by_input.matches('\n').count();
         // `read` takes no byte more than its line, so the rest of the input belongs to the script.
-        let bootstrap = format!(
-            r#"exec sh -c '{begin} N=$(printf "\n_"); N=${{N%_}}; s=; n={lines}; while [ $n -gt 0 ]; do IFS= read -r l || exit 1; s=$s$l$N; n=$((n-1)); done; unset N n l; eval "$s"'"#
+        let exec = format!(
+            r##"exec sh -c '{ready} >&2; N=$(printf "\n_"); N=${{N%_}}; s=; l=; n={lines}; while [ $n -gt 0 ]; do IFS= read -r l || break; s=$s$l$N; n=$((n-1)); done; if [ $n -gt 0 ] || [ "$l" != "#{half}" ]; then {unread} >&2; exit 1; fi; unset N n l; {begin}'"##,
+            half = marker.half()
         );
-        (bootstrap, script)
+        Rendered { exec, by_input: Some(by_input) }
     }
 }
 
-/// The longest script that is part of what is asked for. Linux allows 128 KiB for a word, and coding takes up to five
-/// bytes for one.
-const MAX_ARGUMENT: usize = 16 << 10;
+/// A script as it is sent.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    /// What the server is asked to run.
+    pub(crate) exec: String,
+    /// The script, where it goes through standard input.
+    pub(crate) by_input: Option<String>,
+}
+
+/// The longest request to run something. RFC 4253 (section 6.1) lets a server refuse packets above 32,768 bytes, and
+/// dropbear ends the connection when a command is longer than 9,000.
+const MAX_REQUEST: usize = 8_000;
 
 /// A script for `printf %b`, in characters that mean nothing in a single-quoted word of any login shell, also fish and
 /// csh: no quote, no `!`, no newline, no backslash before one of them.
@@ -113,12 +145,6 @@ fn encode(script: &str) -> String {
 /// The exit status of a shell that found no such program (POSIX, "Exit Status for Commands").
 pub(crate) const NOT_FOUND: i32 = 127;
 
-/// A word that occurs in no output by chance.
-pub(crate) fn marker() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    format!("bluegreen-{:016x}", RandomState::new().hash_one(std::process::id()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -127,28 +153,38 @@ mod tests {
     use bluegreen_core::Secret;
 
     use super::*;
+    use crate::marker::Word;
 
-    /// Runs a script as the server would, under the given login shell.
-    fn run(shell: &[&str], script: &Script, input: &str) -> Output {
-        let (bootstrap, prefix) = script.render("MARK");
+    /// Runs a script as the server would, under the given login shell; with what it is told apart by.
+    fn run(shell: &[&str], script: &Script, input: &str) -> (Output, Marker) {
+        let marker = Marker::new();
+        let rendered = script.render(&marker, if input.is_empty() { Feed::Nothing } else { Feed::Bytes });
         let mut child = std::process::Command::new(shell[0])
             .args(&shell[1..])
-            .args(["-c", &bootstrap])
+            .args(["-c", &rendered.exec])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(prefix.as_bytes()).unwrap();
+        stdin.write_all(rendered.by_input.unwrap_or_default().as_bytes()).unwrap();
         stdin.write_all(input.as_bytes()).unwrap();
         drop(stdin);
-        child.wait_with_output().unwrap()
+        (child.wait_with_output().unwrap(), marker)
+    }
+
+    /// What a script wrote after it had begun.
+    fn output_of(stream: Vec<u8>, marker: &Marker) -> String {
+        let text = String::from_utf8(stream).unwrap();
+        let (_, begun) = text.split_once(&format!("\n{marker} begun ")).unwrap_or_else(|| panic!("{text}"));
+        begun.split_once('\n').unwrap().1.to_owned()
     }
 
     /// The shells that are installed here; `sh` always is.
     fn shells() -> Vec<Vec<&'static str>> {
-        let all = [vec!["sh"], vec!["bash"], vec!["busybox", "sh"], vec!["zsh"], vec!["fish"], vec!["tcsh"]];
+        let all =
+            [vec!["sh"], vec!["bash"], vec!["busybox", "sh"], vec!["zsh"], vec!["fish"], vec!["tcsh"], vec!["mksh"]];
         let works = |shell: &Vec<&str>| {
             let run = std::process::Command::new(shell[0]).args(&shell[1..]).args(["-c", "exit 0"]).output();
             run.is_ok_and(|output| output.status.success())
@@ -164,19 +200,61 @@ mod tests {
             .env("X", Secret::new(hostile))
             .directory("/tmp");
         let script = Script::command(&command).unwrap();
-        let long = "x".repeat(MAX_ARGUMENT);
+        let long = "x".repeat(100_000);
         let open = Command::new("sh").args(["-c", "printf '%s|' \"$@\"; cat", "sh", hostile]);
         for shell in shells() {
-            let output = run(&shell, &script, "line 1\nline 2");
-            let text = String::from_utf8(output.stdout).unwrap();
-            assert_eq!(text, format!("MARK\n{hostile}|{hostile}|/tmp|line 1\nline 2"), "{shell:?}");
-            let errors = String::from_utf8(output.stderr).unwrap();
-            assert!(errors.starts_with("MARK ") && errors.ends_with('\n'), "{shell:?}: {errors}");
+            let (output, marker) = run(&shell, &script, "line 1\nline 2");
+            assert_eq!(
+                output_of(output.stdout, &marker),
+                format!("{hostile}|{hostile}|/tmp|line 1\nline 2"),
+                "{shell:?}"
+            );
+            assert_eq!(output_of(output.stderr, &marker), "", "{shell:?}");
             for (command, last) in [(open.clone(), ""), (open.clone().arg(&long), &*format!("{long}|"))] {
-                let output = run(&shell, &Script::command(&command).unwrap(), "line 1\nline 2");
-                let text = String::from_utf8(output.stdout).unwrap();
-                assert_eq!(text, format!("MARK\n{hostile}|{last}line 1\nline 2"), "{shell:?}");
+                for input in ["", "line 1\nline 2"] {
+                    let (output, marker) = run(&shell, &Script::command(&command).unwrap(), input);
+                    assert_eq!(output_of(output.stdout, &marker), format!("{hostile}|{last}{input}"), "{shell:?}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn no_request_is_longer_than_every_server_takes() {
+        for length in (0..4000).step_by(7).chain([20_000, 100_000]) {
+            let command = Command::new("x").arg("!".repeat(length));
+            let rendered = Script::command(&command).unwrap().render(&Marker::new(), Feed::Nothing);
+            assert!(rendered.exec.len() <= MAX_REQUEST, "{}", rendered.exec.len());
+            assert!(rendered.by_input.is_some() == (length > 1_500) || (1_000..2_000).contains(&length), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_does_not_arrive_whole_is_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("made");
+        let command = Command::script(format!("echo > {}", file.display())).env("A", Secret::new("1"));
+        let marker = Marker::new();
+        let rendered = Script::command(&command).unwrap().render(&marker, Feed::Nothing);
+        let whole = rendered.by_input.unwrap();
+        let cut = [
+            &whole[..0],
+            &whole[..whole.len() / 2],
+            &whole[..whole.len() - 2],
+            &whole[whole.find('\n').unwrap() + 1..],
+        ];
+        for part in cut {
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", &rendered.exec])
+                .stdin(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(part.as_bytes()).unwrap();
+            let said = child.wait_with_output().unwrap().stderr;
+            let said: Vec<_> = said.split(|byte| *byte == b'\n').filter_map(|line| marker.read(line)).collect();
+            assert!(matches!(said[..], [Word::Ready(_), Word::Unread]), "{said:?}");
+            assert!(!file.exists());
         }
     }
 
@@ -184,20 +262,19 @@ mod tests {
     fn a_missing_program_or_directory_is_told_apart_from_a_program_that_fails() {
         let missing = [Command::new("no-such-program-here"), Command::new("true").directory("/no/such/directory")];
         for (shell, command) in shells().iter().flat_map(|shell| missing.iter().map(move |command| (shell, command))) {
-            let output = run(shell, &Script::command(command).unwrap(), "");
-            let errors = String::from_utf8(output.stderr).unwrap();
-            assert!(errors.ends_with("MARK 127\n"), "{shell:?}: {errors}");
+            let (mut output, marker) = run(shell, &Script::command(command).unwrap(), "");
+            assert_eq!(marker.take_unstarted(&mut output.stderr), Some(127), "{shell:?}");
         }
-        let output = run(&["sh"], &Script::command(&Command::script("exit 127")).unwrap(), "");
-        assert_eq!(output.status.code(), Some(127));
-        assert!(!String::from_utf8(output.stderr).unwrap().contains("MARK 127"));
+        let (mut output, marker) = run(&["sh"], &Script::command(&Command::script("exit 127")).unwrap(), "");
+        assert_eq!((output.status.code(), marker.take_unstarted(&mut output.stderr)), (Some(127), None));
     }
 
     #[test]
     fn what_is_asked_for_is_the_same_whatever_the_secret() {
+        let marker = Marker::new();
         let bootstrap = |secret| {
             let command = Command::new("x").arg("word").env("TOKEN", Secret::new(secret));
-            Script::command(&command).unwrap().render("MARK").0
+            Script::command(&command).unwrap().render(&marker, Feed::Nothing).exec
         };
         assert_eq!(bootstrap("hunter2"), bootstrap("$(x)'\\"));
     }

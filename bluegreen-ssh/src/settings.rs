@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::auth::Identity;
 use crate::destination::Address;
 use crate::host_key::HostKeyCheck;
+use crate::identity::Identity;
 
 /// One server, and how to get to it.
 #[derive(Debug, Clone)]

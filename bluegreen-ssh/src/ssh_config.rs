@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use bluegreen_core::{Error, Result};
 use ssh2_config::{HostParams, ParseRule, SshConfig};
 
-use crate::auth::Identity;
 use crate::builder::SshHostBuilder;
 use crate::destination::Destination;
+use crate::host::SshHost;
 use crate::host_key::HostKeyPolicy;
+use crate::identity::{Identity, default_identities};
 use crate::settings::local_user;
 use crate::ssh_config_lines;
+use crate::ssh_config_match::{self, Names};
+use crate::text::read_text;
 
 /// So many servers may stand one behind the other.
 const MAX_JUMPS: usize = 8;
@@ -26,43 +29,82 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("pkcs11provider", &["none"]),
 ];
 
+impl SshHost {
+    /// A server as `~/.ssh/config` describes it, under the name that one gives to `ssh`. Without such a file, it is the
+    /// server of that name.
+    ///
+    /// # Errors
+    /// See [`from_ssh_config_file`](Self::from_ssh_config_file).
+    pub fn from_ssh_config(name: &str) -> Result<SshHostBuilder> {
+        read_own(name)
+    }
+
+    /// A server as an OpenSSH client configuration file describes it.
+    ///
+    /// Understood are `Host`, `Include`, `HostName`, `User`, `Port`, `IdentityFile`, `IdentitiesOnly`,
+    /// `IdentityAgent`, `CertificateFile`, `HostKeyAlias`, `UserKnownHostsFile`, `ProxyJump`, `ConnectTimeout`,
+    /// and the tokens `%%`, `%h`, `%p`, `%r`, `%u`, `%d` in them.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file. `Config` when it cannot be read as such a file; when it says something for
+    /// this host that would change where or as whom the connection is made, and is not understood: `ProxyCommand`, and
+    /// others that the error names; when a `Match` block may count for it whose criteria are others than `all`, `host`,
+    /// `originalhost` and `localuser`; and, for whichever host, when it has one of the settings above twice in one block, of
+    /// which `ssh` takes the first, or includes files in a circle. Settings without such an effect are ignored.
+    pub fn from_ssh_config_file(file: impl AsRef<Path>, name: &str) -> Result<SshHostBuilder> {
+        read(file.as_ref(), name)
+    }
+}
+
 /// The description of the host that one gives to `ssh` as `name`, from the user's own file. Without one, it is the name.
-pub(crate) fn read_own(name: &str) -> Result<SshHostBuilder> {
+fn read_own(name: &str) -> Result<SshHostBuilder> {
     let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
     let file = home.join(".ssh/config");
     if file.exists() { read(&file, name) } else { Ok(SshHostBuilder::new(name.to_owned())) }
 }
 
 /// The description of the host that one gives to `ssh` as `name`.
-pub(crate) fn read(file: &Path, name: &str) -> Result<SshHostBuilder> {
-    let located =
-        |error: Error| error.trying(format!("read the SSH configuration of {name}")).with("file", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| located(Error::from(error).not_applied()))?;
-    let config = parse(file, &text).map_err(located)?;
-    describe(&config, name, 0).map_err(located)
+fn read(file: &Path, name: &str) -> Result<SshHostBuilder> {
+    let located = |error: Error| {
+        error.with_operation(format!("read the SSH configuration of {name}")).with("file", file.display())
+    };
+    let text = read_text(file).map_err(|error| located(Error::from(error).not_applied()))?;
+    describe(&Source { file, text: &text }, name, 0).map_err(located)
 }
 
-fn parse(file: &Path, text: &str) -> Result<SshConfig> {
-    let rules = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
-    let config = SshConfig::default()
-        .parse(&mut text.as_bytes(), rules)
-        .map_err(|error| Error::config("this is not an SSH client configuration").because(error))?;
-    let is_match = |name: &String| name.eq_ignore_ascii_case("match");
-    if config.get_hosts().iter().any(|host| host.params.ignored_fields.keys().any(is_match)) {
-        return Err(Error::config("the configuration has a Match block, which is not understood")
-            .advice("use Host instead, or a file of its own for deploys"));
+/// A configuration file. What it says depends on the host that is asked for.
+struct Source<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn config(&self, name: &str) -> Result<SshConfig> {
+        let decide = |host: Option<&str>| {
+            parse(&ssh_config_match::decide(self.file, self.text, &Names { original: name, host })?)
+        };
+        // A Match block sees what HostName makes of the name.
+        let host = decide(None)?.query(name).host_name;
+        let host = host.map_or(name.to_owned(), |host| host.replace("%h", name));
+        let config = decide(Some(&host))?;
+        ssh_config_lines::check(self.file, self.text)?;
+        Ok(config)
     }
-    // After the parser, which refuses files that include each other in a circle.
-    ssh_config_lines::check(file, text)?;
-    Ok(config)
 }
 
-fn describe(config: &SshConfig, name: &str, depth: usize) -> Result<SshHostBuilder> {
+fn parse(text: &str) -> Result<SshConfig> {
+    let rules = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
+    SshConfig::default()
+        .parse(&mut text.as_bytes(), rules)
+        .map_err(|error| Error::config("this is not an SSH client configuration").with_source(error))
+}
+
+fn describe(source: &Source<'_>, name: &str, depth: usize) -> Result<SshHostBuilder> {
     if depth > MAX_JUMPS {
         return Err(Error::config(format!("more than {MAX_JUMPS} jump hosts: does ProxyJump lead in a circle?")));
     }
     let asked: Destination = name.parse()?;
-    let params = config.query(&asked.host);
+    let params = source.config(&asked.host)?.query(&asked.host);
     refuse_unknown(&params)?;
     let tokens = Tokens::new(&asked, &params)?;
 
@@ -86,18 +128,18 @@ fn describe(config: &SshConfig, name: &str, depth: usize) -> Result<SshHostBuild
     for identity in identities(&params, &tokens)? {
         builder = builder.identity(identity);
     }
-    match through(config, &params, depth)? {
+    match through(source, &params, depth)? {
         Some(jump) => Ok(builder.jump(jump)),
         None => Ok(builder),
     }
 }
 
 /// The last of the jump hosts, each with the one before it. Each is described by the configuration itself.
-fn through(config: &SshConfig, params: &HostParams, depth: usize) -> Result<Option<SshHostBuilder>> {
+fn through(source: &Source<'_>, params: &HostParams, depth: usize) -> Result<Option<SshHostBuilder>> {
     let hops = params.proxy_jump.as_deref().unwrap_or_default();
     let mut last: Option<SshHostBuilder> = None;
     for hop in hops.iter().map(|hop| hop.trim()).filter(|hop| !hop.eq_ignore_ascii_case("none")) {
-        let described = describe(config, hop, depth + 1)?;
+        let described = describe(source, hop, depth + 1)?;
         last = Some(match last {
             Some(before) => described.jump(before),
             None => described,
@@ -130,7 +172,7 @@ fn identities(params: &HostParams, tokens: &Tokens) -> Result<Vec<Identity>> {
         identities.push(Identity::File { path, passphrase: None });
     }
     if files.is_empty() {
-        let usual = crate::auth::default_identities();
+        let usual = default_identities();
         identities.extend(usual.into_iter().filter(|identity| matches!(identity, Identity::File { .. })));
     }
     if has_agent && !only {
@@ -166,7 +208,7 @@ fn files(params: &HostParams, key: &str, tokens: &Tokens) -> Result<Option<Vec<P
 fn refuse_unknown(params: &HostParams) -> Result<()> {
     let refuse = |what: &str| {
         Err(Error::config(format!("the configuration sets {what} for this host, which is not understood"))
-            .advice("describe the host with SshHost::builder instead"))
+            .with_hint("describe the host with SshHost::builder instead"))
     };
     for (key, harmless) in REFUSED {
         if let Some(value) = setting(params, key)?

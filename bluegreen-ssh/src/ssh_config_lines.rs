@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bluegreen_core::{Error, Result};
 
+use crate::text::read_text;
+
 /// Settings that may stand once in a block: `ssh` takes the first of several, and the parser the last.
 const ONCE: &[&str] = &[
     "hostname",
@@ -29,9 +31,20 @@ const ONCE: &[&str] = &[
     "pubkeyauthentication",
 ];
 
-/// Refuses what would not count as it does in `ssh`, in a file and in all that it includes. These must not include each
-/// other in a circle.
+/// So many files may include one another, as in `ssh`.
+const MAX_DEPTH: usize = 16;
+
+/// Whether a setting is understood or refused, so that it counts who it is for.
+pub(crate) fn counts(keyword: &str) -> bool {
+    ONCE.contains(&keyword) || matches!(keyword, "identityfile" | "include")
+}
+
+/// Refuses what would not count as it does in `ssh`, in a file and in all that it includes.
 pub(crate) fn check(file: &Path, text: &str) -> Result<()> {
+    check_at(file, text, 0)
+}
+
+fn check_at(file: &Path, text: &str, depth: usize) -> Result<()> {
     let mut seen = BTreeSet::new();
     for (index, line) in text.lines().enumerate() {
         let located = |error: Error| error.with("line", format!("{}:{}", file.display(), index + 1));
@@ -41,15 +54,14 @@ pub(crate) fn check(file: &Path, text: &str) -> Result<()> {
             "host" | "match" => seen.clear(),
             "include" => {
                 seen.clear();
-                for included in included(value).map_err(located)? {
-                    let text = std::fs::read_to_string(&included)
-                        .map_err(|error| located(Error::from(error).with("included file", included.display())))?;
-                    check(&included, &text)?;
+                for included in included(value, depth).map_err(located)? {
+                    let text = read_included(&included).map_err(located)?;
+                    check_at(&included, &text, depth + 1)?;
                 }
             }
             keyword if ONCE.contains(&keyword) && !seen.insert(keyword.to_owned()) => {
                 return Err(located(Error::config(format!("{keyword} is there twice for the same host")))
-                    .advice("ssh takes the first: remove the other"));
+                    .with_hint("ssh takes the first: remove the other"));
             }
             _ => {}
         }
@@ -58,19 +70,28 @@ pub(crate) fn check(file: &Path, text: &str) -> Result<()> {
 }
 
 /// The keyword in lower case, and what it is set to.
-fn words(line: &str) -> (String, &str) {
+pub(crate) fn words(line: &str) -> (String, &str) {
     let line = line.trim();
     let end = line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len());
     let (keyword, rest) = line.split_at(end);
     (keyword.to_lowercase(), rest.trim().trim_start_matches('=').trim())
 }
 
-/// The files that an `Include` names.
-fn included(value: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn read_included(file: &Path) -> Result<String> {
+    read_text(file).map_err(|error| Error::from(error).with("included file", file.display()))
+}
+
+/// The files that an `Include` names, in a file that so many others include one in the other.
+pub(crate) fn included(value: &str, depth: usize) -> Result<Vec<PathBuf>> {
+    if depth >= MAX_DEPTH {
+        return Err(Error::config(format!(
+            "more than {MAX_DEPTH} files include each other: does it lead in a circle?"
+        )));
+    }
     let mut files = Vec::new();
     for pattern in patterns(value)? {
         let found = glob::glob(&pattern)
-            .map_err(|error| Error::config(format!("{pattern} is not a pattern for files")).because(error))?;
+            .map_err(|error| Error::config(format!("{pattern} is not a pattern for files")).with_source(error))?;
         for file in found {
             files.push(file.map_err(|error| Error::config(error.to_string()))?);
         }
@@ -87,7 +108,7 @@ fn patterns(value: &str) -> Result<Vec<String>> {
         }
         _ => {
             return Err(Error::config("more than one quoted name in an Include is not understood")
-                .advice("give each a line of its own"));
+                .with_hint("give each a line of its own"));
         }
     };
     words.into_iter().map(pattern).collect()

@@ -7,16 +7,18 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use bluegreen_core::{Error, ErrorKind, Output, Progress, Result};
+use bluegreen_core::{Error, ErrorKind, Output, Progress, Result, hex};
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
+use crate::exec::{Ended, Event, Input};
 use crate::files::{RemotePath, failed};
-use crate::host::Link;
-use crate::process::{Ended, Event, Input, Process};
+use crate::process::Process;
 use crate::run::{Tail, cut_off};
-use crate::script::Script;
+use crate::script::{Feed, Script};
+use crate::session::Session;
 
 /// How much is read from a file at once.
 const CHUNK: usize = 256 << 10;
@@ -24,8 +26,8 @@ const CHUNK: usize = 256 << 10;
 /// How long a transfer may stand still, while the server computes a checksum or writes to its disk.
 const PATIENCE: Duration = bluegreen_core::host::DEFAULT_TIMEOUT;
 
-pub(crate) async fn upload(link: &Link, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
-    match send(link, local, remote, progress).await {
+pub(crate) async fn upload(session: &Session, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
+    match send(session, local, remote, progress).await {
         Ok(Some(dialogue)) => dialogue.leave("commit\n").await,
         Ok(None) => Ok(()),
         // Nothing is in place before it is told to be.
@@ -34,7 +36,7 @@ pub(crate) async fn upload(link: &Link, local: &Path, remote: &str, progress: &P
 }
 
 /// Sends a file, and checks that it has arrived; `None` when it was there already.
-async fn send(link: &Link, local: &Path, remote: &str, progress: &Progress) -> Result<Option<Dialogue>> {
+async fn send(session: &Session, local: &Path, remote: &str, progress: &Progress) -> Result<Option<Dialogue>> {
     let remote = RemotePath::new(remote)?;
     let what = local.display().to_string();
     let mut file = tokio::fs::File::open(local).await.map_err(|error| local_error(local, error))?;
@@ -42,7 +44,7 @@ async fn send(link: &Link, local: &Path, remote: &str, progress: &Progress) -> R
     let script = format!("{}\n{}", include_str!("scripts/digest.sh"), include_str!("scripts/upload.sh"));
     let script = Script::inline(&script, &[remote.directory(), remote.whole(), &size.to_string()]);
 
-    let mut dialogue = Dialogue::start(link, &script).await?;
+    let mut dialogue = Dialogue::start(session, &script).await?;
     let mut line = dialogue.line().await?;
     if let Some(theirs) = line.strip_prefix("have ") {
         if theirs == digest_of(local).await? {
@@ -75,7 +77,7 @@ async fn send(link: &Link, local: &Path, remote: &str, progress: &Progress) -> R
         Ok(input)
     };
     dialogue.input = Some(dialogue.meanwhile(copy).await?);
-    let ours = hex(hash.finish().as_ref());
+    let ours = hex(hash.finish());
     let line = dialogue.line().await?;
     match line.strip_prefix("got ") {
         Some(theirs) if theirs == ours => Ok(Some(dialogue)),
@@ -84,7 +86,7 @@ async fn send(link: &Link, local: &Path, remote: &str, progress: &Progress) -> R
     }
 }
 
-pub(crate) async fn download(link: &Link, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
+pub(crate) async fn download(session: &Session, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
     let what = remote.to_owned();
     let remote = RemotePath::new(remote)?;
     let here = tokio::fs::metadata(local).await.ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len());
@@ -92,7 +94,7 @@ pub(crate) async fn download(link: &Link, remote: &str, local: &Path, progress: 
     let here = here.map_or("none".to_owned(), |size| size.to_string());
     let script = Script::inline(&script, &[remote.whole(), &here]);
 
-    let mut dialogue = Dialogue::start(link, &script).await?;
+    let mut dialogue = Dialogue::start(session, &script).await?;
     let line = dialogue.line().await.map_err(Error::not_applied)?;
     let mut words = line.split(' ');
     let size = match (words.next(), words.next().map(str::parse::<u64>)) {
@@ -125,7 +127,7 @@ pub(crate) async fn download(link: &Link, remote: &str, local: &Path, progress: 
         progress.bytes(&what, done, Some(size));
     }
     let theirs = dialogue.line().await.map_err(Error::not_applied)?;
-    let ours = hex(hash.finish().as_ref());
+    let ours = hex(hash.finish());
     if theirs != ours {
         return Err(corrupted(&ours, &theirs));
     }
@@ -145,8 +147,8 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    async fn start(link: &Link, script: &Script) -> Result<Self> {
-        let mut process = link.start(script).await?;
+    async fn start(session: &Session, script: &Script) -> Result<Self> {
+        let mut process = session.start(script, Feed::Answers, Instant::now() + PATIENCE).await?;
         let input = process.input();
         Ok(Self { process, input, stdout: bytes::BytesMut::new(), stderr: Tail::new(KEPT_ERRORS) })
     }
@@ -216,10 +218,18 @@ impl Dialogue {
         if !word.is_empty() {
             self.send(word).await?;
         }
-        // Without a prefix or anything left to send, this does not wait for the server.
-        self.input()?.close().await;
+        let close = self.input()?.close();
+        tokio::pin!(close);
+        let mut closed = false;
         loop {
-            match self.event().await? {
+            let event = tokio::select! {
+                event = self.event() => event?,
+                () = &mut close, if !closed => {
+                    closed = true;
+                    continue;
+                }
+            };
+            match event {
                 Event::Stdout(_) => {}
                 Event::Stderr(data) => self.stderr.push(&data),
                 Event::Ended(Ended { status: Some(0), .. }) => return Ok(()),
@@ -251,7 +261,7 @@ async fn digest_of(path: &Path) -> Result<String> {
         let (mut hash, mut chunk) = (Context::new(&SHA256), vec![0; CHUNK]);
         loop {
             match file.read(&mut chunk)? {
-                0 => return Ok(hex(hash.finish().as_ref())),
+                0 => return Ok(hex(hash.finish())),
                 count => hash.update(&chunk[..count]),
             }
         }
@@ -262,10 +272,6 @@ async fn digest_of(path: &Path) -> Result<String> {
 
 async fn sync_directory(directory: &Path) -> std::io::Result<()> {
     tokio::fs::File::open(directory).await?.sync_all().await
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn local_error(path: &Path, error: std::io::Error) -> Error {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bluegreen_core::host::TunnelFailures;
 use bluegreen_core::{Error, Result, Tunnel};
 use russh::client::Msg;
 use russh::{Channel, ChannelStream};
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::connection::Connection;
 use crate::destination::Destination;
 use crate::failure::Failure;
-use crate::host::Link;
+use crate::session::Session;
 
 /// Where a tunnel leads to, as seen from the server.
 #[derive(Debug, Clone)]
@@ -49,10 +50,10 @@ impl fmt::Display for End {
 
 /// Listens here for as long as the tunnel lives, and connects each connection to `address` as seen from the server: on a
 /// port of the loopback interface, or, for a socket, on a socket in a directory that nobody else may enter.
-pub(crate) async fn open(link: &Arc<Link>, address: &str) -> Result<Tunnel> {
+pub(crate) async fn open(session: &Arc<Session>, address: &str) -> Result<Tunnel> {
     let end = End::parse(address)?;
     // A server that cannot be reached is told now, not to the first client.
-    link.connection().await?;
+    session.connection().await?;
     let listen = async {
         Ok::<_, std::io::Error>(match &end {
             End::Tcp { .. } => {
@@ -70,8 +71,9 @@ pub(crate) async fn open(link: &Arc<Link>, address: &str) -> Result<Tunnel> {
         })
     };
     let (listener, local, directory) = listen.await.map_err(|error| Error::from(error).not_applied())?;
-    let accepting = tokio::spawn(accept(listener, Arc::clone(link), end));
-    Ok(Tunnel::guarded(local, (AbortOnDrop(accepting), directory)))
+    let failures = TunnelFailures::default();
+    let accepting = tokio::spawn(accept(listener, Arc::clone(session), end, failures.clone()));
+    Ok(Tunnel::guarded(local, (AbortOnDrop(accepting), directory)).noting(failures))
 }
 
 enum Listener {
@@ -101,14 +103,14 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn accept(listener: Listener, link: Arc<Link>, end: End) {
+async fn accept(listener: Listener, session: Arc<Session>, end: End, failures: TunnelFailures) {
     // Dropped with this task, and with it all connections through the tunnel.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok(client) => {
-                let (link, end) = (Arc::clone(&link), end.clone());
-                connections.spawn(async move { forward(client, &link, &end).await });
+                let (session, end, failures) = (Arc::clone(&session), end.clone(), failures.clone());
+                connections.spawn(async move { forward(client, &session, &end, &failures).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "a tunnel cannot accept a connection");
@@ -126,15 +128,17 @@ async fn connect(connection: &Connection, end: &End) -> Result<Channel<Msg>, Fai
     }
 }
 
-async fn forward(client: Client, link: &Link, end: &End) {
+async fn forward(client: Client, session: &Session, end: &End, failures: &TunnelFailures) {
     let opened = async {
-        let connection = link.connection().await?;
+        let connection = session.connection().await?;
         match connect(&connection, end).await {
-            Err(failure) if failure.is_lost() => Ok(connect(&*link.connection().await?, end).await?),
+            Err(failure) if failure.is_lost() => Ok(connect(&*session.connection().await?, end).await?),
             outcome => outcome.map_err(Error::from),
         }
     };
-    match (opened.await, client) {
+    let opened = opened.await.map_err(|error| error.with("host", &session.settings).with("address", end));
+    failures.note(opened.as_ref().err().map(Error::chain));
+    match (opened, client) {
         // Either end may break it off; both ends see that.
         (Ok(channel), Client::Tcp(client)) => {
             let _ = client.set_nodelay(true);
@@ -144,7 +148,6 @@ async fn forward(client: Client, link: &Link, end: &End) {
             let _ = copy(client, channel.into_stream()).await;
         }
         (Err(error), client) => {
-            let error = error.with("host", &link.settings).with("address", end);
             tracing::warn!(error = %error.chain(), "a tunnel has no connection to its end");
             if let Client::Tcp(client) = client {
                 // The client sees a reset and not an orderly end, as if it had asked the address itself.

@@ -1,6 +1,7 @@
 //! How much memory a transfer takes. Alone in its program, so that no other test counts.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[macro_use]
 mod common;
 
 use std::fs;

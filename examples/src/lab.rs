@@ -45,8 +45,8 @@ impl Lab {
         let root = Place::open("floating-ip", None)?.root().to_owned();
         let missing = |error: std::io::Error| {
             Error::new(ErrorKind::NotFound, "there is no lab")
-                .because(error)
-                .advice("start it in another terminal: cargo run --example floating-ip -- lab")
+                .with_source(error)
+                .with_hint("start it in another terminal: `cargo run --example floating-ip -- lab`")
         };
         let text = std::fs::read_to_string(root.join("addresses")).map_err(missing)?;
         let addresses: Vec<SocketAddr> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -68,7 +68,9 @@ impl Lab {
         let script = Command::script(REPOSITORY).arg(lab.repository().display().to_string());
         let output = LocalHost::new().run(&script).await?;
         if !output.success() {
-            return Err(Error::new(ErrorKind::Unexpected, output.error_text()).trying("make the lab's repository"));
+            return Err(
+                Error::new(ErrorKind::Unexpected, output.error_text()).with_operation("make the lab's repository")
+            );
         }
         let stop = CancellationToken::new();
         for (slot, listener) in [(Slot::Blue, blue), (Slot::Green, green)] {
@@ -98,6 +100,7 @@ impl Lab {
             web: self.web(slot),
             id: None,
             interface: None,
+            marks: None,
         };
         TwoServers {
             service: "sample_app".to_owned(),

@@ -27,4 +27,25 @@ mod documents {
 
     #[doc = include_str!("../../docs/writing-an-adapter.md")]
     struct WritingAnAdapter;
+
+    #[doc = include_str!("../../docs/guides/approve.md")]
+    struct GuideApprove;
+
+    #[doc = include_str!("../../docs/guides/axum.md")]
+    struct GuideAxum;
+
+    #[doc = include_str!("../../docs/guides/backup.md")]
+    struct GuideBackup;
+
+    #[doc = include_str!("../../docs/guides/cancel.md")]
+    struct GuideCancel;
+
+    #[doc = include_str!("../../docs/guides/output.md")]
+    struct GuideOutput;
+
+    #[doc = include_str!("../../docs/guides/several-services.md")]
+    struct GuideSeveralServices;
+
+    #[doc = include_str!("../../docs/guides/webhook.md")]
+    struct GuideWebhook;
 }

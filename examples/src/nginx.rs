@@ -45,7 +45,7 @@ impl Nginx {
         command.args(words(&folder)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in the terminal ends the deployer, not the traffic.
         let child = command.process_group(0).spawn().map_err(|error| {
-            Error::from(error).trying("start nginx").advice("install it: Debian's package is nginx-light")
+            Error::from(error).with_operation("start nginx").with_hint("install it: Debian's package is nginx-light")
         })?;
         let nginx = Self { child, folder, address };
         let deadline = Instant::now() + Duration::from_secs(10);

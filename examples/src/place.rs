@@ -31,13 +31,14 @@ impl Place {
         let of_this_user = || std::env::temp_dir().join(format!("bluegreen-{example}-{}", getuid().as_raw()));
         let root = given.unwrap_or_else(of_this_user);
         let shown = root.display().to_string();
-        let at = |error: std::io::Error| Error::from(error).trying("open the example's folder").with("path", &shown);
+        let at =
+            |error: std::io::Error| Error::from(error).with_operation("open the example's folder").with("path", &shown);
         DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(at)?;
         let found = std::fs::symlink_metadata(&root).map_err(at)?;
         if !found.is_dir() || found.uid() != getuid().as_raw() {
             return Err(Error::new(ErrorKind::Unauthorized, "the example's folder belongs to someone else")
                 .with("path", shown)
-                .advice("choose another one with `--dir`"));
+                .with_hint("choose another one: with `--dir`, where the example has it, or by the variable TMPDIR"));
         }
         Ok(Self { root: std::fs::canonicalize(root)? })
     }
@@ -94,23 +95,26 @@ impl Place {
     /// When it cannot be built, or is not there.
     pub fn build_service(&self, name: &str) -> Result<()> {
         let binary = binary(name)?;
+        let release = binary.parent().is_some_and(|folder| folder.ends_with("release")).then_some("--release");
         if let (Some(cargo), Some(manifest)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR")) {
-            let release = binary.parent().is_some_and(|folder| folder.ends_with("release"));
             let mut build = Command::new(cargo);
             // From the workspace's root, as the example itself is built: cargo then chooses the same features for the
             // dependencies, and need not build them a second time.
             build.args(["build", "--quiet", "--bin", name]);
-            build.args(release.then_some("--release")).current_dir(PathBuf::from(manifest).join(".."));
+            build.args(release).current_dir(PathBuf::from(manifest).join(".."));
             let status = build.status()?;
             if !status.success() {
                 return Err(Error::new(ErrorKind::Unexpected, format!("cargo ended with {status}"))
-                    .trying(format!("build {name}")));
+                    .with_operation(format!("build {name}")));
             }
         }
         if !binary.exists() {
             return Err(Error::new(ErrorKind::NotFound, format!("{name} is not built"))
                 .with("path", binary.display())
-                .advice(format!("build it with `cargo build -p bluegreen-examples --bin {name}`")));
+                .with_hint(format!(
+                    "build it with `cargo build -p bluegreen-examples --bin {name}{}`",
+                    release.map_or_else(String::new, |release| format!(" {release}"))
+                )));
         }
         Ok(())
     }
@@ -150,7 +154,8 @@ impl Place {
     /// `NotFound` when no proxy was started.
     pub fn public(&self) -> Result<SocketAddr> {
         let text = std::fs::read_to_string(self.root.join("proxy.address"))?;
-        text.parse().map_err(|error| Error::new(ErrorKind::Corrupt, "not an address").with("text", text).because(error))
+        text.parse()
+            .map_err(|error| Error::new(ErrorKind::Corrupt, "not an address").with("text", text).with_source(error))
     }
 
     /// Starts the clients as a process of their own.
@@ -225,7 +230,7 @@ impl Place {
             }
             if Instant::now() > end {
                 return Err(Error::new(ErrorKind::Timeout, format!("waited {PATIENCE:?} for {what}"))
-                    .advice(format!("its log is in {}", self.root.display())));
+                    .with_hint(format!("its log is in {}", self.root.display())));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

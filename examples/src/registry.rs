@@ -60,7 +60,7 @@ impl Registry {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Ctrl-C in the terminal is for the deployer.
         let mut child = command.process_group(0).spawn()?;
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while TcpStream::connect(self.address).is_err() {
             if child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();

@@ -27,7 +27,9 @@ pub fn context(folder: &Path) -> Result<()> {
         .output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Error::new(ErrorKind::Unexpected, format!("{}: {said}", output.status)).trying("build the service"));
+        return Err(
+            Error::new(ErrorKind::Unexpected, format!("{}: {said}", output.status)).with_operation("build the service")
+        );
     }
     Ok(())
 }

@@ -52,6 +52,8 @@ pub struct Server {
     pub id: Option<u64>,
     /// The network interface for the address, on servers of one's own.
     pub interface: Option<String>,
+    /// The directory on it where addresses are marked as a service's; `/var/lib/bluegreen/addresses` unless set.
+    pub marks: Option<String>,
 }
 
 impl TwoServers {
@@ -85,7 +87,12 @@ impl TwoServers {
         let server = self.server(slot);
         let missing = |what| Error::config(format!("`{what}` is missing for {slot}"));
         let name = server.ssh.as_deref().ok_or_else(|| missing("ssh"))?;
-        VipServer::new(self.host(name)?, server.interface.as_deref().ok_or_else(|| missing("interface"))?)
+        let interface = server.interface.as_deref().ok_or_else(|| missing("interface"))?;
+        let vip = VipServer::new(self.host(name)?, interface)?;
+        match &server.marks {
+            Some(directory) => vip.marks_in(directory),
+            None => Ok(vip),
+        }
     }
 
     fn server(&self, slot: Slot) -> &Server {

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use bluegreen_core::state::State;
 use bluegreen_examples::traffic::Counts;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Every step of the quickstart's second deploy, and the outcome of the recovery from a death in it.
 const STEPS: [(&str, &str); 18] = [
@@ -18,13 +22,13 @@ const STEPS: [(&str, &str); 18] = [
     ("health", "aborted"),
     ("smoke", "aborted"),
     ("attach", "aborted"),
-    ("check-way-back-10", "aborted"),
+    ("check-slots-10", "aborted"),
     ("shift-10", "rolled back"),
     ("soak-10", "rolled back"),
-    ("check-way-back-50", "rolled back"),
+    ("check-slots-50", "rolled back"),
     ("shift-50", "rolled back"),
     ("soak-50", "rolled back"),
-    ("check-way-back-100", "rolled back"),
+    ("check-slots-100", "rolled back"),
     ("shift-100", "rolled back"),
     ("verify", "rolled back"),
     ("drain", "succeeded"),
@@ -50,10 +54,34 @@ impl Quickstart {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         // The service's binary is built already: by the cargo that runs this test.
         command.env_remove("CARGO").arg("--dir").arg(self.folder.path()).args(arguments);
-        command.output().unwrap()
+        command
+    }
+
+    /// Suspends the deployer, not in the moment in which it holds the lock of the state: nobody could write then.
+    fn suspend(&self, deployer: Pid) {
+        let directory = File::open(self.folder.path().join("state")).unwrap();
+        loop {
+            kill_process(deployer, Signal::STOP).unwrap();
+            if directory.try_lock().is_ok() {
+                return directory.unlock().unwrap();
+            }
+            kill_process(deployer, Signal::CONT).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The record, what runs in both slots, and what the proxy does.
+    fn all_there_is(&self) -> Vec<String> {
+        ["state/shop.json", "services/blue/instance.json", "services/green/instance.json", "proxy.json"]
+            .map(|file| std::fs::read_to_string(self.folder.path().join(file)).unwrap())
+            .to_vec()
     }
 
     fn state(&self) -> State {
@@ -149,6 +177,56 @@ fn crash_and_recover(step: &str, outcome: &str) {
     let expected = if outcome == "succeeded" && step != "observe" { "2.0" } else { "1.0" };
     assert_eq!(live.as_str(), expected, "{step}");
     assert!(told.contains(&format!("running {expected}")), "{step}: the live slot runs: {told}");
+}
+
+#[test]
+fn a_deployer_that_was_suspended_while_another_recovered_does_nothing_more() {
+    std::thread::scope(|scope| {
+        for (step, outcome) in [("soak-10", "rolled back"), ("bake", "succeeded")] {
+            scope.spawn(move || suspend_and_recover(step, outcome));
+        }
+    });
+}
+
+fn suspend_and_recover(step: &str, outcome: &str) {
+    let quickstart = Quickstart::new();
+    let mut suspended = quickstart.command(&["--keep"]);
+    let mut suspended = Ended(suspended.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let pid = Pid::from_child(&suspended.0);
+    let in_step = || {
+        let state = std::fs::read(quickstart.folder.path().join("state/shop.json")).ok()?;
+        let operation = State::from_bytes(&state).ok()?.operation?;
+        Some(operation.last()?.step.to_string() == step)
+    };
+    while in_step() != Some(true) {
+        assert!(suspended.0.try_wait().unwrap().is_none(), "it ended before {step}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    quickstart.suspend(pid);
+
+    // It waits until the lease has stood still for its whole time.
+    let recovered = quickstart.run(&["--recover", "--keep"]);
+    let told = text(&recovered);
+    assert!(recovered.status.success(), "{step}: {told}");
+    assert_eq!(quickstart.state().history.last().unwrap().outcome.word(), outcome, "{step}: {told}");
+    let left = quickstart.all_there_is();
+
+    kill_process(pid, Signal::CONT).unwrap();
+    let mut told = String::new();
+    suspended.0.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(!suspended.0.wait().unwrap().success() && told.contains("lease"), "{step}: {told}");
+    assert_eq!(quickstart.all_there_is(), left, "{step}: {told}");
+    assert_eq!(quickstart.counts().failed, 0, "{step}: {:?}", quickstart.counts().first_failure);
+}
+
+/// A process that does not outlive its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn every_command_of_the_tool_does_what_its_help_says() {
     }
     assert!(run(&["logs"]).await.contains("demo_app 2.0.0 listens on port"));
     assert!(run(&["logs", "blue", "--lines", "5"]).await.contains("demo_app 1.0.0 listens on port"));
-    assert!(run(&["recover"]).await.contains("recover of demo_app"));
+    assert!(run(&["recover"]).await.contains("recovered demo_app"));
     fails(&["console", "purple"], "use blue or green").await;
     // A console needs a terminal, and says so.
     fails(&["console"], "terminal").await;

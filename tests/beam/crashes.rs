@@ -15,7 +15,7 @@ pub(crate) const STEPS: [(&str, &str); 12] = [
     ("start", "aborted"),
     ("health", "aborted"),
     ("attach", "aborted"),
-    ("check-way-back-100", "aborted"),
+    ("check-slots-100", "aborted"),
     ("shift-100", "rolled back"),
     ("verify", "rolled back"),
     ("drain", "succeeded"),

@@ -70,5 +70,5 @@ async fn a_live_release_that_someone_stopped_is_replaced() {
     let status = server.pipeline().status().await.unwrap();
     assert!(!status.observed.slot(Slot::Blue).is_running(), "{status}");
     server.deploy("2.0.0").await.unwrap();
-    server.is_settled_on("2.0.0").await;
+    server.is_settled_beside_a_stopped_blue_on("2.0.0").await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bluegreen_core::event::What;
+use bluegreen_core::event::EventKind;
 use bluegreen_core::{Event, observer};
 use tokio::sync::Mutex;
 
@@ -34,14 +34,14 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
                     return;
                 }
                 // The recovery has the same steps.
-                if matches!(event.what, What::StepStarted { .. }) && !begun.swap(true, Ordering::Relaxed) {
+                if matches!(event.what, EventKind::StepStarted { .. }) && !begun.swap(true, Ordering::Relaxed) {
                     let (server, over, cut) = (server.clone(), over.clone(), cut.clone());
                     std::thread::spawn(move || {
                         std::thread::sleep(after);
                         cut.store(!over.load(Ordering::Relaxed), Ordering::Relaxed);
                         server.blocking_lock().sshd.restart();
                     });
-                } else if matches!(event.what, What::StepDone { .. }) {
+                } else if matches!(event.what, EventKind::StepDone { .. }) {
                     over.store(true, Ordering::Relaxed);
                 }
             })
@@ -88,7 +88,7 @@ async fn a_tarball_that_is_cut_off_in_transfer_is_sent_again_and_no_half_of_it_i
     let killer = {
         let (server, cut_at) = (server.clone(), cut_at.clone());
         observer::from_fn(move |event: &Event| {
-            let What::Transfer { done, .. } = event.what else { return };
+            let EventKind::Transfer { done, .. } = event.what else { return };
             if done >= size / 4 && cut_at.compare_exchange(0, done, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 let server = server.clone();
                 // Nothing more is sent until the line is down.

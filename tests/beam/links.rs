@@ -1,7 +1,7 @@
 //! The layout that many servers have: a file for each slot, and a link to the one that is live, by `NginxSymlinkRouter`.
 
 use bluegreen_core::Slot;
-use bluegreen_core::pipeline::Builder;
+use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::testing::{Fault, Faults, Faulty};
 use bluegreen_nginx::{NginxConfig, NginxSymlinkRouter};
 
@@ -13,7 +13,7 @@ fn site(server: &Server) -> NginxConfig {
     server.nginx.config(APP).default_server(true).slot(Slot::Blue, blue).slot(Slot::Green, green)
 }
 
-fn by_links(server: &Server, site: NginxConfig) -> Builder {
+fn by_links(server: &Server, site: NginxConfig) -> PipelineBuilder {
     server.builder().router(NginxSymlinkRouter::new(server.settings().host().unwrap(), site).unwrap())
 }
 

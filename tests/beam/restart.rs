@@ -20,7 +20,7 @@ async fn the_live_release_is_brought_up_again_without_its_tarball() {
 
     let restored = deployer(&server, &["restore"]).await;
     assert!(restored.status.success(), "{}", text(&restored));
-    server.is_settled_on("2.0.0").await;
+    server.is_settled_beside_a_stopped_blue_on("2.0.0").await;
     server.deploy("3.0.0").await.unwrap();
     server.is_settled_on("3.0.0").await;
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use bluegreen_core::pipeline::{Builder, Report};
+use bluegreen_core::pipeline::{PipelineBuilder, Report};
 use bluegreen_core::state::State;
 use bluegreen_core::{Pipeline, Release, Result, Slot};
 use bluegreen_examples::traffic::{Clients, Running};
@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// The tool's own pipeline, with shorter waits. It has a connection of its own, as each process has.
-    pub(crate) fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> PipelineBuilder {
         let settings = self.settings();
         quick(settings.pipeline(&settings.host().unwrap()).unwrap())
     }
@@ -109,8 +109,22 @@ impl Server {
 
     /// The pipeline, the router and the record agree, nobody holds the lease, and this version answers.
     pub(crate) async fn is_settled_on(&self, version: &str) {
+        self.is_settled(version, &[]).await;
+    }
+
+    /// As [`Self::is_settled_on`]; blue is kept for a rollback, which starts it, and somebody ended it.
+    pub(crate) async fn is_settled_beside_a_stopped_blue_on(&self, version: &str) {
+        self.is_settled(version, &["blue is recorded as retained and is stopped"]).await;
+    }
+
+    async fn is_settled(&self, version: &str, drift: &[&str]) {
         let status = self.pipeline().status().await.unwrap();
-        assert!(status.agrees() && status.lease().is_none() && status.operation().is_none(), "{status}");
+        let found: Vec<_> = status.observed.drift.iter().map(ToString::to_string).collect();
+        assert!(
+            found.len() == drift.len() && found.iter().zip(drift).all(|(found, said)| found.starts_with(said)),
+            "{status}"
+        );
+        assert!(status.lease().is_none() && status.operation().is_none(), "{status}");
         let live = status.observed.live.unwrap_or_else(|| panic!("nothing is live: {status}"));
         assert_eq!(status.observed.slot(live).version().map(|found| found.as_str()), Some(version), "{status}");
         assert!(status.observed.slot(live).is_running(), "{status}");
@@ -220,7 +234,7 @@ fn has(pid: i32, variable: &str) -> bool {
 }
 
 /// Waits that fit an app that starts within a second, on a machine that runs other tests too.
-pub(crate) fn quick(builder: Builder) -> Builder {
+pub(crate) fn quick(builder: PipelineBuilder) -> PipelineBuilder {
     builder
         .check_interval(Duration::from_millis(100))
         .start_deadline(Duration::from_secs(30))
@@ -228,8 +242,8 @@ pub(crate) fn quick(builder: Builder) -> Builder {
         .lease_ttl(LEASE_TTL)
 }
 
-/// A recovery waits that long.
-pub(crate) const LEASE_TTL: Duration = Duration::from_secs(4);
+/// Kept on a busy machine too. A recovery waits that long where the holder is alive.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(8);
 
 /// Ports that were free a moment ago, and that the kernel gives to no client meanwhile: below those it chooses from.
 fn free_ports() -> [u16; 3] {

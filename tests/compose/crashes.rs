@@ -19,17 +19,17 @@ const BEFORE: [(&str, &str); 10] = [
     ("expand-after-start", "aborted"),
     ("smoke", "aborted"),
     ("attach", "aborted"),
-    ("check-way-back-10", "aborted"),
+    ("check-slots-10", "aborted"),
     ("shift-10", "rolled back"),
 ];
 
 /// The steps after, and how the recovery from a death in each ends.
 const AFTER: [(&str, &str); 10] = [
     ("soak-10", "rolled back"),
-    ("check-way-back-50", "rolled back"),
+    ("check-slots-50", "rolled back"),
     ("shift-50", "rolled back"),
     ("soak-50", "rolled back"),
-    ("check-way-back-100", "rolled back"),
+    ("check-slots-100", "rolled back"),
     ("shift-100", "rolled back"),
     ("verify", "rolled back"),
     ("drain", "succeeded"),

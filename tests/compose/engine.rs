@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bluegreen_core::event::What;
-use bluegreen_core::pipeline::Builder;
+use bluegreen_core::event::EventKind;
+use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::{Event, Host, LocalHost, Pipeline, Slot, observer};
 
 use crate::own_engine::OwnEngine;
@@ -12,7 +12,7 @@ use crate::parts::{Images, get, parts_are_here, turn};
 use crate::server::{Server, ending, eventually, none_failed, quick};
 
 /// The example's pipeline on another engine of this machine.
-fn on(server: &Server, engine: &str) -> Builder {
+fn on(server: &Server, engine: &str) -> PipelineBuilder {
     let here: Arc<dyn Host> = Arc::new(LocalHost::new());
     quick(server.shop.pipeline_on(&here, server.shop.runtime().docker_host(engine)).unwrap())
 }
@@ -64,7 +64,7 @@ async fn an_engine_restarted_in_the_middle_of_a_deploy_is_told_and_the_next_depl
     let restarts = engine.clone();
     let restarter = observer::from_fn(move |event: &Event| {
         let starts = event.step.is_some_and(|step| step.to_string() == "start");
-        if starts && matches!(event.what, What::StepStarted { .. }) && !done.swap(true, Ordering::Relaxed) {
+        if starts && matches!(event.what, EventKind::StepStarted { .. }) && !done.swap(true, Ordering::Relaxed) {
             let engine = restarts.clone();
             std::thread::spawn(move || {
                 let mut engine = engine.lock().unwrap();

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bluegreen_core::testing::part_is_here;
@@ -53,7 +54,7 @@ impl OwnEngine {
 
     /// Waits until so many run.
     pub(crate) fn wait_for_containers(&self, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while self.docker(&["ps", "-q"]).lines().count() < count && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -68,15 +69,16 @@ impl OwnEngine {
     fn run(&mut self) -> Result<(), String> {
         let log =
             File::options().append(true).create(true).open(self.path("log")).map_err(|error| error.to_string())?;
+        self.make_bridge()?;
         // Each its own range, so that two of them do not share one.
         let pool = format!("base=10.{}.0.0/16,size=24", 128 + std::process::id() % 80);
         let mut command = Command::new("dockerd");
         command.args(["--host", &self.address(), "--data-root", &self.path("data"), "--exec-root", &self.path("exec")]);
-        command.args(["--pidfile", &self.path("pid"), "--bridge", "none", "--default-address-pool", &pool]);
+        command.args(["--pidfile", &self.path("pid"), "--bridge", &self.bridge(), "--default-address-pool", &pool]);
         command.args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
         self.child = Some(command.spawn().map_err(|error| format!("dockerd cannot be started: {error}"))?);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while !self.answers() {
             if Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
@@ -85,6 +87,22 @@ impl OwnEngine {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// Of its own: an engine that has none removes the one of the machine's own engine.
+    fn bridge(&self) -> String {
+        let folder = self.path("");
+        format!("bg-{}", folder.trim_end_matches('/').rsplit('-').next().unwrap_or_default())
+    }
+
+    fn make_bridge(&self) -> Result<(), String> {
+        static MADE: AtomicU8 = AtomicU8::new(0);
+        if Path::new("/sys/class/net").join(self.bridge()).exists() {
+            return Ok(());
+        }
+        let (range, number) = (208 + std::process::id() % 40, MADE.fetch_add(1, Ordering::Relaxed));
+        ip(&["link", "add", "name", &self.bridge(), "type", "bridge"])?;
+        ip(&["address", "add", &format!("10.{range}.{number}.1/24"), "dev", &self.bridge()])
     }
 
     /// What a command on it prints; nothing when it fails.
@@ -118,7 +136,13 @@ impl Drop for OwnEngine {
         self.docker(&["network", "prune", "-f"]);
         self.end();
         unmount_below(self.folder.path());
+        let _ = ip(&["link", "delete", &self.bridge()]);
     }
+}
+
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(arguments).output().map_err(|error| format!("ip cannot be run: {error}"))?;
+    output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// What an engine leaves mounted cannot be removed.

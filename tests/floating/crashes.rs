@@ -17,7 +17,7 @@ const STEPS: [(&str, &str); 11] = [
     ("start", "aborted"),
     ("health", "aborted"),
     ("attach", "aborted"),
-    ("check-way-back-100", "aborted"),
+    ("check-slots-100", "aborted"),
     ("shift-100", "rolled back"),
     ("verify", "rolled back"),
     ("drain", "succeeded"),

@@ -68,7 +68,11 @@ async fn an_api_that_is_down_after_the_move_was_asked_for_is_told_as_an_unknown_
         });
         let said = world.try_run(&["deploy", "v2"]).await;
         assert!(!said.success, "{}", said.text);
-        assert!(said.text.contains("STUCK") && said.text.contains("the outcome is unknown"), "{}", said.text);
+        assert!(
+            said.text.contains("STUCK") && said.text.contains("was asked for, and is not confirmed"),
+            "{}",
+            said.text
+        );
 
         // The address has moved, and v2 answers: that is what recovery finds, and what it leaves.
         world.cloud.when_moved(world.network(), |_| {});

@@ -133,7 +133,8 @@ impl World {
         let server = |server: &Server, name: &str, address: &str, id: u32| {
             let app = server.app().display().to_string();
             format!(
-                "[{name}]\nssh = \"{name}\"\ndirectory = \"{app}\"\nweb = \"{address}:80\"\nid = {id}\ninterface = \"eth0\"\n"
+                "[{name}]\nssh = \"{name}\"\ndirectory = \"{app}\"\nweb = \"{address}:80\"\nid = {id}\ninterface = \"eth0\"\n\
+                 marks = \"{app}-marks\"\n"
             )
         };
         let api = self.api.as_ref().map(|api| format!("api = \"{}\"\n", api.url())).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bluegreen_core::event::What;
+use bluegreen_core::event::EventKind;
 use bluegreen_core::state::Step;
 use bluegreen_core::{Error, Event, Observer, Result, observer};
 use rustix::process::{Signal, getpid, kill_process};
@@ -21,13 +21,13 @@ pub fn killer(at: &str) -> Result<impl Observer + use<>> {
             return;
         }
         match event.what {
-            What::StepStarted { .. } if !after.is_zero() => {
+            EventKind::StepStarted { .. } if !after.is_zero() => {
                 std::thread::spawn(move || {
                     std::thread::sleep(after);
                     die();
                 });
             }
-            What::StepStarted { .. } | What::StepDone { .. } | What::StepFailed { .. } => die(),
+            EventKind::StepStarted { .. } | EventKind::StepDone { .. } | EventKind::StepFailed { .. } => die(),
             _ => {}
         }
     }))

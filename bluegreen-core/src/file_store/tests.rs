@@ -61,10 +61,10 @@ async fn only_the_owner_can_read_the_files_and_the_directory() {
     store.commit(&shop(), Some(&revision), &numbered(2)).await.unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&directory), 0o700);
-    for name in ["shop.json", "shop.json.bak", "shop.lock"] {
+    for name in ["shop.json", "shop.json.bak"] {
         assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
     }
-    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 3, "and nothing else is left there");
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 2, "and nothing else is left there");
 }
 
 #[tokio::test]
@@ -161,16 +161,92 @@ async fn a_document_that_is_gone_while_its_backup_is_there_is_not_taken_for_a_fi
 async fn a_lock_that_is_never_given_up_is_a_timeout_that_names_it() {
     let place = Place::new();
     place.count_to(1).await;
-    let held = File::open(place.path("shop.lock")).unwrap();
+    let held = File::open(place.0.path()).unwrap();
     held.lock().unwrap();
     let mut store = place.store();
     store.lock_wait = Duration::from_millis(50);
     let revision = store.load(&shop()).await.unwrap().unwrap().revision;
     let error = store.commit(&shop(), Some(&revision), &numbered(2)).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, crate::Effect::NotApplied));
-    assert!(error.is_retryable() && error.to_string().contains("shop.lock"), "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("held the lock"), "{error}");
     drop(held);
     store.commit(&shop(), Some(&revision), &numbered(2)).await.unwrap();
+}
+
+/// Whatever a tidy person removes while it is held: the lock is on what cannot be removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_removed_under_load_lose_no_update() {
+    let place = Place::new();
+    place.count_to(1).await;
+    let mut children: Vec<_> = (0..4).map(|_| spawn_child(&place)).collect();
+    let is_over = |children: &mut Vec<Killed>| children.iter_mut().all(|child| child.0.try_wait().unwrap().is_some());
+    while !is_over(&mut children) {
+        let _ = std::fs::remove_file(place.path("shop.lock"));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for child in &mut children {
+        assert!(child.0.wait().unwrap().success());
+    }
+    assert_eq!(place.number().await, 1 + 4 * UPDATES);
+}
+
+#[test]
+fn where_a_directory_cannot_be_locked_a_lock_file_that_was_removed_meanwhile_is_opened_again() {
+    let place = Place::new();
+    let path = place.path("shop.lock");
+    let first = File::create(&path).unwrap();
+    assert!(acquire(&first, Instant::now()).unwrap() && is_in_place(&first, path.to_str().unwrap()));
+    std::fs::remove_file(&path).unwrap();
+    assert!(!is_in_place(&first, path.to_str().unwrap()), "gone");
+    File::create(&path).unwrap();
+    assert!(!is_in_place(&first, path.to_str().unwrap()), "another file by now");
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_left_is_gone_after_the_next_commit() {
+    let place = Place::new();
+    place.count_to(2).await;
+    std::fs::write(place.path("shop.json.new"), "half").unwrap();
+    std::fs::set_permissions(place.path("shop.json.new"), std::fs::Permissions::from_mode(0o444)).unwrap();
+    place.count_on().await;
+    let mut names: Vec<_> = std::fs::read_dir(place.0.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["shop.json", "shop.json.bak"]);
+}
+
+#[test]
+fn a_file_system_without_locks_is_told_from_a_lock_that_is_held() {
+    for errno in [rustix::io::Errno::NOLCK, rustix::io::Errno::NOSYS] {
+        assert!(has_no_locks(&std::io::Error::from(errno)), "{errno}");
+    }
+    assert!(!has_no_locks(&std::io::Error::from(rustix::io::Errno::ACCESS)));
+    let file = StateFile::new("/state", &shop());
+    let error = file.no_locks("No locks available (os error 37)");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(
+        error.to_string().contains("No locks available") && error.hint().unwrap().contains("lock daemon"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_state_of_another_user_is_refused_with_what_to_do() {
+    if rustix::process::getuid().is_root() {
+        // Root may read everything: what it is told as another user is tested on the error itself.
+        let error = Error::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        let error = StateFile::new("/state", &shop()).refused(error);
+        assert!(error.hint().unwrap().contains("ls -l /state/shop.json"), "{error}");
+        return;
+    }
+    let place = Place::new();
+    place.count_to(1).await;
+    std::fs::set_permissions(place.path("shop.json"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    let error = place.store().load(&shop()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(error.hint().unwrap().contains("ls -l"), "{error}");
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! The new slot against the old one, under the same traffic at the same time.
 //!
-//! Of the bad requests of an interval, `x_new` on the new slot and `x_old` on the old one, the new slot's share is
-//! binomial with `theta_0 = n_new / (n_new + n_old)` when both have the same rate, and with
-//! `theta_j = r_j n_new / (r_j n_new + n_old)` when the new slot's rate is `r_j` times the old one's. The evidence is
+//! Of the bad requests of a block of time, let `s` be the share that the new slot had. When both have the same rate, its
+//! mean is `theta_0 = n_new / (n_new + n_old)`, also when bad requests come in bursts, each on one slot, of any size; when
+//! the new slot's rate is `r_j` times the old one's, it is `theta_j = r_j n_new / (r_j n_new + n_old)`. The evidence is
 //!
 //! ```text
-//! E = sum_j w_j  product over intervals of  (theta_j / theta_0)^x_new ((1 - theta_j) / (1 - theta_0))^x_old
+//! E = sum_j w_j  product over blocks of  s theta_j / theta_0 + (1 - s) (1 - theta_j) / (1 - theta_0)
 //! ```
 //!
-//! Whatever befalls both slots alike cancels out, and the split may change from interval to interval. It is divided,
-//! as a logarithm, by the [dispersion](super::dispersion) of the data: bad requests that come in bursts are less
-//! independent than they look (quasi-likelihood; McCullagh and Nelder, "Generalized Linear Models", section 4.5).
+//! the capital of a gambler who bets on the new slot's share, as in [`evidence`](super::evidence). Whatever befalls both
+//! slots alike cancels out, the split may change from block to block, and one block is one bet, whether it holds one bad
+//! request or a thousand.
 
 use crate::gates::evidence::log_sum_exp;
 use crate::gates::tally::Sum;
@@ -61,16 +61,17 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Adds what both slots counted in the same interval.
-    pub(super) fn add(&mut self, interval: Pair) {
-        self.total.add(interval);
-        if !interval.has_both() {
+    /// Adds what both slots counted in the same block of time.
+    pub(super) fn add(&mut self, block: Pair) {
+        self.total.add(block);
+        if !block.has_both() || block.bad() == 0 {
             return;
         }
-        let (bad_new, bad_old, equal) = (interval.new.bad as f64, interval.old.bad as f64, interval.share(1.0));
+        let (bad_new, bad_old, equal) = (block.new.bad as f64, block.old.bad as f64, block.share(1.0));
+        let share = bad_new / (bad_new + bad_old);
         for (log, ratio) in self.logs.iter_mut().zip(RATIOS) {
-            let worse = interval.share(ratio);
-            *log += bad_new * (worse / equal).ln() + bad_old * ((1.0 - worse) / (1.0 - equal)).ln();
+            let worse = block.share(ratio);
+            *log += (share * worse / equal + (1.0 - share) * (1.0 - worse) / (1.0 - equal)).ln();
         }
         let all = bad_new + bad_old;
         self.surplus += bad_new - all * equal;
@@ -83,9 +84,8 @@ impl Comparison {
     }
 
     /// The natural logarithm of the evidence that the new slot is worse; 0 without any bad request.
-    pub(super) fn log_evidence(&self, dispersion: f64) -> f64 {
-        let weight = -(RATIOS.len() as f64).ln();
-        (weight + log_sum_exp(self.logs.iter().copied())) / dispersion
+    pub(super) fn log_evidence(&self) -> f64 {
+        log_sum_exp(self.logs.iter().copied()) - (RATIOS.len() as f64).ln()
     }
 
     /// Whether it looks as if the new slot were worse: the score test, at this one moment. It is no evidence to act upon
@@ -104,41 +104,41 @@ mod tests {
         Pair { new: counters(new), old: counters(old) }
     }
 
-    fn compared(intervals: impl IntoIterator<Item = Pair>) -> Comparison {
+    fn compared(blocks: impl IntoIterator<Item = Pair>) -> Comparison {
         let mut comparison = Comparison::default();
-        intervals.into_iter().for_each(|interval| comparison.add(interval));
+        blocks.into_iter().for_each(|block| comparison.add(block));
         comparison
     }
 
-    fn evidence(intervals: impl IntoIterator<Item = Pair>) -> f64 {
-        compared(intervals).log_evidence(1.0)
+    fn evidence(blocks: impl IntoIterator<Item = Pair>) -> f64 {
+        compared(blocks).log_evidence()
     }
 
     #[test]
     fn what_befalls_both_slots_alike_is_no_evidence() {
         let alike = compared([pair((100, 10), (900, 90)); 20]);
-        assert!(alike.log_evidence(1.0) < 0.0 && !alike.seems_worse());
+        assert!(alike.log_evidence() < 1e-9 && !alike.seems_worse());
         assert!(evidence([]).abs() < 1e-12 && !compared([]).seems_worse());
         assert!(evidence([pair((100, 0), (900, 0))]).abs() < 1e-12);
     }
 
     #[test]
     fn a_rate_four_times_as_high_becomes_evidence_also_when_the_split_changes() {
-        let tenth = [pair((200, 4), (1800, 9)); 5];
-        let half = [pair((1000, 20), (1000, 5)); 5];
-        assert!(evidence(tenth) > 6.0);
-        assert!(evidence(tenth.into_iter().chain(half)) > 20.0);
+        let tenth = [pair((200, 4), (1800, 9)); 15];
+        let half = [pair((1000, 20), (1000, 5)); 15];
+        assert!(evidence(tenth) > 5.0);
+        assert!(evidence(tenth.into_iter().chain(half)) > 10.0);
         assert!(compared(tenth).seems_worse());
     }
 
     #[test]
     fn a_better_new_slot_is_no_evidence() {
         let better = compared([pair((1000, 1), (1000, 20)); 5]);
-        assert!(better.log_evidence(1.0) < 0.0 && !better.seems_worse());
+        assert!(better.log_evidence() < 0.0 && !better.seems_worse());
     }
 
     #[test]
-    fn an_interval_without_requests_on_both_slots_compares_nothing() {
+    fn a_block_without_requests_on_both_slots_compares_nothing() {
         assert!(evidence([pair((0, 0), (100, 5)), pair((100, 100), (0, 0)), pair((0, 0), (0, 0))]).abs() < 1e-12);
     }
 
@@ -146,13 +146,24 @@ mod tests {
     fn errors_on_the_new_slot_alone_are_evidence_that_stays_a_number() {
         for intervals in [1, 10, 100_000] {
             let found = evidence((0..intervals).map(|_| pair((100, 10), (900, 0))));
-            assert!(found.is_finite() && found > 3.0, "{intervals}: {found}");
+            assert!(found.is_finite() && found > 1.0, "{intervals}: {found}");
         }
     }
 
     #[test]
-    fn dispersion_weakens_the_evidence() {
-        let comparison = compared([pair((200, 8), (1800, 9)); 5]);
-        assert!((comparison.log_evidence(2.0) * 2.0 - comparison.log_evidence(1.0)).abs() < 1e-9);
+    fn a_burst_is_one_piece_of_evidence_and_as_many_bad_requests_in_turn_are_more() {
+        let burst = evidence([pair((200, 20), (1800, 0))]);
+        assert!((burst - evidence([pair((200, 1), (1800, 0))])).abs() < 1e-9);
+        assert!(evidence([pair((200, 1), (1800, 0)); 20]) > 10.0 * burst);
+    }
+
+    #[test]
+    fn the_expected_evidence_of_a_burst_on_either_slot_is_one() {
+        for (new, old) in [(200, 1800), (1000, 1000), (1800, 200)] {
+            let share = new as f64 / (new + old) as f64;
+            let on_new = evidence([pair((new, 20), (old, 0))]).exp();
+            let on_old = evidence([pair((new, 0), (old, 20))]).exp();
+            assert!((share * on_new + (1.0 - share) * on_old - 1.0).abs() < 1e-9);
+        }
     }
 }

@@ -1,29 +1,13 @@
 //! From counts to a verdict: a pure function.
 
-use std::time::Duration;
-
 use crate::gate::{Verdict, Window};
 use crate::gates::comparison::Pair;
-use crate::gates::evidence::{AboveLimit, BelowLimit, log_threshold};
-use crate::gates::ledger::{Ledger, Scope};
+use crate::gates::dispersion::Dispersion;
+use crate::gates::evidence::log_threshold;
+use crate::gates::ledger::{Distrust, Ledger, Scope};
+use crate::gates::rules::Rules;
 use crate::gates::wording::{grouped, percent, seconds};
 use crate::metric::Counters;
-
-/// What the verdicts are reached by.
-#[derive(Debug, Clone)]
-pub(super) struct Rules {
-    /// What a bad request is, as in "3 of 1,000 requests failed".
-    pub(super) bad: &'static str,
-    pub(super) limit: f64,
-    pub(super) above: AboveLimit,
-    pub(super) below: BelowLimit,
-    pub(super) alpha: f64,
-    pub(super) beta: f64,
-    pub(super) warm_up: Duration,
-    pub(super) require_traffic_by: Option<Duration>,
-    pub(super) damage_cap: Option<u64>,
-    pub(super) routing_guard: bool,
-}
 
 /// The routing guard's chi-squared with one degree of freedom: a share as far off comes by chance once in 1,000 times.
 const ROUTING_CHI_SQUARED: f64 = 10.8;
@@ -38,6 +22,11 @@ const ROUTING_EXPECTED: f64 = 5.0;
 /// limit shows most of the time, below what two bad requests in a row show.
 const SUSPICION: f64 = 1.0;
 
+/// What is taken for the [swing](Dispersion::swing) at least. The bound of the test holds while each block's mean is within
+/// the limit; rates that are within it on average rise above it for minutes. Where errors are independent, this costs
+/// half as many requests again.
+const ASSUMED_SWING: f64 = 1.5;
+
 /// What the counts of one scope say about the release.
 #[derive(Clone)]
 enum Finding {
@@ -48,7 +37,7 @@ enum Finding {
     /// It is above the limit, and for all that is known the old slot may be so too.
     Unclear,
     /// Both slots are, or have been, above the limit.
-    Sick,
+    Unhealthy,
 }
 
 impl Finding {
@@ -62,8 +51,14 @@ impl Finding {
 
 /// Judges what the ledger holds.
 pub(super) fn decide(rules: &Rules, ledger: &Ledger, window: &Window) -> Verdict {
+    if let Some(Distrust::ForGood(reason)) = &ledger.distrust {
+        return Verdict::Hold { reason: reason.clone() };
+    }
     if let Some(why) = &ledger.missed_why {
         return unread(rules, ledger, window, why);
+    }
+    if let Some(Distrust::ForNow(why)) = &ledger.distrust {
+        return Verdict::Undecided { needs: format!("needs counters that can be trusted; {why}") };
     }
     let budget = Budget::new(rules, ledger, window);
     let overall = rules.find(&ledger.operation, "", &budget, budget.operation);
@@ -90,8 +85,10 @@ struct Budget {
     stretch: f64,
     /// For a false pass.
     pass: f64,
-    /// What the evidence of comparisons is divided by.
+    /// What the evidence for a pass is divided by.
     dispersion: f64,
+    /// What the evidence that the limit is exceeded is divided by.
+    swing: f64,
 }
 
 impl Budget {
@@ -108,7 +105,9 @@ impl Budget {
             operation: half,
             stretch: half * share,
             pass: rules.beta / gates,
-            dispersion: ledger.dispersion.estimate(),
+            // Not the new slot's own: a release that turns bad swings, too.
+            swing: ledger.dispersion[1].swing().max(ASSUMED_SWING),
+            dispersion: ledger.dispersion.iter().map(Dispersion::estimate).fold(1.0, f64::max),
         }
     }
 }
@@ -117,17 +116,17 @@ impl Rules {
     fn find(&self, scope: &Scope, which: &str, budget: &Budget, alpha: f64) -> Finding {
         let Pair { new, old } = scope.compared.total();
         let within_limit = self.below.log_evidence(scope.new) >= log_threshold(budget.pass);
-        if scope.compared.log_evidence(budget.dispersion) >= log_threshold(alpha) && !within_limit {
+        if scope.compared.log_evidence() >= log_threshold(alpha) && !within_limit {
             let (new, old) = (self.counted(new, which), of(old));
             return Finding::Bad(format!(
                 "worse than the old slot: {new}, and {old} of the old slot's at the same time"
             ));
         }
-        if self.above.log_evidence(scope.new) < log_threshold(alpha) {
+        if scope.above.log_evidence() < budget.swing * log_threshold(alpha) {
             return Finding::NotShown;
         }
         if scope.old_trouble.highest() >= log_threshold(alpha) {
-            Finding::Sick
+            Finding::Unhealthy
         } else if old.requests > 0 && (scope.old_trouble.now() > SUSPICION || !scope.compared.seems_worse()) {
             Finding::Unclear
         } else {
@@ -138,27 +137,18 @@ impl Rules {
 
     /// More bad requests than may be suffered, whatever the statistics say.
     fn damage(&self, seen: Pair) -> Option<String> {
-        let cap = self.damage_cap?;
-        let (expected, by) = if seen.old.requests > 0 {
-            (seen.old.bad as f64 / seen.old.requests as f64, "the old slot's rate")
-        } else {
-            (self.limit, "the limit")
-        };
-        let excess = seen.new.bad as f64 - seen.new.requests as f64 * expected;
-        (excess >= cap as f64).then(|| {
-            let excess = grouped(excess as u64);
-            format!("{}, {excess} more than {by} explains; the cap is {}", self.counted(seen.new, ""), grouped(cap))
-        })
+        let excess = self.damage_cap?.exceeded(self.limit, seen)?;
+        Some(format!("{}, {excess}", self.counted(seen.new, "")))
     }
 
     /// Why the release cannot be judged at all.
     fn held(&self, ledger: &Ledger, window: &Window, present: &Finding) -> Option<String> {
         let compared = ledger.step.both;
-        if matches!(present, Finding::Sick) {
+        if matches!(present, Finding::Unhealthy) {
             let (new, old) = (self.counted(compared.new, ""), of(compared.old));
             let limit = percent(self.limit);
             return Some(format!(
-                "the environment is sick, not the release: {new}, and {old} of the old slot's; the limit is {limit}"
+                "the environment is unhealthy, not the release: {new}, and {old} of the old slot's; the limit is {limit}"
             ));
         }
         if self.routing_guard {
@@ -185,7 +175,9 @@ impl Rules {
             let needs = format!("needs the warm-up of {} to end, {left} are left", seconds(self.warm_up));
             return Verdict::Undecided { needs };
         }
-        if self.below.log_evidence(new) >= log_threshold(budget.pass) && new.requests > 0 {
+        // The evidence is divided by the dispersion, on the other side.
+        let enough = budget.dispersion * log_threshold(budget.pass);
+        if self.below.log_evidence(new) >= enough && new.requests > 0 {
             let evidence = format!("{}, the limit is {}", self.counted(new, ""), percent(self.limit));
             return Verdict::Pass { evidence: note_baseline(evidence, ledger) };
         }
@@ -196,7 +188,7 @@ impl Rules {
                 of(ledger.step.both.old)
             ),
             _ => {
-                let missing = self.below.requests_to_pass(new.bad, budget.pass).saturating_sub(new.requests);
+                let missing = self.below.requests_to_reach(new.bad, enough).saturating_sub(new.requests);
                 let missing = format!("needs at least {} more requests", grouped(missing));
                 if new.requests > 0 {
                     format!("{missing}; so far {so_far}")

@@ -1,94 +1,127 @@
-//! How much more the bad requests vary between the slots than independent ones would.
+//! How much more the bad requests vary from block to block than independent ones would.
 
 use std::time::Duration;
 
-use crate::gates::comparison::Pair;
+use crate::gates::tally::Sum;
+use crate::metric::Counters;
 
-/// A period lasts at least this long: shorter ones would cut bursts into pieces that look independent.
-pub(super) const PERIOD: Duration = Duration::from_secs(15);
+/// Blocks are put together to so long ones, to see what swings more slowly than a block lasts.
+const LONG: Duration = Duration::from_secs(30);
 
-/// ... and holds at least this many bad requests, since fewer tell nothing about how they are spread.
-const BAD_PER_PERIOD: u64 = 5;
+/// Fewer long blocks tell nothing.
+const LONG_BLOCKS: u64 = 5;
 
-/// The dispersion is not estimated from fewer periods than this.
-const PERIODS: usize = 5;
-
-/// What is taken for the dispersion until then: bursty errors are common, and a false alarm costs more than a delay.
-const ASSUMED: f64 = 2.0;
-
-/// Estimates the dispersion from periods of the whole operation.
-#[derive(Debug, Default)]
+/// Estimates the dispersion of one slot from its blocks.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Dispersion {
-    periods: Vec<Pair>,
-    open: Pair,
+    blocks: Squares,
+    long: Squares,
+    open: Counters,
     open_for: Duration,
 }
 
+/// Pearson's chi-squared about the common rate, in sums.
+#[derive(Debug, Clone, Default)]
+struct Squares {
+    blocks: u64,
+    requests: f64,
+    bad: f64,
+    /// The sum of squares of bad requests, each by the requests of its block.
+    squares: f64,
+}
+
 impl Dispersion {
-    /// Adds what both slots counted in the same interval, which lasted `span`.
-    pub(super) fn add(&mut self, interval: Pair, span: Duration) {
+    /// Adds a block, which lasted `span`.
+    pub(super) fn add(&mut self, block: Counters, span: Duration) {
+        self.blocks.add(block);
+        self.open.add(block);
         self.open_for += span;
-        if interval.has_both() {
-            self.open.add(interval);
-        }
-        if self.open_for >= PERIOD && self.open.bad() >= BAD_PER_PERIOD {
-            self.periods.push(std::mem::take(&mut self.open));
+        if self.open_for >= LONG {
+            self.long.add(std::mem::take(&mut self.open));
             self.open_for = Duration::ZERO;
         }
     }
 
-    /// Pearson's chi-squared of the periods about the rate ratio that fits them best, by its degrees of freedom; at
-    /// least 1. About the fitted ratio and not about 1, since a release that is steadily worse is not bursty.
+    /// Pearson's chi-squared of the blocks about their common rate, by its degrees of freedom; at least 1, and 1 while
+    /// there is nothing to learn from. A likelihood is divided by it, as a logarithm: quasi-likelihood (McCullagh and
+    /// Nelder, "Generalized Linear Models", section 9.2). Of bursts it is their size.
     pub(super) fn estimate(&self) -> f64 {
-        if self.periods.len() < PERIODS {
-            return ASSUMED;
+        self.blocks.dispersion()
+    }
+
+    /// How many times more long blocks vary than short ones do; at least 1. It is 1 as long as blocks are independent of
+    /// each other, bursts or not, and more when the rate swings: the method of batch means (Law, "Simulation Modeling and
+    /// Analysis", section 9.5).
+    pub(super) fn swing(&self) -> f64 {
+        if self.long.blocks < LONG_BLOCKS { 1.0 } else { (self.long.dispersion() / self.blocks.dispersion()).max(1.0) }
+    }
+}
+
+impl Squares {
+    fn add(&mut self, block: Counters) {
+        if block.requests == 0 {
+            return;
         }
-        let mut sum = Pair::default();
-        self.periods.iter().for_each(|period| sum.add(*period));
-        let ratio = sum.new.bad as f64 * sum.old.requests as f64 / (sum.old.bad as f64 * sum.new.requests as f64);
-        let chi_squared: f64 = self
-            .periods
-            .iter()
-            .filter_map(|period| {
-                let (all, share) = (period.bad() as f64, period.share(ratio));
-                let variance = all * share * (1.0 - share);
-                // All bad requests on one slot: there is nothing that could vary.
-                (variance > 0.0).then(|| (period.new.bad as f64 - all * share).powi(2) / variance)
-            })
-            .sum();
-        (chi_squared / (self.periods.len() - 1) as f64).max(1.0)
+        let (requests, bad) = (block.requests as f64, block.bad as f64);
+        self.blocks += 1;
+        self.requests += requests;
+        self.bad += bad;
+        self.squares += bad * bad / requests;
+    }
+
+    fn dispersion(&self) -> f64 {
+        if self.blocks < 2 || self.bad == 0.0 {
+            return 1.0;
+        }
+        let chi_squared = self.squares * self.requests / self.bad - self.bad;
+        (chi_squared / (self.blocks - 1) as f64).max(1.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Counters;
 
-    fn estimate(bad: impl IntoIterator<Item = (u64, u64)>) -> f64 {
+    fn of(bad: impl IntoIterator<Item = u64>) -> Dispersion {
         let mut dispersion = Dispersion::default();
-        for (new, old) in bad {
-            let counters = |bad| Counters { requests: 500, bad };
-            dispersion.add(Pair { new: counters(new), old: counters(old) }, PERIOD);
-        }
-        dispersion.estimate()
+        let span = Duration::from_secs(3);
+        bad.into_iter().for_each(|bad| dispersion.add(Counters { requests: 500, bad }, span));
+        dispersion
+    }
+
+    fn estimate(bad: impl IntoIterator<Item = u64>) -> f64 {
+        of(bad).estimate()
     }
 
     #[test]
-    fn few_periods_are_taken_for_bursty() {
-        assert!((estimate([(5, 5); 4]) - ASSUMED).abs() < 1e-12);
-        assert!((estimate([(1, 0); 24]) - ASSUMED).abs() < 1e-12, "too few bad requests for five periods");
-    }
-
-    #[test]
-    fn even_errors_are_not_bursty_however_much_worse_the_new_slot_is() {
-        for even in [[(10, 10); 10], [(20, 2); 10], [(20, 0); 10], [(0, 20); 10]] {
-            assert!((estimate(even) - 1.0).abs() < 1e-12, "{even:?}");
+    fn nothing_to_learn_from_is_taken_for_independent() {
+        for bad in [&[][..], &[5], &[0; 50]] {
+            assert!((estimate(bad.iter().copied()) - 1.0).abs() < 1e-12, "{bad:?}");
         }
     }
 
     #[test]
-    fn errors_that_come_on_one_slot_at_a_time_are_bursty() {
-        assert!(estimate((0..10).map(|at| if at % 2 == 0 { (12, 0) } else { (0, 12) })) > 10.0);
+    fn even_errors_are_not_bursty_however_many() {
+        for bad in [1, 10, 500] {
+            assert!((estimate([bad; 20]) - 1.0).abs() < 1e-12, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_rises_and_falls_swings_and_bursts_do_not() {
+        let waves = of((0..100).map(|at| if at / 10 % 2 == 0 { 10 } else { 2 }));
+        assert!(waves.swing() > 5.0, "{}", waves.swing());
+        let mut rng = fastrand::Rng::with_seed(1);
+        let bursts = of((0..1000).map(|_| if rng.u8(..20) == 0 { 20 } else { 0 }));
+        assert!(bursts.estimate() > 15.0 && bursts.swing() < 1.5, "{}", bursts.swing());
+        assert!((of([10, 2, 2, 2]).swing() - 1.0).abs() < 1e-12, "too few to tell");
+    }
+
+    #[test]
+    fn the_dispersion_of_bursts_is_their_size() {
+        for size in [5, 20] {
+            let bursts = (0..200).map(|at| if at % 20 == 0 { size } else { 0 });
+            assert!((estimate(bursts) / size as f64 - 1.0).abs() < 0.1, "{size}");
+        }
     }
 }

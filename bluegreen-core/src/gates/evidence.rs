@@ -1,15 +1,30 @@
 //! How strongly counts speak against "the rate is at its limit", in a way that may be looked at at any time.
 //!
-//! With `X` bad ones of `N` requests, a limit `L` and alternatives `p_j` of weight `w_j`:
+//! Bad requests come in bursts, and pauses make all requests slow at once. So the unit of [`AboveLimit`] is not the
+//! request but the block of time, and nothing is assumed about what happens within one. With `n_i` requests in a block,
+//! `x_i` of them bad, a limit `L`, and stakes `g_j` of weight `w_j`:
+//!
+//! ```text
+//! E = sum_j  w_j  product over blocks of  (1 + g_j x_i) / (1 + g_j L n_i)
+//! ```
+//!
+//! It is the capital of a gambler who bets on the limit being exceeded. As long as the mean of each block is within the
+//! limit, whatever came before, no bet is in his favour: the capital is a supermartingale that starts at 1, so by Ville's
+//! inequality (1939) the probability that it *ever* reaches `1 / alpha` is at most `alpha`, however often one looks. See
+//! Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting" (JRSS B, 2024); only that counts
+//! are not negative is needed here. A burst of any size counts once, since a bet is linear in `x_i`; for independent
+//! requests it is close to the likelihood ratio `r^x e^(-(r - 1) L n)`, of which it is the first order, with
+//! `g = r - 1`.
+//!
+//! [`BelowLimit`] cannot do without an assumption: no number of good requests rules out a burst that is rarer than that.
+//! It is a mixture of likelihood ratios of independent requests,
 //!
 //! ```text
 //! E(X, N) = sum_j  w_j (p_j / L)^X ((1 - p_j) / (1 - L))^(N - X)
 //! ```
 //!
-//! It is a mixture of likelihood ratios. As long as the limit is kept it is a supermartingale that starts at 1, so by
-//! Ville's inequality (1939) the probability that it *ever* reaches `1 / alpha` is at most `alpha`, however often one
-//! looks. See Robbins, "Statistical methods related to the law of the iterated logarithm" (1970), and Ramdas et al.,
-//! "Game-theoretic statistics and safe anytime-valid inference" (2023).
+//! (Robbins, "Statistical methods related to the law of the iterated logarithm", 1970), and
+//! [`RateGate`](super::RateGate) divides its logarithm by the dispersion that was seen.
 
 use crate::error::{Error, Result};
 use crate::metric::Counters;
@@ -35,20 +50,23 @@ pub fn log_threshold(probability: f64) -> f64 {
     -probability.ln()
 }
 
-/// Collects evidence that a rate is above its limit.
+/// Evidence that a rate is above its limit, from blocks of time within which bad requests may depend on each other in any
+/// way.
 ///
 /// ```
 /// use bluegreen_core::Counters;
 /// use bluegreen_core::gates::{AboveLimit, log_threshold};
 ///
 /// let errors = AboveLimit::new(0.001)?;
-/// let evidence = |requests, bad| errors.log_evidence(Counters { requests, bad });
-/// assert!(evidence(107, 2) >= log_threshold(0.05));
-/// assert!(evidence(108, 2) < log_threshold(0.05));
+/// let block = |bad| Counters { requests: 200, bad };
+/// assert!(errors.log_evidence([block(5)]) < log_threshold(0.05), "one burst");
+/// assert!(errors.log_evidence([block(2), block(1), block(2)]) >= log_threshold(0.05), "again and again");
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct AboveLimit(Mixture);
+pub struct AboveLimit {
+    limit: f64,
+}
 
 impl AboveLimit {
     /// Evidence against rates up to `limit`, by the [`FAIL_GRID`].
@@ -62,14 +80,42 @@ impl AboveLimit {
 
     /// For a limit that is known to be proper.
     pub(super) fn at(limit: f64) -> Self {
-        // A multiple of a high limit may not be a rate any more: halfway between the limit and 1 takes its place.
-        let rates = FAIL_GRID.map(|multiple| (multiple * limit).min(f64::midpoint(limit, 1.0)));
-        Self(Mixture::new(limit, &rates))
+        Self { limit }
     }
 
-    /// The natural logarithm of the evidence; 0 without any request.
-    pub fn log_evidence(&self, counts: Counters) -> f64 {
-        self.0.log_evidence(counts)
+    /// The natural logarithm of the evidence; 0 without any block.
+    pub fn log_evidence(&self, blocks: impl IntoIterator<Item = Counters>) -> f64 {
+        let mut capital = Capital::default();
+        blocks.into_iter().for_each(|block| capital.add(self, block));
+        capital.log_evidence()
+    }
+
+    /// What one block adds to the logarithm of each stake's capital.
+    ///
+    /// A stake for a likelihood ratio of `r` is `r - 1` per bad request. Where more than one is expected, it is as much
+    /// per expected block: the capital then cannot be lost to one block that had none by chance.
+    fn returns(&self, block: Counters) -> [f64; FAIL_GRID.len()] {
+        let (bad, expected) = (block.bad as f64, self.limit * block.requests as f64);
+        FAIL_GRID.map(|multiple| {
+            let stake = (multiple - 1.0) / expected.max(1.0);
+            (stake * bad).ln_1p() - (stake * expected).ln_1p()
+        })
+    }
+}
+
+/// What a gambler with each of the stakes has made of 1, as logarithms.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Capital([f64; FAIL_GRID.len()]);
+
+impl Capital {
+    /// Bets on a block.
+    pub(super) fn add(&mut self, test: &AboveLimit, block: Counters) {
+        self.0.iter_mut().zip(test.returns(block)).for_each(|(log, more)| *log += more);
+    }
+
+    /// The logarithm of the mean.
+    pub(super) fn log_evidence(&self) -> f64 {
+        log_sum_exp(self.0.iter().copied()) - (FAIL_GRID.len() as f64).ln()
     }
 }
 
@@ -78,18 +124,14 @@ impl AboveLimit {
 /// delays a verdict on the new one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trouble {
-    logs: Vec<f64>,
+    logs: [f64; FAIL_GRID.len()],
     highest: f64,
 }
 
 impl Trouble {
-    /// Adds what was counted since the last time.
-    pub(super) fn add(&mut self, test: &AboveLimit, counts: Counters) {
-        let more = test.0.logs(counts);
-        self.logs = match self.logs.len() {
-            0 => more.map(|log| log.max(0.0)).collect(),
-            _ => self.logs.iter().zip(more).map(|(log, more)| (log + more).max(0.0)).collect(),
-        };
+    /// Adds a block.
+    pub(super) fn add(&mut self, test: &AboveLimit, block: Counters) {
+        self.logs.iter_mut().zip(test.returns(block)).for_each(|(log, more)| *log = (*log + more).max(0.0));
         self.highest = self.highest.max(self.now());
     }
 
@@ -144,7 +186,12 @@ impl BelowLimit {
 
     /// How many requests a pass takes in all when `bad` of them are bad, if a bad rate may pass with `probability`.
     pub fn requests_to_pass(&self, bad: u64, probability: f64) -> u64 {
-        let enough = |requests| self.log_evidence(Counters { requests, bad }) >= log_threshold(probability);
+        self.requests_to_reach(bad, log_threshold(probability))
+    }
+
+    /// ... until the log evidence is at this threshold.
+    pub(super) fn requests_to_reach(&self, bad: u64, threshold: f64) -> u64 {
+        let enough = |requests| self.log_evidence(Counters { requests, bad }) >= threshold;
         let (mut too_few, mut plenty) = (bad, bad.max(1));
         while !enough(plenty) {
             too_few = plenty;
@@ -219,8 +266,9 @@ pub(super) fn log_sum_exp(logs: impl Iterator<Item = f64> + Clone) -> f64 {
 mod tests {
     use super::*;
 
-    fn evidence_above(limit: f64, requests: u64, bad: u64) -> f64 {
-        AboveLimit::new(limit).unwrap().log_evidence(Counters { requests, bad })
+    fn evidence_above(limit: f64, blocks: impl IntoIterator<Item = (u64, u64)>) -> f64 {
+        let blocks = blocks.into_iter().map(|(requests, bad)| Counters { requests, bad });
+        AboveLimit::new(limit).unwrap().log_evidence(blocks)
     }
 
     #[test]
@@ -238,59 +286,66 @@ mod tests {
     }
 
     #[test]
-    fn bad_requests_fail_up_to_the_known_numbers_of_requests_and_no_longer() {
-        let threshold = log_threshold(0.05);
-        for (bad, latest) in [(2, 107), (3, 333), (4, 632), (5, 998)] {
-            assert!(evidence_above(0.001, latest, bad) >= threshold, "{bad} in {latest}");
-            assert!(evidence_above(0.001, latest + 1, bad) < threshold, "{bad} in {}", latest + 1);
+    fn a_burst_of_any_size_is_one_piece_of_evidence() {
+        let threshold = log_threshold(0.01);
+        for size in [2, 5, 20] {
+            assert!(evidence_above(0.001, [(200, size)]) < threshold, "{size} at once");
         }
-        assert!(evidence_above(0.001, 1, 1) < threshold, "one bad request alone never fails");
+        assert!(evidence_above(0.001, [(200, 2); 4]) > threshold, "as many, again and again");
+        assert!(evidence_above(0.001, [(100_000, 500), (100_000, 0)]) < threshold);
+        assert!(evidence_above(0.001, [(100_000, 300); 5]) > threshold);
     }
 
     #[test]
     fn nothing_seen_is_no_evidence() {
-        assert!(evidence_above(0.001, 0, 0).abs() < 1e-12);
+        assert!(evidence_above(0.001, []).abs() < 1e-12 && evidence_above(0.001, [(0, 0)]).abs() < 1e-12);
         let below = BelowLimit::new(0.001, &PASS_GRID).unwrap();
         assert!(below.log_evidence(Counters::default()).abs() < 1e-12);
     }
 
     #[test]
-    fn the_expected_evidence_of_one_request_at_the_limit_is_one() {
-        for limit in [0.001, 0.05, 0.3, 0.9] {
-            let above = AboveLimit::new(limit).unwrap();
-            let below = BelowLimit::new(limit, &PASS_GRID_LATENCY).unwrap();
-            for evidence in [&above.0, &below.0] {
-                let of = |bad| evidence.log_evidence(Counters { requests: 1, bad }).exp();
-                assert!((limit * of(1) + (1.0 - limit) * of(0) - 1.0).abs() < 1e-9, "{limit}");
+    fn the_expected_evidence_at_the_limit_is_one_however_the_bad_requests_are_bundled() {
+        for (limit, requests) in [(0.001, 200_u64), (0.05, 100), (0.05, 2), (0.3, 10), (0.9, 3)] {
+            for burst in [1, 2, requests] {
+                // A burst, or nothing: both with the mean that the limit allows.
+                let happens = limit * requests as f64 / burst as f64;
+                let of = |bad| evidence_above(limit, [(requests, bad)]).exp();
+                assert!((happens * of(burst) + (1.0 - happens) * of(0) - 1.0).abs() < 1e-9, "{limit}, {burst}");
             }
+            let below = BelowLimit::new(limit, &PASS_GRID_LATENCY).unwrap();
+            let of = |bad| below.log_evidence(Counters { requests: 1, bad }).exp();
+            assert!((limit * of(1) + (1.0 - limit) * of(0) - 1.0).abs() < 1e-9, "{limit}");
         }
     }
 
     #[test]
     fn any_limit_can_be_failed_and_passed() {
-        for limit in [1e-9, 0.001, 0.05, 0.5, 0.99] {
-            assert!(evidence_above(limit, 5000, 5000) > 3.0, "{limit}");
+        for limit in [1e-9, 0.001, 0.05, 0.3] {
+            assert!(evidence_above(limit, [(1000, 1000); 10]) > 3.0, "{limit}");
             assert!(BelowLimit::new(limit, &PASS_GRID).unwrap().requests_to_pass(0, 0.05) < u64::MAX, "{limit}");
         }
+        assert!(evidence_above(0.9, [(1000, 1000); 100]) > 3.0);
     }
 
     #[test]
     fn huge_counts_neither_overflow_nor_turn_into_not_a_number() {
-        let all_bad = evidence_above(1e-6, u64::MAX, u64::MAX);
-        let all_good = evidence_above(1e-6, u64::MAX, 0);
+        let all_bad = evidence_above(1e-6, [(u64::MAX, u64::MAX)]);
+        let all_good = evidence_above(1e-6, [(u64::MAX, 0); 3]);
         assert!(all_bad.is_finite() && all_bad > 0.0 && all_good.is_finite() && all_good < 0.0);
-        assert!(evidence_above(0.001, 3, 5).is_finite(), "counters that disagree for a moment");
+        assert!(evidence_above(0.001, [(3, 5)]).is_finite(), "counters that disagree for a moment");
     }
 
     #[test]
     fn trouble_that_begins_late_is_seen_at_once_and_remembered_at_its_highest() {
         let (test, mut trouble) = (AboveLimit::new(0.02).unwrap(), Trouble::default());
-        trouble.add(&test, Counters { requests: 1_000_000, bad: 5000 });
-        assert!(trouble.now().abs() < 1e-12);
-        trouble.add(&test, Counters { requests: 1800, bad: 90 });
-        assert!(trouble.now() > log_threshold(0.01));
-        trouble.add(&test, Counters { requests: 100_000, bad: 500 });
-        assert!(trouble.now().abs() < 1e-12 && trouble.highest() > log_threshold(0.01));
+        let mut add = |blocks, requests, bad| {
+            (0..blocks).for_each(|_| trouble.add(&test, Counters { requests, bad }));
+            (trouble.now(), trouble.highest())
+        };
+        assert!(add(100, 10_000, 50).0.abs() < 1e-12);
+        assert!(add(8, 300, 15).0 > log_threshold(0.01));
+        let (now, highest) = add(100, 1000, 5);
+        assert!(now.abs() < 1e-12 && highest > log_threshold(0.01));
     }
 
     #[test]

@@ -15,16 +15,21 @@
 //! # Ok::<(), bluegreen_core::Error>(())
 //! ```
 
+mod block;
 mod comparison;
+mod damage;
 mod decision;
 mod dispersion;
 mod evidence;
+mod history;
 mod ledger;
 mod rate_gate;
+mod rules;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod wording;
 
+pub use damage::DEFAULT_DAMAGE_CAP;
 pub use evidence::{AboveLimit, BelowLimit, FAIL_GRID, PASS_GRID, PASS_GRID_LATENCY, log_threshold};
 pub use rate_gate::{DEFAULT_ERROR_LIMIT, DEFAULT_ERROR_PROBABILITY, DEFAULT_SLOW_LIMIT, DEFAULT_WARM_UP, RateGate};

@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{Gate, Verdict, Window};
-use crate::gates::decision::{Rules, decide};
+use crate::gates::damage::DamageCap;
+use crate::gates::decision::decide;
 use crate::gates::evidence::{AboveLimit, BelowLimit, PASS_GRID, PASS_GRID_LATENCY, proper};
-use crate::gates::ledger::{Ledger, look};
+use crate::gates::history::History;
+use crate::gates::ledger::{Ledger, Look};
+use crate::gates::rules::Rules;
 use crate::gates::wording::percent;
-use crate::metric::MetricSource;
-use crate::types::ServiceName;
+use crate::metric::{MetricSource, Sample};
+use crate::types::{Instance, ServiceName, Target};
 
 /// The share of failed requests that a release may have: one in a thousand, "three nines".
 pub const DEFAULT_ERROR_LIMIT: f64 = 0.001;
@@ -40,13 +43,21 @@ pub const DEFAULT_WARM_UP: Duration = Duration::from_secs(5);
 /// the old one) is failed with a probability of at most [`alpha`](Self::alpha) in a whole operation, however often it
 /// is looked at. One above it passes a step with a probability of at most [`beta`](Self::beta).
 ///
+/// Bad requests need not be independent. It fails a release by blocks of time of at least 2 s and 50 requests (60 s where
+/// there are few), and each block is one piece of evidence, whatever happened within it: a burst of errors, or a pause in
+/// which every request was slow. Rates that rise and fall more slowly than that are allowed for by half of the evidence
+/// more, and by more than that where the old slot's errors are seen to swing. A pass has to assume something of what it
+/// did not see: it takes as many times more requests as the bad ones of either slot come in bursts. What the old slot's are
+/// like is learned from the beginning of the deploy on, while the new release is brought up.
+///
 /// What it counts are differences of cumulative counters inside the step, after a [warm-up](Self::warm_up). Counters
-/// that a restart set back are noticed. A look without data is never a pass.
+/// that a restart set back are noticed; where several processes answer in turn, it [holds](crate::Continuity). A look
+/// without data is never a pass.
 ///
 /// While the old slot gets traffic too ([`Window::baseline`]), it is read at the same time, and the release fails only
 /// when it is shown to be worse than the old slot and not shown to be within the limit, or when it is above the limit
-/// and the old slot is not and looks better. When both are above the limit, the environment is sick:
-/// [`Verdict::Hold`]. The less traffic the old slot gets, the longer it takes to tell the two apart; a
+/// and the old slot is not and looks better. When both are above the limit, the environment is unhealthy:
+/// [`Verdict::Hold`]. The less traffic the old slot gets, the longer it takes to tell the two apart; the
 /// [`damage_cap`](Self::damage_cap) bounds what that may cost.
 ///
 /// One value can judge many services at a time; it keeps its counts by service and operation.
@@ -68,11 +79,18 @@ pub struct RateGate {
     source: Arc<dyn MetricSource>,
     rules: Rules,
     pass_grid: &'static [f64],
-    ledgers: Mutex<HashMap<ServiceName, Arc<Shared>>>,
+    books: Mutex<HashMap<ServiceName, Arc<Shared>>>,
 }
 
 /// Held while a look is made, so that an older reading is never entered after a newer one.
-type Shared = tokio::sync::Mutex<Option<Ledger>>;
+type Shared = tokio::sync::Mutex<Books>;
+
+/// What is known of one service.
+#[derive(Debug, Default)]
+struct Books {
+    history: Option<History>,
+    ledger: Option<Ledger>,
+}
 
 impl RateGate {
     /// A gate on failed requests: at most [`DEFAULT_ERROR_LIMIT`] unless [set](Self::limit) otherwise.
@@ -85,6 +103,7 @@ impl RateGate {
     /// below the latency limit".
     pub fn latency(source: impl MetricSource) -> Self {
         Self::with("slow requests".into(), "were too slow", source, DEFAULT_SLOW_LIMIT, &PASS_GRID_LATENCY)
+            .without_damage_cap()
     }
 
     /// A gate on whatever the source counts as bad, of which at most the share `limit` may be.
@@ -149,8 +168,14 @@ impl RateGate {
     }
 
     /// Fails as soon as there were so many bad requests more than the old slot's rate (or, without a baseline, the
-    /// limit) explains, whatever the statistics say, the warm-up included. Not set by default: under much traffic
-    /// chance alone exceeds any fixed number, and [`alpha`](Self::alpha) does not cover that.
+    /// limit) explains, whatever the statistics say. It counts from the first request of the operation on, the warm-up and
+    /// the time between two steps included.
+    ///
+    /// Unless set, a gate on failed requests, or a custom one, has a cap for gross failures:
+    /// [`DEFAULT_DAMAGE_CAP`](super::DEFAULT_DAMAGE_CAP) requests more than ten times that rate explains. One on slow
+    /// requests has none: a slow answer is an answer, and a pause of one second exceeds any number under much traffic. A
+    /// cap of one's own tolerates the rate just once, and under much traffic chance alone exceeds any fixed number;
+    /// [`alpha`](Self::alpha) does not cover that.
     ///
     /// # Errors
     /// `Config` when it is 0.
@@ -158,8 +183,15 @@ impl RateGate {
         if requests == 0 {
             return Err(Error::config("a damage cap of 0 bad requests would fail every release"));
         }
-        self.rules.damage_cap = Some(requests);
+        self.rules.damage_cap = Some(DamageCap::of(requests));
         Ok(self)
+    }
+
+    /// Judges by the evidence alone, whatever it costs until there is enough.
+    #[must_use]
+    pub fn without_damage_cap(mut self) -> Self {
+        self.rules.damage_cap = None;
+        self
     }
 
     /// Whether to hold when the requests of both slots are not divided as the split says; on by default. Turn it off
@@ -187,39 +219,63 @@ impl RateGate {
             beta: DEFAULT_ERROR_PROBABILITY,
             warm_up: DEFAULT_WARM_UP,
             require_traffic_by: None,
-            damage_cap: None,
+            damage_cap: Some(DamageCap::default()),
             routing_guard: true,
         };
-        Self { name, source: Arc::new(source), rules, pass_grid, ledgers: Mutex::default() }
+        Self { name, source: Arc::new(source), rules, pass_grid, books: Mutex::default() }
     }
 
-    fn ledger(&self, service: &ServiceName) -> Arc<Shared> {
+    fn books(&self, service: &ServiceName) -> Arc<Shared> {
         // Nothing can panic while the lock is held, so that a poisoned map is as good as any.
-        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(ledgers.entry(service.clone()).or_default())
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(books.entry(service.clone()).or_default())
     }
 }
 
 #[async_trait]
 impl Gate for RateGate {
     async fn judge(&self, window: &Window) -> Result<Verdict> {
-        let ledger = self.ledger(&window.target.service);
-        let mut ledger = ledger.lock().await;
+        let books = self.books(&window.target.service);
+        let mut books = books.lock().await;
         let old = async {
             match &window.baseline {
-                Some((target, instance)) => Some(look(self.source.sample(target, instance).await)),
+                Some((target, instance)) => Some(Look::from(self.source.sample(target, instance).await)),
                 None => None,
             }
         };
         let (new, old) = tokio::join!(self.source.sample(&window.target, &window.instance), old);
 
+        let Books { history, ledger } = &mut *books;
         let ledger = ledger.get_or_insert_with(|| Ledger::new(window));
-        ledger.turn_to(window);
-        ledger.enter(&self.rules, look(new), old, window.elapsed);
+        ledger.turn_to(window, &self.rules);
+        if let Some(history) = history.take_if(|history| history.operation == window.target.operation) {
+            ledger.learn(history.dispersion);
+        }
+        ledger.enter(&self.rules, new.into(), old, window.elapsed);
         if let Some(why) = ledger.missed_why.as_ref().filter(|_| ledger.missed >= MISSES_TO_WARN) {
             tracing::warn!(gate = %self, target = %window.target, misses = ledger.missed, why, "no metrics");
         }
         Ok(decide(&self.rules, ledger, window))
+    }
+
+    async fn preview(&self, live: &Target, instance: &Instance) -> Result<()> {
+        match self.source.sample(live, instance).await? {
+            Sample::Data(_) => Ok(()),
+            Sample::NoData { reason } => Err(Error::new(ErrorKind::NotFound, reason)),
+            Sample::Untrusted { reason } => Err(Error::new(ErrorKind::Unexpected, reason)),
+        }
+    }
+
+    async fn learn(&self, live: &Target, instance: &Instance) -> Result<()> {
+        let sample = self.source.sample(live, instance).await?;
+        let books = self.books(&live.service);
+        let history = &mut books.lock().await.history;
+        let history = match history {
+            Some(history) if history.operation == live.operation => history,
+            _ => history.insert(History::new(live.operation.clone())),
+        };
+        history.enter(&sample);
+        Ok(())
     }
 }
 

@@ -2,36 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use crate::continuity::{Continuity, Doubt};
 use crate::metric::Counters;
 
 /// Remembers the last reading of each series of one slot.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    last: BTreeMap<String, Counters>,
-}
+pub(super) struct Tally(Continuity);
 
 impl Tally {
-    /// What was counted since the last reading; `None` for the first one, which only says where counting begins.
+    /// What was counted since the last reading, `None` for the first one, which only says where counting begins; and why
+    /// that cannot be trusted, if so.
     ///
     /// A series counts from its own first reading on: what it counted before that may be older than the window.
-    pub(super) fn read(&mut self, now: &BTreeMap<String, Counters>) -> Option<Counters> {
-        let first = self.last.is_empty();
+    pub(super) fn read(&mut self, now: &BTreeMap<String, Counters>) -> (Option<Counters>, Option<Doubt>) {
+        let first = self.0.is_new();
+        let growth = self.0.read(now, None);
         let mut sum = Counters::default();
-        for (series, counters) in now {
-            if let Some(before) = self.last.insert(series.clone(), *counters) {
-                sum.add(since(before, *counters));
-            }
-        }
-        (!first).then_some(sum)
+        growth.grown.into_values().flatten().for_each(|grown| sum.add(grown));
+        ((!first).then_some(sum), growth.doubt)
     }
-}
-
-/// A counter that went down was set back by a restart, so that all it shows came since then.
-fn since(before: Counters, now: Counters) -> Counters {
-    if now.requests < before.requests || now.bad < before.bad {
-        return now;
-    }
-    Counters { requests: now.requests - before.requests, bad: now.bad - before.bad }
 }
 
 /// Sums of counts.
@@ -61,31 +50,32 @@ mod tests {
     #[test]
     fn the_first_reading_counts_nothing() {
         let mut tally = Tally::default();
-        assert_eq!(tally.read(&reading(&[("a", 1000, 30)])), None);
-        assert_eq!(tally.read(&reading(&[("a", 1010, 31)])), Some(counters(10, 1)));
+        assert_eq!(tally.read(&reading(&[("a", 1000, 30)])), (None, None));
+        assert_eq!(tally.read(&reading(&[("a", 1010, 31)])).0, Some(counters(10, 1)));
     }
 
     #[test]
-    fn a_restart_counts_from_zero_and_leaves_the_other_series_alone() {
+    fn a_restart_counts_from_zero_under_doubt_and_leaves_the_other_series_alone() {
         let mut tally = Tally::default();
         tally.read(&reading(&[("a", 1000, 30), ("b", 500, 0)]));
-        assert_eq!(tally.read(&reading(&[("a", 7, 2), ("b", 510, 1)])), Some(counters(17, 3)));
-        assert_eq!(tally.read(&reading(&[("a", 9, 1), ("b", 510, 1)])), Some(counters(9, 1)), "by the bad ones alone");
+        let (counted, doubt) = tally.read(&reading(&[("a", 7, 2), ("b", 510, 1)]));
+        assert_eq!(counted, Some(counters(17, 3)));
+        assert!(matches!(doubt, Some(Doubt::Restart { .. })));
     }
 
     #[test]
     fn a_series_that_appears_later_never_brings_in_what_it_counted_before() {
         let mut tally = Tally::default();
         tally.read(&reading(&[("a", 10, 0)]));
-        assert_eq!(tally.read(&reading(&[("a", 11, 0), ("b", 9000, 90)])), Some(counters(1, 0)));
-        assert_eq!(tally.read(&reading(&[("a", 11, 0), ("b", 9001, 91)])), Some(counters(1, 1)));
+        assert_eq!(tally.read(&reading(&[("a", 11, 0), ("b", 9000, 90)])).0, Some(counters(1, 0)));
+        assert_eq!(tally.read(&reading(&[("a", 11, 0), ("b", 9001, 91)])).0, Some(counters(1, 1)));
     }
 
     #[test]
     fn a_series_that_is_missing_for_a_while_is_neither_a_restart_nor_lost() {
         let mut tally = Tally::default();
         tally.read(&reading(&[("a", 10, 0), ("b", 10, 0)]));
-        assert_eq!(tally.read(&reading(&[("a", 12, 0)])), Some(counters(2, 0)));
-        assert_eq!(tally.read(&reading(&[("a", 12, 0), ("b", 15, 1)])), Some(counters(5, 1)));
+        assert_eq!(tally.read(&reading(&[("a", 12, 0)])).0, Some(counters(2, 0)));
+        assert_eq!(tally.read(&reading(&[("a", 12, 0), ("b", 15, 1)])).0, Some(counters(5, 1)));
     }
 }

@@ -257,7 +257,8 @@ impl Output {
         let errors = self.error_text();
         let said = if errors.is_empty() { self.text() } else { errors };
         let all: Vec<_> = said.lines().collect();
-        match all[all.len().saturating_sub(lines)..].join("\n").as_str() {
+        // On one line, as all errors: logs and tables show them.
+        match all[all.len().saturating_sub(lines)..].join(" | ").as_str() {
             "" => self.ending(),
             tail => format!("{}: {tail}", self.ending()),
         }
@@ -273,12 +274,13 @@ impl Output {
             return Ok(self);
         }
         Err(Error::new(ErrorKind::Unexpected, self.last_words(LINES_IN_ERROR))
-            .trying(format!("run {command}"))
+            .with_operation(format!("run {command}"))
             .with("host", host))
     }
 }
 
-const LINES_IN_ERROR: usize = 10;
+/// How many lines of what a command said an error shows.
+pub(crate) const LINES_IN_ERROR: usize = 10;
 
 #[cfg(test)]
 mod tests {

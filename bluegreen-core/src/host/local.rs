@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-use crate::durable;
+use crate::durable::{self, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{Command, Host, Output, Tunnel};
 use crate::types::Progress;
@@ -44,22 +44,26 @@ impl fmt::Display for LocalHost {
 #[async_trait]
 impl Host for LocalHost {
     async fn run(&self, command: &Command) -> Result<Output> {
-        run(command).await.map_err(|error| error.trying(format!("run {command}")).with("host", self))
+        run(command).await.map_err(|error| error.with_operation(format!("run {command}")).with("host", self))
     }
 
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         match tokio::fs::read(path).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(Error::from(error).not_applied().trying("read a file").with("path", path).with("host", self))
-            }
+            Err(error) => Err(Error::from(error)
+                .not_applied()
+                .with_operation("read a file")
+                .with("path", path)
+                .with("host", self)),
         }
     }
 
     async fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()> {
         let (path, contents) = (PathBuf::from(path), contents.to_vec());
-        blocking(move || durable::replace(&path, &contents, mode)).await.map_err(|error| error.with("host", self))
+        while_waited_for(move |wanted| durable::replace_if(wanted, &path, &contents, mode))
+            .await
+            .map_err(|error| error.with("host", self))
     }
 
     async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
@@ -72,7 +76,9 @@ impl Host for LocalHost {
 
     async fn symlink(&self, target: &str, link: &str) -> Result<()> {
         let (target, link) = (PathBuf::from(target), PathBuf::from(link));
-        blocking(move || durable::symlink(&target, &link)).await.map_err(|error| error.with("host", self))
+        while_waited_for(move |wanted| durable::symlink_if(wanted, &target, &link))
+            .await
+            .map_err(|error| error.with("host", self))
     }
 
     async fn tunnel(&self, address: &str) -> Result<Tunnel> {
@@ -154,11 +160,13 @@ async fn keep_tail(stream: Option<impl AsyncRead + Unpin>, limit: usize) -> Resu
 
 async fn copy(from: &Path, to: &Path, progress: &Progress) -> Result<()> {
     let (from, to, progress) = (from.to_owned(), to.to_owned(), progress.clone());
-    blocking(move || {
+    while_waited_for(move |wanted| {
         let what = from.display().to_string();
         let at = |path: &Path| {
             let path = path.display().to_string();
-            move |error: std::io::Error| Error::from(error).not_applied().trying("copy a file").with("path", path)
+            move |error: std::io::Error| {
+                Error::from(error).not_applied().with_operation("copy a file").with("path", path)
+            }
         };
         let mut source = std::fs::File::open(&from).map_err(at(&from))?;
         let total = source.metadata().map_err(at(&from))?.len();
@@ -178,7 +186,7 @@ async fn copy(from: &Path, to: &Path, progress: &Progress) -> Result<()> {
             done += count as u64;
             progress.bytes(&what, done, Some(total));
         }
-        durable::persist(copy, &to)
+        durable::persist_if(wanted, copy, &to)
     })
     .await
 }
@@ -199,10 +207,19 @@ fn digest(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
+/// Does blocking work on another thread. When this is cut off, the work goes on, and puts nothing in place any more.
+async fn while_waited_for<T: Send + 'static>(work: impl FnOnce(&Wanted) -> Result<T> + Send + 'static) -> Result<T> {
+    struct WithdrawOnDrop(Wanted);
+    impl Drop for WithdrawOnDrop {
+        fn drop(&mut self) {
+            self.0.withdraw();
+        }
+    }
+    let waiting = WithdrawOnDrop(Wanted::default());
+    let wanted = waiting.0.clone();
+    match tokio::task::spawn_blocking(move || work(&wanted)).await {
         Ok(result) => result,
-        Err(error) => Err(Error::new(ErrorKind::Unexpected, "a file operation was cut off").because(error)),
+        Err(error) => Err(Error::new(ErrorKind::Unexpected, "a file operation was cut off").with_source(error)),
     }
 }
 

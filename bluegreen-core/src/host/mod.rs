@@ -14,10 +14,11 @@ use async_trait::async_trait;
 use crate::error::Result;
 use crate::types::Progress;
 
+pub(crate) use command::LINES_IN_ERROR;
 pub use command::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Output, check_variable_name};
 pub use local::LocalHost;
 pub use quote::{quote, quote_all};
-pub use tunnel::Tunnel;
+pub use tunnel::{Tunnel, TunnelFailures};
 
 /// A machine on which adapters act.
 ///

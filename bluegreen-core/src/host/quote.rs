@@ -26,61 +26,19 @@ pub fn quote_all<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOSTILE: &[&str] = &[
-        "",
-        " ",
-        "a b",
-        "'",
-        "''",
-        "\"",
-        "\\",
-        "\\'",
-        "$HOME",
-        "$(id)",
-        "`id`",
-        "a;b",
-        "a&&b",
-        "a|b",
-        "a>b",
-        "a<b",
-        "*",
-        "?",
-        "[a]",
-        "{a,b}",
-        "~",
-        "~root",
-        "#x",
-        "!x",
-        "a\nb",
-        "a\tb",
-        "\r",
-        "-n",
-        "--",
-        "=x",
-        "a=b",
-        "(x)",
-        "é",
-        "日本",
-        "\u{1b}[0m",
-        "%s",
-        "^x",
-        "x'$(id)'x",
-        "\\\n",
-        "%n",
-    ];
+    use crate::testing::HOSTILE_WORDS;
 
     #[test]
     fn a_real_shell_reads_every_hostile_word_as_one_word_unchanged() {
-        for word in HOSTILE {
+        for word in HOSTILE_WORDS {
             let script = format!("printf '%s' {}", quote(word));
             let output = std::process::Command::new("sh").arg("-c").arg(&script).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), *word, "{script}");
         }
-        let all = format!("printf '%s\\0' {}", quote_all(HOSTILE));
+        let all = format!("printf '%s\\0' {}", quote_all(HOSTILE_WORDS));
         let output = std::process::Command::new("sh").arg("-c").arg(&all).output().unwrap();
         let words: Vec<_> = output.stdout.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        assert_eq!(&words[..HOSTILE.len()], HOSTILE);
+        assert_eq!(&words[..HOSTILE_WORDS.len()], HOSTILE_WORDS);
     }
 
     proptest::proptest! {

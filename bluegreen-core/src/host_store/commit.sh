@@ -1,7 +1,8 @@
 # Replaces a document by compare-and-swap. Standard input: the new document.
 # Arguments: the directory; in it the document, its backup and its lock; the SHA-256 of the document that is expected to
 # be there ("none": there is none), and that of the new one.
-# Exit status: 41 there is a backup only, 42 conflict, 43 a tool is missing, 44 locked, 45 the input is not whole.
+# Exit status: 41 there is a backup only, 42 conflict, 43 a tool is missing, 44 locked, 45 the input is not whole, 46 the
+# file system has no locks.
 #
 # A deploy waits for this some 15 times, and most of that is the start of programs: so there are few.
 set -eu
@@ -36,9 +37,26 @@ if [ ! -d "$directory" ]; then
     settle "$(dirname -- "$directory")"
 fi
 CDPATH='' cd -- "$directory"
-exec 9>>"$lock"
+# The directory itself is locked: nobody can remove that under load. Network file systems lock files only.
+exec 9<.
+held=.
 tries=100
-while ! flock -n 9; do
+while :; do
+    if said=$(flock -n 9 2>&1); then
+        # A lock on a file that was removed since it was opened excludes nobody.
+        # shellcheck disable=SC3013 # every shell in use has -ef
+        if [ "$held" = . ] || [ ! -e /proc/self/fd/9 ] || [ "$held" -ef /proc/self/fd/9 ]; then
+            break
+        fi
+        exec 9>>"$held"
+    elif [ -n "$said" ] && [ "$held" = . ]; then
+        held=$lock
+        exec 9>>"$held"
+        continue
+    elif [ -n "$said" ]; then
+        echo "$said" >&2
+        exit 46
+    fi
     tries=$((tries - 1))
     if [ "$tries" -eq 0 ]; then
         exit 44
@@ -67,6 +85,7 @@ if [ "${sums%% *}" != "$new" ]; then
 fi
 settle "$document.new"
 # After a commit that died between the two renames, both names are one file.
+# shellcheck disable=SC3013 # every shell in use has -ef
 if [ -e "$document" ] && ! [ "$document" -ef "$backup" ]; then
     # What is there becomes the backup, on the disk as it is; where files can have one name only, its copy does.
     if ! ln -f -- "$document" "$backup.new" 2>/dev/null; then

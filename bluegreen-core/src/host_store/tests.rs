@@ -165,10 +165,10 @@ async fn only_the_owner_can_read_the_files_and_nothing_else_is_left() {
     place.count_to(3).await;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&place.directory()), 0o700);
-    for name in ["shop.json", "shop.json.bak", "shop.lock"] {
+    for name in ["shop.json", "shop.json.bak"] {
         assert_eq!(mode(&place.path(name)), 0o600, "{name}");
     }
-    assert_eq!(std::fs::read_dir(place.directory()).unwrap().count(), 3);
+    assert_eq!(std::fs::read_dir(place.directory()).unwrap().count(), 2);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn the_backup_is_the_document_before_also_where_a_file_has_one_name_only()
         let backup = std::fs::read(place.path("shop.json.bak")).unwrap();
         assert_eq!(State::from_bytes(&backup).unwrap().epoch, 2, "without {missing}");
         assert_eq!(place.stored().await.value.epoch, 3);
-        assert_eq!(std::fs::read_dir(place.directory()).unwrap().count(), 3);
+        assert_eq!(std::fs::read_dir(place.directory()).unwrap().count(), 2);
     }
 }
 
@@ -242,7 +242,7 @@ async fn a_commit_that_dies_at_any_of_its_commands_leaves_the_old_document_or_th
             place.store().commit(&shop(), Some(&revision), &numbered(value.epoch + 1)).await.unwrap();
             assert_eq!(place.stored().await.value.epoch, value.epoch + 1);
             let files = std::fs::read_dir(place.directory()).unwrap().count();
-            assert_eq!(files, 3, "at {at}: the next commit clears up what was left");
+            assert_eq!(files, 2, "at {at}: the next commit clears up what was left");
         }
         if !died {
             break;
@@ -252,15 +252,55 @@ async fn a_commit_that_dies_at_any_of_its_commands_leaves_the_old_document_or_th
     assert!(deaths >= 16 && new_ones > 0, "{deaths} deaths, {new_ones} of them after the swap");
 }
 
+/// Programs that take the place of the host's.
+fn with_program(name: &str, text: &str) -> (tempfile::TempDir, Altered) {
+    let programs = tempfile::tempdir().unwrap();
+    let program = programs.path().join(name);
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    (programs, Altered { path: Some(PathBuf::from(path)), ..Altered::default() })
+}
+
+#[tokio::test]
+async fn a_file_system_without_locks_is_not_reported_as_a_lock_that_is_held() {
+    let place = Place::new();
+    let (_programs, host) = with_program("flock", "#!/bin/sh\necho 'flock: 9: No locks available' >&2\nexit 71\n");
+    let store = HostStateStore::new(host, place.directory().to_str().unwrap());
+    let error = store.commit(&shop(), None, &numbered(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("No locks available"), "{error}");
+}
+
+/// As on a network file system: directories cannot be locked, files can.
+const FILES_ONLY: &str =
+    "#!/bin/sh\nif [ -d /proc/self/fd/9 ]; then echo 'flock: 9: Bad file descriptor' >&2; exit 71; fi\n";
+
+#[tokio::test]
+async fn where_a_directory_cannot_be_locked_a_file_is_and_one_that_was_removed_meanwhile_is_opened_again() {
+    let place = Place::new();
+    let lock = place.directory().join("shop.lock");
+    // The first try finds that somebody has removed the file since it was opened.
+    let script = format!(
+        "{FILES_ONLY}if [ ! -e {lock}.seen ]; then : >{lock}.seen; rm -f {lock}; fi\nexec /usr/bin/flock \"$@\"\n",
+        lock = lock.display()
+    );
+    let (_programs, host) = with_program("flock", &script);
+    let store = HostStateStore::new(host, place.directory().to_str().unwrap());
+    let revision = store.commit(&shop(), None, &numbered(1)).await.unwrap();
+    assert!(lock.exists(), "the lock that was held is the one in its place");
+    store.commit(&shop(), Some(&revision), &numbered(2)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_lock_that_is_never_given_up_is_a_timeout_that_names_it() {
     let place = Place::new();
     let first = place.count_to(1).await;
-    let held = std::fs::File::open(place.path("shop.lock")).unwrap();
+    let held = std::fs::File::open(place.directory()).unwrap();
     held.lock().unwrap();
     let error = place.store().commit(&shop(), Some(&first), &numbered(2)).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, crate::Effect::NotApplied));
-    assert!(error.to_string().contains("shop.lock"), "{error}");
+    assert!(error.to_string().contains("held the lock"), "{error}");
     assert_eq!(place.stored().await.value.epoch, 1);
 }
 

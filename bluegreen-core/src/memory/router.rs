@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::router::{Granularity, Router};
-use crate::types::{Endpoint, Instance, Slot, Split};
+use crate::router::{Granularity, Router, split_changed};
+use crate::types::{Endpoint, Instance, PerSlot, Slot, Split};
 
 /// A router that routes nothing but remembers exactly what it would do.
 #[derive(Debug, Clone)]
@@ -17,8 +17,8 @@ pub struct MemoryRouter {
 #[derive(Debug, Default)]
 struct Inner {
     split: Option<Split>,
-    in_flight: [u64; 2],
-    attached: [Vec<Endpoint>; 2],
+    in_flight: PerSlot<u64>,
+    attached: PerSlot<Vec<Endpoint>>,
 }
 
 impl MemoryRouter {
@@ -39,7 +39,7 @@ impl MemoryRouter {
 
     /// Says how many requests are in flight on a slot.
     pub fn set_in_flight(&self, slot: Slot, count: u64) {
-        self.lock().in_flight[slot as usize] = count;
+        self.lock().in_flight[slot] = count;
     }
 
     /// The split as it is now.
@@ -49,7 +49,7 @@ impl MemoryRouter {
 
     /// Where a slot was last said to listen.
     pub fn attached(&self, slot: Slot) -> Vec<Endpoint> {
-        self.lock().attached[slot as usize].clone()
+        self.lock().attached[slot].clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -80,14 +80,14 @@ impl Router for MemoryRouter {
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-        self.lock().attached[slot as usize] = instance.endpoints().to_vec();
+        self.lock().attached[slot] = instance.endpoints().to_vec();
         Ok(())
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
         if self.granularity == Granularity::AllOrNothing && to.sole().is_none() {
             return Err(Error::new(ErrorKind::Unsupported, format!("cannot divide traffic: {to}"))
-                .trying("shift traffic")
+                .with_operation("shift traffic")
                 .with("router", self));
         }
         let mut inner = self.lock();
@@ -95,20 +95,13 @@ impl Router for MemoryRouter {
             return Ok(());
         }
         if inner.split != from {
-            return Err(conflict(from, inner.split).with("router", self));
+            return Err(split_changed(from, inner.split).with("router", self));
         }
         inner.split = Some(to);
         Ok(())
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
-        Ok(Some(self.lock().in_flight[slot as usize]))
+        Ok(Some(self.lock().in_flight[slot]))
     }
-}
-
-fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
-    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
-    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found)))
-        .trying("shift traffic")
-        .not_applied()
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::Runtime;
-use crate::types::{Endpoint, Instance, Slot, Target, Version};
+use crate::runtime::{Runtime, Stopped};
+use crate::types::{Endpoint, Instance, PerSlot, Slot, Target, Version};
 
 /// A runtime whose releases run in memory only. Each slot has a made-up address.
 #[derive(Debug, Clone, Default)]
@@ -19,12 +19,14 @@ pub struct MemoryRuntime {
 #[derive(Debug, Default)]
 struct Inner {
     prepared: BTreeMap<Version, Option<PathBuf>>,
-    slots: [Occupant; 2],
+    slots: PerSlot<Occupant>,
 }
 
 #[derive(Debug)]
 struct Occupant {
     instance: Instance,
+    /// Those that what runs was started with; none for what somebody else started.
+    settings: Option<BTreeMap<String, String>>,
     logs: Vec<String>,
     away: bool,
 }
@@ -40,7 +42,7 @@ impl Occupant {
 
 impl Default for Occupant {
     fn default() -> Self {
-        Self { instance: Instance::Absent, logs: Vec::new(), away: false }
+        Self { instance: Instance::Absent, settings: None, logs: Vec::new(), away: false }
     }
 }
 
@@ -53,7 +55,7 @@ impl MemoryRuntime {
     /// Ends what runs in a slot behind the pipeline's back.
     pub fn crash(&self, slot: Slot, reason: &str) {
         let mut inner = self.lock();
-        let occupant = &mut inner.slots[slot as usize];
+        let occupant = &mut inner.slots[slot];
         occupant.logs.push(reason.to_owned());
         let version = occupant.instance.version().cloned();
         occupant.instance = Instance::Stopped { version, reason: Some(reason.to_owned()) };
@@ -61,29 +63,36 @@ impl MemoryRuntime {
 
     /// Ends a part of what runs in a slot behind the pipeline's back.
     pub fn degrade(&self, slot: Slot, reason: &str) {
-        let occupant = &mut self.lock().slots[slot as usize];
+        let occupant = &mut self.lock().slots[slot];
         let (version, endpoints) = (occupant.instance.version().cloned(), occupant.instance.endpoints().to_vec());
         occupant.instance = Instance::Degraded { version, endpoints, reason: reason.to_owned() };
     }
 
     /// Starts something in a slot behind the pipeline's back.
     pub fn start_by_hand(&self, slot: Slot, version: Version) {
-        self.lock().slots[slot as usize].instance = running(slot, version);
+        let occupant = &mut self.lock().slots[slot];
+        occupant.instance = running(slot, version);
+        occupant.settings = None;
+    }
+
+    /// Loses a prepared release, as a removed directory would: it cannot be started any more, and runs on where it runs.
+    pub fn discard(&self, version: &Version) {
+        self.lock().prepared.remove(version);
     }
 
     /// Takes the machine of a slot out of reach, or back into it. What runs there runs on.
     pub fn set_reachable(&self, slot: Slot, reachable: bool) {
-        self.lock().slots[slot as usize].away = !reachable;
+        self.lock().slots[slot].away = !reachable;
     }
 
     /// Adds a line to a slot's log.
     pub fn log(&self, slot: Slot, line: &str) {
-        self.lock().slots[slot as usize].logs.push(line.to_owned());
+        self.lock().slots[slot].logs.push(line.to_owned());
     }
 
     /// What is in a slot now.
     pub fn instance(&self, slot: Slot) -> Instance {
-        self.lock().slots[slot as usize].instance.clone()
+        self.lock().slots[slot].instance.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -101,14 +110,14 @@ impl fmt::Display for MemoryRuntime {
 impl Runtime for MemoryRuntime {
     async fn prepare(&self, target: &Target) -> Result<()> {
         let mut inner = self.lock();
-        inner.slots[target.slot as usize].in_reach()?;
+        inner.slots[target.slot].in_reach()?;
         let artifact = target.release.artifact().map(PathBuf::from);
         match inner.prepared.get(target.version()) {
             Some(have) if *have != artifact => {
                 Err(Error::new(ErrorKind::Conflict, format!("{} is present with other content", target.version()))
-                    .trying("prepare a release")
+                    .with_operation("prepare a release")
                     .not_applied()
-                    .advice("a version is never reused: give the new content a new version"))
+                    .with_hint("a version is never reused: give the new content a new version"))
             }
             _ => {
                 inner.prepared.insert(target.version().clone(), artifact);
@@ -119,14 +128,20 @@ impl Runtime for MemoryRuntime {
 
     async fn start(&self, target: &Target) -> Result<Instance> {
         let mut inner = self.lock();
-        inner.slots[target.slot as usize].in_reach()?;
-        let failed = |kind, text: String| Error::new(kind, text).trying(format!("start {target}")).not_applied();
+        inner.slots[target.slot].in_reach()?;
+        let failed =
+            |kind, text: String| Error::new(kind, text).with_operation(format!("start {target}")).not_applied();
         if !inner.prepared.contains_key(target.version()) {
             return Err(failed(ErrorKind::NotFound, format!("{} was not prepared", target.version())));
         }
-        let occupant = &mut inner.slots[target.slot as usize];
+        let occupant = &mut inner.slots[target.slot];
+        let settings = target.release.settings_map();
         match &occupant.instance {
-            Instance::Running { version: Some(version), .. } if version == target.version() => {}
+            Instance::Running { version: Some(version), .. } if version == target.version() => {
+                if occupant.settings.as_ref().is_some_and(|known| known != settings) {
+                    return Err(failed(ErrorKind::Conflict, format!("{version} runs in the slot with other settings")));
+                }
+            }
             Instance::Running { .. } | Instance::Degraded { .. } => {
                 let text = format!("the slot is occupied: {}", occupant.instance);
                 return Err(failed(ErrorKind::Conflict, text));
@@ -134,6 +149,7 @@ impl Runtime for MemoryRuntime {
             Instance::Absent | Instance::Stopped { .. } => {
                 occupant.logs = vec![format!("{} started", target.version())];
                 occupant.instance = running(target.slot, target.version().clone());
+                occupant.settings = Some(settings.clone());
             }
         }
         Ok(occupant.instance.clone())
@@ -141,26 +157,26 @@ impl Runtime for MemoryRuntime {
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
         let inner = self.lock();
-        let occupant = &inner.slots[slot as usize];
+        let occupant = &inner.slots[slot];
         occupant.in_reach()?;
         Ok(occupant.instance.clone())
     }
 
-    async fn stop(&self, slot: Slot, _grace: Duration) -> Result<()> {
+    async fn stop(&self, slot: Slot, _grace: Duration) -> Result<Stopped> {
         let mut inner = self.lock();
-        let occupant = &mut inner.slots[slot as usize];
+        let occupant = &mut inner.slots[slot];
         occupant.in_reach()?;
         if let Instance::Running { version, .. } | Instance::Degraded { version, .. } = &occupant.instance {
             occupant.logs.push("stopped".to_owned());
             occupant.instance = Instance::Stopped { version: version.clone(), reason: None };
         }
-        Ok(())
+        Ok(Stopped::default())
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
         let inner = self.lock();
-        inner.slots[slot as usize].in_reach()?;
-        let logs = &inner.slots[slot as usize].logs;
+        inner.slots[slot].in_reach()?;
+        let logs = &inner.slots[slot].logs;
         Ok(logs[logs.len().saturating_sub(tail)..].to_vec())
     }
 }

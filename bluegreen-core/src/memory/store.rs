@@ -72,7 +72,7 @@ impl StateStore for MemoryStateStore {
         let number = inner.documents.get(service).map(|(number, _)| *number);
         if number.map(revision).as_ref() != expected {
             return Err(Error::new(ErrorKind::Conflict, "someone else wrote the state first")
-                .trying("write the state")
+                .with_operation("write the state")
                 .with("service", service)
                 .not_applied());
         }

@@ -3,9 +3,9 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::event::{Event, What};
+use crate::duration_text::short;
+use crate::event::{Event, EventKind};
 use crate::observer::Observer;
-use crate::pipeline::short;
 
 /// Writes a plain line for each event that a person wants to read in a log; frequent ones (bytes, drain and soak
 /// ticks) only when they say something new.
@@ -53,7 +53,7 @@ impl<W: Write + Send + 'static> Observer for LineLog<W> {
 
 /// What must change for a soak's tick to be worth another line: what the gates say, not the numbers they say it with.
 fn news(event: &Event) -> Option<String> {
-    let What::Soaking { verdicts, .. } = &event.what else { return None };
+    let EventKind::Soaking { verdicts, .. } = &event.what else { return None };
     let said = verdicts.iter().map(|said| std::mem::discriminant(&said.verdict));
     Some(format!("{:?} {:?}", event.step, said.collect::<Vec<_>>()))
 }
@@ -64,33 +64,38 @@ pub(super) fn line(event: &Event) -> Option<String> {
     let millis = Duration::from_millis;
     let step = event.step.map(|step| step.to_string()).unwrap_or_default();
     Some(match &event.what {
-        What::Begun => {
+        EventKind::Begun => {
             let version = event.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             let slot = event.slot.map(|slot| format!(", slot {slot}")).unwrap_or_default();
             format!("{service}: {kind}{version} begins{slot} ({})", event.operation)
         }
-        What::Note { text } => format!("{service}: note: {text}"),
-        What::StepStarted { .. } => format!("{service}: {step} ..."),
-        What::StepDone { millis: took, detail } => {
+        EventKind::Note { text } => format!("{service}: note: {text}"),
+        EventKind::StepStarted { .. } => format!("{service}: {step} ..."),
+        EventKind::StepDone { millis: took, detail } => {
             let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
             format!("{service}: {step} ok ({}){detail}", short(millis(*took)))
         }
-        What::StepFailed { millis: took, error } => {
+        EventKind::StepFailed { millis: took, error } => {
             format!("{service}: {step} FAILED ({}): {error}", short(millis(*took)))
         }
-        What::Checked { reason: Some(reason), .. } => format!("{service}: {step}: not yet: {reason}"),
-        What::Shifted { from, to } => {
+        EventKind::Checked { reason: Some(reason), .. } => format!("{service}: {step}: not yet: {reason}"),
+        EventKind::Shifted { from, to } => {
             let from = from.map_or_else(|| "nothing".to_owned(), |from| from.to_string());
             format!("{service}: traffic moved from {from} to {to}")
         }
-        What::Soaking { verdicts, .. } if !verdicts.is_empty() => {
+        EventKind::Soaking { verdicts, .. } if !verdicts.is_empty() => {
             let said: Vec<_> = verdicts.iter().map(|said| format!("{} {}", said.gate, said.verdict)).collect();
             format!("{service}: {step}: {}", said.join("; "))
         }
-        What::Draining { in_flight: Some(count) } if *count > 0 => {
+        EventKind::Draining { in_flight: Some(count) } if *count > 0 => {
             format!("{service}: {step}: {count} requests in flight")
         }
-        What::Finished { result, millis: took } => format!("{service}: {kind} {result} ({})", short(millis(*took))),
-        What::Transfer { .. } | What::Checked { .. } | What::Soaking { .. } | What::Draining { .. } => return None,
+        EventKind::Finished { result, millis: took } => {
+            format!("{service}: {kind} {result} ({})", short(millis(*took)))
+        }
+        EventKind::Transfer { .. }
+        | EventKind::Checked { .. }
+        | EventKind::Soaking { .. }
+        | EventKind::Draining { .. } => return None,
     })
 }

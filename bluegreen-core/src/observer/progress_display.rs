@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::event::{Event, What};
+use crate::duration_text::short;
+use crate::event::{Event, EventKind};
 use crate::observer::{Observer, line_log};
-use crate::pipeline::short;
 
 /// Shows what is going on in one live line below a log of what is done: bytes sent, healthy answers, soak countdown,
 /// gate evidence, requests in flight. Where standard error is not a terminal, it writes plain lines.
@@ -38,7 +38,7 @@ impl ProgressDisplay {
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         bar.get_or_insert_with(|| {
             let bar = self.screen.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("  {spinner} {elapsed:>4} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("  {spinner} {elapsed:>4} {wide_msg}") {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -70,12 +70,15 @@ impl Observer for ProgressDisplay {
             self.bar().set_message(live);
         }
         match &event.what {
-            What::StepStarted { .. } | What::Soaking { .. } | What::Checked { .. } | What::Draining { .. } => {}
-            What::Finished { .. } => {
+            EventKind::StepStarted { .. }
+            | EventKind::Soaking { .. }
+            | EventKind::Checked { .. }
+            | EventKind::Draining { .. } => {}
+            EventKind::Finished { .. } => {
                 self.clear();
                 self.log(event);
             }
-            What::StepDone { .. } | What::StepFailed { .. } => {
+            EventKind::StepDone { .. } | EventKind::StepFailed { .. } => {
                 self.clear();
                 self.log(event);
             }
@@ -96,18 +99,18 @@ impl ProgressDisplay {
 fn live(event: &Event) -> Option<String> {
     let step = event.step.map(|step| step.to_string())?;
     Some(match &event.what {
-        What::StepStarted { limit_millis } => {
-            format!("{step} (at most {})", short(Duration::from_millis(*limit_millis)))
+        EventKind::StepStarted { timeout_millis } => {
+            format!("{step} (at most {})", short(Duration::from_millis(*timeout_millis)))
         }
-        What::Transfer { what, done, total } => match total {
+        EventKind::Transfer { what, done, total } => match total {
             Some(total) => format!("{step}: {what}, {} of {}", bytes(*done), bytes(*total)),
             None => format!("{step}: {what}, {}", bytes(*done)),
         },
-        What::Checked { streak, needed, reason } => {
+        EventKind::Checked { streak, needed, reason } => {
             let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{step}: {streak} of {needed} healthy answers in a row{reason}")
         }
-        What::Soaking { remaining_millis, verdicts } => {
+        EventKind::Soaking { remaining_millis, verdicts } => {
             let left = match remaining_millis {
                 0 => "extended".to_owned(),
                 left => format!("{} left", short(Duration::from_millis(*left))),
@@ -115,7 +118,7 @@ fn live(event: &Event) -> Option<String> {
             let said: Vec<_> = verdicts.iter().map(|said| format!("{} {}", said.gate, said.verdict)).collect();
             format!("{step}: {left} {}", said.join("; "))
         }
-        What::Draining { in_flight } => match in_flight {
+        EventKind::Draining { in_flight } => match in_flight {
             Some(count) => format!("{step}: {count} requests in flight"),
             None => format!("{step}: the router cannot count requests, waiting"),
         },

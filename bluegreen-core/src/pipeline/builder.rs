@@ -5,8 +5,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Pipeline;
-use super::defaults;
+use super::cancel::Cancel;
+use super::context::{Context, Settings};
+use super::defaults::{self, LONGEST, LONGEST_LEASE_TTL, SHORTEST_LEASE_TTL};
 use super::strategy::{Contract, Retention, Strategy};
+use super::verify::CANNOT_TELL;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::health::HealthCheck;
@@ -15,76 +18,10 @@ use crate::observer::Observer;
 use crate::router::{Granularity, Router};
 use crate::runtime::Runtime;
 use crate::store::StateStore;
-use crate::types::{Clock, ServiceName, SystemClock};
-
-/// Everything a pipeline is made of.
-pub(super) struct Parts {
-    pub(super) service: ServiceName,
-    pub(super) holder: String,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) router: Arc<dyn Router>,
-    pub(super) store: Arc<dyn StateStore>,
-    pub(super) health: Arc<dyn HealthCheck>,
-    pub(super) verify: Arc<dyn HealthCheck>,
-    pub(super) smoke: Vec<Arc<dyn HealthCheck>>,
-    pub(super) migrator: Option<Arc<dyn Migrator>>,
-    pub(super) gates: Vec<Arc<dyn Gate>>,
-    pub(super) observers: Vec<Arc<dyn Observer>>,
-    pub(super) strategy: Strategy,
-    pub(super) retention: Retention,
-    pub(super) contract: Contract,
-    pub(super) require_way_back: bool,
-    pub(super) settings: Settings,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) cancel: CancellationToken,
-}
-
-/// The numbers of a pipeline. See [`defaults`] for each and its reason.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) check_interval: Duration,
-    pub(super) check_timeout: Duration,
-    pub(super) healthy_streak: u32,
-    pub(super) start_deadline: Duration,
-    pub(super) verify_streak: u32,
-    pub(super) verify_deadline: Duration,
-    pub(super) drain: Duration,
-    pub(super) stop_grace: Duration,
-    pub(super) gate_interval: Duration,
-    pub(super) lease_ttl: Duration,
-    pub(super) prepare_limit: Duration,
-    pub(super) migrate_limit: Duration,
-    pub(super) shift_limit: Duration,
-    pub(super) smoke_limit: Duration,
-    pub(super) undo_limit: Duration,
-    pub(super) log_lines: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            check_interval: defaults::CHECK_INTERVAL,
-            check_timeout: defaults::CHECK_TIMEOUT,
-            healthy_streak: defaults::HEALTHY_STREAK,
-            start_deadline: defaults::START_DEADLINE,
-            verify_streak: defaults::VERIFY_STREAK,
-            verify_deadline: defaults::VERIFY_DEADLINE,
-            drain: defaults::DRAIN,
-            stop_grace: defaults::STOP_GRACE,
-            gate_interval: defaults::GATE_INTERVAL,
-            lease_ttl: defaults::LEASE_TTL,
-            prepare_limit: defaults::PREPARE_LIMIT,
-            migrate_limit: defaults::MIGRATE_LIMIT,
-            shift_limit: defaults::SHIFT_LIMIT,
-            smoke_limit: defaults::SMOKE_LIMIT,
-            undo_limit: defaults::UNDO_LIMIT,
-            log_lines: defaults::LOG_LINES,
-        }
-    }
-}
+use crate::types::{Clock, ServiceName, SystemClock, Timestamp};
 
 /// Puts a [`Pipeline`] together. Made by [`Pipeline::builder`].
-pub struct Builder {
+pub struct PipelineBuilder {
     service: String,
     holder: Option<String>,
     runtime: Option<Arc<dyn Runtime>>,
@@ -99,14 +36,21 @@ pub struct Builder {
     strategy: Strategy,
     retention: Retention,
     contract: Contract,
-    require_way_back: bool,
+    require_healthy_rollback_target: bool,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    cancel: CancellationToken,
+    cancel: Cancel,
 }
 
-impl Builder {
-    pub(super) fn new(service: String) -> Self {
+impl Pipeline {
+    /// Begins a pipeline for this service.
+    pub fn builder(service: impl Into<String>) -> PipelineBuilder {
+        PipelineBuilder::new(service.into())
+    }
+}
+
+impl PipelineBuilder {
+    fn new(service: String) -> Self {
         Self {
             service,
             holder: None,
@@ -122,10 +66,10 @@ impl Builder {
             strategy: Strategy::blue_green(),
             retention: Retention::For(defaults::RETAIN),
             contract: Contract::default(),
-            require_way_back: true,
+            require_healthy_rollback_target: true,
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
-            cancel: CancellationToken::new(),
+            cancel: Cancel::default(),
         }
     }
 
@@ -215,10 +159,10 @@ impl Builder {
     }
 
     /// Whether the live release must be healthy before traffic moves away from it; true unless set. With `false`, one that
-    /// runs and is sick can be replaced: traffic then moves at once, and a failure leaves it on the new release.
+    /// runs and is unhealthy can be replaced: traffic then moves at once, and a failure leaves it on the new release.
     #[must_use]
-    pub fn require_way_back(mut self, required: bool) -> Self {
-        self.require_way_back = required;
+    pub fn require_healthy_rollback_target(mut self, required: bool) -> Self {
+        self.require_healthy_rollback_target = required;
         self
     }
 
@@ -229,10 +173,11 @@ impl Builder {
         self
     }
 
-    /// A token that cancels gracefully: the running operation unwinds, reports, and gives the lease back.
+    /// A token that cancels gracefully: the running operation unwinds, reports, and gives the lease back. For one operation,
+    /// see [`Pipeline::cancel_on`].
     #[must_use]
     pub fn cancel_on(mut self, token: CancellationToken) -> Self {
-        self.cancel = token;
+        self.cancel.add(token);
         self
     }
 
@@ -247,7 +192,7 @@ impl Builder {
     ///
     /// # Errors
     /// `Config` when a required part is missing, the service's name is not valid, an interval, a limit or a streak is
-    /// zero, or the strategy's steps do not rise to 100. `Unsupported` when the strategy divides the traffic and the
+    /// zero, a time is longer than [`defaults::LONGEST`], or the strategy's steps do not rise to 100. `Unsupported` when the strategy divides the traffic and the
     /// router cannot.
     pub fn build(self) -> Result<Pipeline> {
         let service = ServiceName::new(self.service)?;
@@ -255,7 +200,7 @@ impl Builder {
             Error::config(format!("a pipeline needs a {what}: call `.{what}(...)` on the builder"))
                 .with("service", &service)
         };
-        let parts = Parts {
+        let context = Context {
             runtime: self.runtime.ok_or_else(|| missing("runtime"))?,
             router: self.router.ok_or_else(|| missing("router"))?,
             store: self.store.ok_or_else(|| missing("store"))?,
@@ -268,21 +213,24 @@ impl Builder {
             strategy: self.strategy,
             retention: self.retention,
             contract: self.contract,
-            require_way_back: self.require_way_back,
+            require_healthy_rollback_target: self.require_healthy_rollback_target,
             settings: self.settings,
             clock: self.clock,
             cancel: self.cancel,
             holder: self.holder.unwrap_or_else(this_process),
             service: service.clone(),
         };
-        parts.validate().map_err(|error| error.trying("build a pipeline").with("service", &service))?;
-        Ok(Pipeline { parts: Arc::new(parts) })
+        let bound = context.runtime.bind_service(&service).and_then(|()| context.router.bind_service(&service));
+        bound
+            .and_then(|()| context.validate())
+            .map_err(|error| error.with_operation("build a pipeline").with("service", &service))?;
+        Ok(Pipeline { context: Arc::new(context) })
     }
 }
 
 macro_rules! setters {
     ($($(#[$meta:meta])* $name:ident: $type:ty, $default:ident;)*) => {
-        impl Builder {
+        impl PipelineBuilder {
             $(
                 $(#[$meta])*
                 #[doc = concat!("[`", stringify!($default), "`](defaults::", stringify!($default), ") unless set.")]
@@ -318,28 +266,36 @@ setters! {
     /// How long the holder of the lease may be silent before another may take over.
     lease_ttl: Duration, LEASE_TTL;
     /// For bringing a release's content to where it will run.
-    prepare_limit: Duration, PREPARE_LIMIT;
+    prepare_timeout: Duration, PREPARE_TIMEOUT;
     /// For one phase of migrations.
-    migrate_limit: Duration, MIGRATE_LIMIT;
+    migrate_timeout: Duration, MIGRATE_TIMEOUT;
     /// For one move of traffic.
-    shift_limit: Duration, SHIFT_LIMIT;
+    shift_timeout: Duration, SHIFT_TIMEOUT;
     /// For all smoke tests together.
-    smoke_limit: Duration, SMOKE_LIMIT;
+    smoke_timeout: Duration, SMOKE_TIMEOUT;
     /// How long an undo is tried again: asking the router, moving the traffic back, and stopping the failed release, each.
     /// Counted from the first failure of each; zero tries once. What cannot pass (a conflict, a refusal, a slot to go back
     /// to that does not run) ends it at once.
-    undo_limit: Duration, UNDO_LIMIT;
+    undo_timeout: Duration, UNDO_TIMEOUT;
     /// How many of the last lines of a failed slot's log go into the report.
     log_lines: usize, LOG_LINES;
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for PipelineBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("PipelineBuilder").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
-impl Parts {
+impl Context {
+    /// Until when a slot that is retained now is kept; `None` where that has no limit.
+    pub(super) fn retain_until(&self) -> Option<Timestamp> {
+        match self.retention {
+            Retention::For(keep) => Some(self.clock.now().plus(keep)),
+            Retention::UntilNextDeploy | Retention::Retire => None,
+        }
+    }
+
     fn validate(&self) -> Result<()> {
         let Settings {
             check_interval,
@@ -348,15 +304,15 @@ impl Parts {
             start_deadline,
             verify_streak,
             verify_deadline,
-            drain: _,
-            stop_grace: _,
+            drain,
+            stop_grace,
             gate_interval,
             lease_ttl,
-            prepare_limit,
-            migrate_limit,
-            shift_limit,
-            smoke_limit,
-            undo_limit: _,
+            prepare_timeout,
+            migrate_timeout,
+            shift_timeout,
+            smoke_timeout,
+            undo_timeout,
             log_lines: _,
         } = &self.settings;
         let durations = [
@@ -366,16 +322,36 @@ impl Parts {
             ("verify_deadline", verify_deadline),
             ("gate_interval", gate_interval),
             ("lease_ttl", lease_ttl),
-            ("prepare_limit", prepare_limit),
-            ("migrate_limit", migrate_limit),
-            ("shift_limit", shift_limit),
-            ("smoke_limit", smoke_limit),
+            ("prepare_timeout", prepare_timeout),
+            ("migrate_timeout", migrate_timeout),
+            ("shift_timeout", shift_timeout),
+            ("smoke_timeout", smoke_timeout),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
             return Err(Error::config(format!("`{name}` is zero")));
         }
+        let may_be_zero = [("drain", drain), ("stop_grace", stop_grace), ("undo_timeout", undo_timeout)];
+        let too_long = |(_, duration): &&(&str, &Duration)| **duration > LONGEST;
+        if let Some((name, duration)) = durations.iter().chain(&may_be_zero).find(too_long) {
+            return Err(Error::config(format!("`{name}` is {duration:?}, and a year is the longest that can be set")));
+        }
+        if !(SHORTEST_LEASE_TTL..=LONGEST_LEASE_TTL).contains(lease_ttl) {
+            return Err(Error::config(format!(
+                "`lease_ttl` is {lease_ttl:?}: set it between {SHORTEST_LEASE_TTL:?} and {LONGEST_LEASE_TTL:?}"
+            )));
+        }
+        if matches!(self.retention, Retention::For(keep) if keep > LONGEST) {
+            return Err(Error::config("`retention` is longer than a year: use `Retention::UntilNextDeploy`"));
+        }
         if *healthy_streak == 0 || *verify_streak == 0 {
             return Err(Error::config("a streak of zero answers proves nothing: use 1 or more"));
+        }
+        if !self.verify.tells_version() {
+            return Err(Error::config(
+                "the check of the public address has no place to find a version, so no deploy could be confirmed",
+            )
+            .with("verify", &self.verify)
+            .with_hint(CANNOT_TELL));
         }
         self.strategy.validate()?;
         if self.strategy.divides_traffic() && self.router.granularity() == Granularity::AllOrNothing {
@@ -384,7 +360,7 @@ impl Parts {
                 "a canary needs a router that can divide traffic, and this one sends all of it to one slot",
             )
             .with("router", &self.router)
-            .advice("use Strategy::blue_green(), with a bake to watch it"));
+            .with_hint("use Strategy::blue_green(), with a bake to watch it"));
         }
         Ok(())
     }

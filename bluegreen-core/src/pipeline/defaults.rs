@@ -1,4 +1,4 @@
-//! The defaults, each with its reason. What a service may need otherwise can be set on the [`Builder`](super::Builder).
+//! The defaults, each with its reason. What a service may need otherwise can be set on the [`PipelineBuilder`](super::PipelineBuilder).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Healthy answers in a row: one may come from a process that is about to crash, three span two seconds.
 pub const HEALTHY_STREAK: u32 = 3;
 
-/// For a start, and then again until healthy; a runtime may say that its [starts](crate::Runtime::start_limit) take
+/// For a start, and then again until healthy; a runtime may say that its [starts](crate::Runtime::start_timeout) take
 /// longer. Twice what kamal-proxy allows, because a JVM or a BEAM with a cold cache needs it.
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -21,6 +21,15 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 
 /// How long a holder of the lease may be silent: it speaks three times in that span, so two lost writes are no harm.
 pub const LEASE_TTL: Duration = Duration::from_secs(15);
+
+/// The longest [`LEASE_TTL`] that can be set: a deployer that died keeps the others waiting for that long.
+pub const LONGEST_LEASE_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// The shortest [`LEASE_TTL`] that can be set: below it, the pauses of a busy machine look like deaths.
+pub const SHORTEST_LEASE_TTL: Duration = Duration::from_millis(100);
+
+/// The longest time that can be set anywhere else: a year. Beyond it, arithmetic with clocks is not safe everywhere.
+pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Answers in a row, over fresh connections, with the new version at the public address: more than the workers of a
 /// typical proxy, so one worker with an old configuration is noticed.
@@ -37,23 +46,27 @@ pub const GATE_INTERVAL: Duration = Duration::from_secs(1);
 pub const MAX_SOAK_FACTOR: u32 = 3;
 
 /// For transfers, pulls and unpacking: a large image over a slow line.
-pub const PREPARE_LIMIT: Duration = Duration::from_secs(30 * 60);
+pub const PREPARE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// For one phase of migrations.
-pub const MIGRATE_LIMIT: Duration = Duration::from_secs(30 * 60);
+pub const MIGRATE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// For one answer of the state store to a claim of the lease, where the lease's ttl is shorter. The stores of this crate wait
+/// 10 s for a lock, and their error says who holds it.
+pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// For one look at the router and the slots, or for telling the router where a slot listens.
-pub const OBSERVE_LIMIT: Duration = Duration::from_secs(60);
+pub const OBSERVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For one move of traffic. Cloud APIs take up to minutes.
-pub const SHIFT_LIMIT: Duration = Duration::from_secs(5 * 60);
+pub const SHIFT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// For all smoke tests together.
-pub const SMOKE_LIMIT: Duration = Duration::from_secs(5 * 60);
+pub const SMOKE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long each part of an undo is tried again when it fails for what may pass: a container engine or an sshd that
 /// restarts is back within half a minute, and giving up needs a person.
-pub const UNDO_LIMIT: Duration = Duration::from_secs(60);
+pub const UNDO_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest pause between two tries of an undo: all that time, traffic may be on a release that failed.
 pub const UNDO_PAUSE: Duration = Duration::from_secs(5);
@@ -67,5 +80,6 @@ pub const RETAIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many lines of a failed slot's log go into the report: an access log must not push out the line that matters.
 pub const LOG_LINES: usize = 100;
 
-/// How many looks the slot to go back to is given before a traffic step: one lost packet must not stop a deploy.
-pub const WAY_BACK_ATTEMPTS: u32 = 3;
+/// How many looks a slot is given before a traffic step, and how many in a row may fail in a soak: one lost packet must not
+/// stop a deploy.
+pub const LOOKS: u32 = 3;

@@ -1,257 +1,220 @@
-//! The deploy, from top to bottom: [`set_out`] decides, [`stage`] brings a release up without traffic, [`promote`] moves
-//! the traffic, [`settle`] makes it final. Each step is journalled before and after; an error goes to `unwind`.
+//! The deploy, from top to bottom. [`plan_route`] decides where a release goes; [`stage_steps`], [`promote_steps`] and
+//! [`finalize_steps`] say what is done, in order, and a plan shows these very steps; [`perform`] does one of them. Each step is
+//! journalled before and after; an error goes to `unwind`.
 
-use std::time::Duration;
-
-use super::builder::Parts;
-use super::course::Course;
-use super::defaults::OBSERVE_LIMIT;
+use super::context::Context;
+use super::observe::in_time;
+use super::route::Route;
 use super::session::{Halt, Session};
+use super::steps::{attach, contract, expand, retain, shift, start, stop, stop_noting};
 use super::strategy::{Contract, Retention};
-use super::{drain, health, soak, verify};
-use crate::error::{Effect, Error, ErrorKind, Result};
-use crate::migrator::{Phase, When};
-use crate::state::{SlotStatus, State, Step};
+use super::{drain, health, learn, soak, verify};
+use crate::error::{Error, ErrorKind, Reason};
+use crate::migrator::When;
+use crate::state::{Replaced, SlotRecord, SlotStatus, State, Step};
 use crate::types::{Release, Slot, Split, Target};
 
 /// Stage and promote.
 pub(super) async fn deploy(session: &mut Session, release: &Release) -> Result<(), Halt> {
-    let course = set_out(session, release).await?;
-    stage(session, &course).await?;
-    if session.parts.strategy.auto_promote {
-        promote(session, &course).await?;
-        settle(session, &course).await?;
+    let route = plan_route(session, release).await?;
+    stage(session, &route).await?;
+    if session.context.strategy.auto_promote {
+        promote(session, &route).await?;
+        finalize(session, &route).await?;
     }
     Ok(())
 }
 
 /// Decides where the release goes, and refuses what must not be done, before anything is done.
-pub(super) async fn set_out(session: &mut Session, release: &Release) -> Result<Course, Halt> {
-    let parts = session.parts.clone();
+pub(super) async fn plan_route(session: &mut Session, release: &Release) -> Result<Route, Halt> {
+    let context = session.context.clone();
     let seen = session.observe().await?;
-    let state = session.ledger.state().await;
-    let course = Course::into_idle(&parts, &session.id, &state, &seen, release.clone()).map_err(Halt::Refused)?;
-    if let Some(old) = &course.old {
-        verify::can_tell(&parts, old, seen.slot(old.slot)).await.map_err(Halt::Refused)?;
+    let state = session.lease.state().await;
+    let divided = health::judge_divided(&context, &session.id, &state, &seen).await;
+    let route = Route::into_idle(&context, &session.id, &state, &seen, release.clone(), divided);
+    let route = route.map_err(Halt::Refused)?;
+    if let Some(old) = &route.old {
+        verify::can_tell(&context, old, seen.slot(old.slot)).await.map_err(Halt::Refused)?;
     }
-    session.set_course(course.clone()).await;
-    Ok(course)
+    let preview = in_time(context.router.preview(route.target.slot)).await.map_err(Halt::Refused)?;
+    preview.notes.into_iter().for_each(|note| session.reporter.note(note));
+    session.set_route(route.clone()).await;
+    Ok(route)
 }
 
 /// Brings the release up in the idle slot, tested, without traffic.
-pub(super) async fn stage(session: &mut Session, course: &Course) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let target = session.narrator.watch(course.target.clone());
-    let slot = target.slot;
-    let limits = &parts.settings;
-
-    session.step(Step::Prepare, limits.prepare_limit, parts.runtime.prepare(&target)).await?;
-    expand(session, course, When::BeforeStart, Step::ExpandBeforeStart).await?;
-    if course.occupied {
-        stop(session, Step::StopOccupant, slot).await?;
-    }
-    let starting = |state: &mut State| starting(state, course, &parts);
-    session.begun_step(Step::Start, start_limit(&parts), starting, parts.runtime.start(&target)).await?;
-    health::step(session, &target).await?;
-    expand(session, course, When::AfterStart, Step::ExpandAfterStart).await?;
-    if !parts.smoke.is_empty() {
-        health::smoke_step(session, &target).await?;
-    }
+pub(super) async fn stage(session: &mut Session, route: &Route) -> Result<(), Halt> {
+    let context = session.context.clone();
+    let live = route.old.as_ref().filter(|_| route.old_runs);
+    let steps = async {
+        for step in stage_steps(&context, route) {
+            Box::pin(perform(session, route, step)).await?;
+        }
+        Ok::<_, Halt>(())
+    };
+    learn::meanwhile(&context, live, Box::pin(steps)).await?;
+    let slot = route.target.slot;
     session.record(move |state| state.slot_mut(slot).status = SlotStatus::Staged).await;
     Ok(())
 }
 
 /// Moves the traffic to the staged release, step by step, and sees it answer at the public address.
-pub(super) async fn promote(session: &mut Session, course: &Course) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let target = &course.target;
-    let slot = target.slot;
-
-    attach(session, slot).await?;
-
-    let mut split = course.split;
-    let course = &way_back_or_none(session, course).await;
-    for traffic in course.traffic_steps(&parts) {
-        let next = Split::toward(slot, traffic.percent)?;
-        if course.can_go_back {
-            check_way_back(session, course, split, traffic.percent).await?;
-        }
-        shift(session, Step::Shift(traffic.percent), split, next).await?;
-        split = Some(next);
-        if !traffic.soak.is_zero() {
-            let (soak, max) = (traffic.soak, traffic.max_soak_or_default());
-            soak::step(session, course, Step::Soak(traffic.percent), next, soak, max).await?;
-        }
+pub(super) async fn promote(session: &mut Session, route: &Route) -> Result<(), Halt> {
+    let mut route = route.clone();
+    if let Some(reason) = without_rollback_target(&session.context, &route).await {
+        session.reporter.note(format!("there is no way back: {reason}"));
+        route.can_go_back = false;
+        session.route = Some(route.clone());
     }
-    verify::step(session, course).await
-}
-
-/// With a live release that is sick, and a pipeline that may replace it all the same, there is no way back.
-async fn way_back_or_none(session: &mut Session, course: &Course) -> Course {
-    let mut course = course.clone();
-    if !course.can_go_back || session.parts.require_way_back {
-        return course;
+    for step in promote_steps(&session.context, &route) {
+        Box::pin(perform(session, &route, step)).await?;
     }
-    if let Some(reason) = health::way_back_is_sick(&session.parts, &course).await {
-        session.narrator.note(format!("there is no way back: {reason}"));
-        course.can_go_back = false;
-        session.course = Some(course.clone());
-    }
-    course
-}
-
-/// Before any traffic has moved, a sick way back ends the deploy. Later it holds it: the new release is well, and traffic
-/// must not be sent back to one that is not.
-async fn check_way_back(session: &mut Session, course: &Course, split: Option<Split>, percent: u8) -> Result<(), Halt> {
-    let moved = split.is_some_and(|split| split.routes_to(course.target.slot));
-    match health::way_back_step(session, course, percent).await {
-        Err(Halt::Failed(error)) if moved && error.kind() == ErrorKind::Unhealthy => Err(Halt::Held(error.chain())),
-        result => result,
-    }
+    Ok(())
 }
 
 /// Makes it final: drains the old slot, watches the new one, and decides what becomes of the old one.
 ///
 /// Also where a recovery goes on; what the journal holds as done is not done again.
-pub(super) async fn settle(session: &mut Session, course: &Course) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let old = course.old.as_ref().map(|old| old.slot);
-    let is_done = |journal: Option<crate::state::Operation>, step| journal.is_some_and(|journal| journal.done(step));
-
-    if let Some(old) = old.filter(|_| course.can_go_back)
-        && !is_done(session.operation().await, Step::Drain)
-    {
-        drain::step(session, Step::Drain, old).await?;
-    }
-    if !parts.strategy.bake.is_zero() && !is_done(session.operation().await, Step::Bake) {
-        let (bake, max) = (parts.strategy.bake, parts.strategy.max_bake_or_default());
-        soak::step(session, course, Step::Bake, Split::all(course.target.slot), bake, max).await?;
-    }
-    let begun = session.ledger.state().await.contract_begun();
-    let contracts = begun || (parts.contract == Contract::AfterBake && parts.migrator.is_some());
-    if contracts && !is_done(session.operation().await, Step::Contract) {
-        match contract(session, course).await {
-            Err(Halt::Failed(error)) if session.contract_refused().await => return Err(Halt::Stands(error)),
-            result => result?,
+pub(super) async fn finalize(session: &mut Session, route: &Route) -> Result<(), Halt> {
+    let contract_begun = session.lease.state().await.contract_begun();
+    for step in finalize_steps(&session.context, route, contract_begun) {
+        if !session.operation().await.is_some_and(|journal| journal.done(step)) {
+            Box::pin(perform(session, route, step)).await?;
         }
     }
-    let Some(old) = old.filter(|_| course.can_go_back) else { return Ok(()) };
-    // The deploy is done; what becomes of the old slot is no reason to undo it.
-    session.no_more_cancelling();
-    match parts.retention {
-        // After the contract phase the old release cannot run any more.
-        _ if contracts => stop(session, Step::Retire, old).await,
-        Retention::Retire => stop(session, Step::Retire, old).await,
-        Retention::For(duration) => retain(session, old, Some(duration)).await,
-        Retention::UntilNextDeploy => retain(session, old, None).await,
-    }
-}
-
-/// Tells the router where the slot listens.
-pub(super) async fn attach(session: &mut Session, slot: Slot) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let work = async {
-        let instance = parts.runtime.inspect(slot).await?;
-        parts.router.attach(slot, &instance).await
-    };
-    session.step(Step::Attach, OBSERVE_LIMIT, work).await
-}
-
-/// Moves traffic, and records the split that the router confirmed.
-pub(super) async fn shift(session: &mut Session, step: Step, from: Option<Split>, to: Split) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let work = parts.router.shift(from, to);
-    // Traffic that goes back to where it was confirmed before needs no other confirmation.
-    let gains = |slot: Slot| step != Step::ShiftBack && to.share(slot) > from.map_or(0, |from| from.share(slot));
-    let unconfirmed = |state: &mut State| {
-        let gaining = Slot::BOTH.into_iter().filter(|slot| gains(*slot));
-        gaining.for_each(|slot| state.slot_mut(slot).confirmed = None);
-    };
-    let moved = |state: &mut State, (): &()| state.split = Some(to);
-    session.recorded_step(step, parts.settings.shift_limit, unconfirmed, work, moved).await?;
-    session.narrator.say(crate::event::What::Shifted { from, to });
     Ok(())
 }
 
-/// Stops a slot, after asking the router once more that it sends nothing there.
-pub(super) async fn stop(session: &mut Session, step: Step, slot: Slot) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let grace = parts.settings.stop_grace;
-    let work = async {
-        let split = parts.router.current().await?;
-        if let Some(split) = split.filter(|split| split.routes_to(slot)) {
-            return Err(super::course::refused(
-                format!("{slot} is not stopped, because the router sends traffic to it: {split}"),
-                "move the traffic away first",
-            ));
-        }
-        parts.runtime.stop(slot, grace).await
-    };
-    let emptied = |state: &mut State, (): &()| state.slot_mut(slot).clear();
-    session.recorded_step(step, grace + OBSERVE_LIMIT, |_| {}, work, emptied).await
+pub(super) fn stage_steps(context: &Context, route: &Route) -> Vec<Step> {
+    let expands = |when| context.migrator.as_ref().is_some_and(|migrator| migrator.when() == when);
+    let steps = [
+        (true, Step::Prepare),
+        (expands(When::BeforeStart), Step::ExpandBeforeStart),
+        (route.occupied, Step::StopOccupant),
+        (true, Step::Start),
+        (true, Step::Health),
+        (expands(When::AfterStart), Step::ExpandAfterStart),
+        (!context.smoke.is_empty(), Step::Smoke),
+    ];
+    only(steps)
 }
 
-/// Runs the contract phase. From the moment it starts there is no way back, so that is written first. A migrator that
-/// says that it has applied nothing leaves the way back as it was, and that is written too.
-pub(super) async fn contract(session: &mut Session, course: &Course) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let Some(migrator) = &parts.migrator else {
-        return Err(Halt::Refused(Error::config(
-            "a contract phase has begun, and the pipeline has no migrator to end it",
-        )));
-    };
-    let target = session.narrator.watch(course.target.clone());
-    let work = migrator.migrate(Phase::Contract, &target);
-    // It says that of this call alone: a phase that was cut off before may have applied something.
-    let was_safe = session.ledger.state().await.rollback_safe;
-    let no_way_back = |state: &mut State| state.rollback_safe = false;
-    let result = session.begun_step(Step::Contract, parts.settings.migrate_limit, no_way_back, work).await;
-    if let Err(Halt::Failed(error)) = &result
-        && was_safe
-        && error.effect() == Effect::NotApplied
-    {
-        session.ledger.update(|state| state.rollback_safe = true).await.map_err(Halt::Lost)?;
+pub(super) fn promote_steps(context: &Context, route: &Route) -> Vec<Step> {
+    let shares = route.traffic_steps(context).into_iter().flat_map(|traffic| {
+        let percent = traffic.percent;
+        only([
+            (true, Step::CheckSlots(percent)),
+            (true, Step::Shift(percent)),
+            (!traffic.soak.is_zero(), Step::Soak(percent)),
+        ])
+    });
+    [Step::Attach].into_iter().chain(shares).chain([Step::Verify]).collect()
+}
+
+/// After a contract phase the old release cannot run any more.
+pub(super) fn finalize_steps(context: &Context, route: &Route, contract_begun: bool) -> Vec<Step> {
+    let contracts = contract_begun || (context.contract == Contract::AfterBake && context.migrator.is_some());
+    let retires = contracts || context.retention == Retention::Retire;
+    only([
+        (route.old_runs, Step::Drain),
+        (!context.strategy.bake.is_zero(), Step::Bake),
+        (contracts, Step::Contract),
+        (route.old_runs && retires, Step::Retire),
+        (route.old_runs && !retires, Step::Retain),
+    ])
+}
+
+fn only<const N: usize>(steps: [(bool, Step); N]) -> Vec<Step> {
+    steps.into_iter().filter(|(wanted, _)| *wanted).map(|(_, step)| step).collect()
+}
+
+/// Why traffic moves at once and stays: the live release is not healthy, and the pipeline may replace it all the same.
+pub(super) async fn without_rollback_target(context: &Context, route: &Route) -> Option<String> {
+    if !route.can_go_back || context.require_healthy_rollback_target {
+        return None;
     }
-    result
+    health::rollback_target_is_unhealthy(context, route).await
 }
 
-async fn expand(session: &mut Session, course: &Course, when: When, step: Step) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let Some(migrator) = parts.migrator.as_ref().filter(|migrator| migrator.when() == when) else { return Ok(()) };
-    let target = session.narrator.watch(course.target.clone());
-    session.step(step, parts.settings.migrate_limit, migrator.migrate(Phase::Expand, &target)).await
+/// Does one step of a deploy.
+async fn perform(session: &mut Session, route: &Route, step: Step) -> Result<(), Halt> {
+    let context = session.context.clone();
+    let target = session.reporter.watch(route.target.clone());
+    let (slot, old) = (target.slot, target.slot.other());
+    match step {
+        Step::Prepare => session.step(step, context.runtime.prepare(&target)).await,
+        Step::ExpandBeforeStart | Step::ExpandAfterStart => expand(session, &target, step).await,
+        Step::StopOccupant => stop_noting(session, step, slot, move |state| replacing(state, slot, true)).await,
+        Step::Start => start(session, step, &target, starting(route, &context)).await,
+        Step::Health => health::step(session, &target).await,
+        Step::Smoke => health::smoke_step(session, &target).await,
+        Step::Attach => attach(session, slot).await,
+        Step::CheckSlots(percent) => check_slots(session, route, percent).await,
+        Step::Shift(percent) => {
+            let from = session.lease.state().await.split;
+            shift(session, step, from, Split::toward(slot, percent)?).await
+        }
+        Step::Soak(percent) => soak::step(session, route, step, Split::toward(slot, percent)?).await,
+        Step::Verify => verify::step(session, route).await,
+        Step::Drain => drain::step(session, step, old).await,
+        Step::Bake => soak::step(session, route, step, Split::all(slot)).await,
+        Step::Contract => match contract(session, &target).await {
+            Err(Halt::Failed(error)) if session.contract_refused().await => Err(Halt::KeepAsIs(error)),
+            result => result,
+        },
+        Step::Retain | Step::Retire => {
+            // The deploy is done; what becomes of the old slot is no reason to undo it.
+            session.see_it_through();
+            match step {
+                Step::Retire => stop(session, step, old).await,
+                _ => retain(session, old).await,
+            }
+        }
+        other => Err(Error::new(ErrorKind::Unexpected, format!("{other} is no step of a deploy")).into()),
+    }
 }
 
-pub(super) async fn retain(session: &mut Session, old: Slot, keep: Option<Duration>) -> Result<(), Halt> {
-    let until = keep.map(|keep| session.parts.clock.now().plus(keep));
-    let detail = until.map_or_else(|| "until the next deploy".to_owned(), |until| format!("until {until}"));
-    let narrator = session.narrator.clone();
-    let work = async {
-        narrator.detail(format!("{old} is kept warm {detail}"));
-        Ok(())
+/// Before any traffic has moved, an unhealthy way back ends the deploy. Later it holds it: the new release is well, and traffic
+/// must not be sent back to one that is not.
+async fn check_slots(session: &mut Session, route: &Route, percent: u8) -> Result<(), Halt> {
+    let split = session.lease.state().await.split;
+    let moved = split.is_some_and(|split| split.routes_to(route.target.slot));
+    match health::slots_step(session, route, percent).await {
+        Err(Halt::Failed(error)) if moved && error.reason() == Some(Reason::RollbackTargetUnhealthy) => {
+            Err(Halt::KeepAsIs(error))
+        }
+        result => result,
+    }
+}
+
+/// What the record says of a release that is being started.
+fn starting(route: &Route, context: &Context) -> impl Fn(&mut State) + Send + Sync + 'static {
+    let Target { slot, release, .. } = &route.target;
+    let slot = *slot;
+    let record = SlotRecord {
+        version: Some(release.version().clone()),
+        settings: release.settings_map().clone(),
+        since: Some(context.clock.now()),
+        status: SlotStatus::Starting,
+        ..SlotRecord::default()
     };
-    let retained = |state: &mut State, (): &()| {
-        let record = state.slot_mut(old);
-        record.status = SlotStatus::Retained;
-        record.retain_until = until;
-    };
-    session.recorded_step(Step::Retain, OBSERVE_LIMIT, |_| {}, work, retained).await
+    move |state| {
+        replacing(state, slot, false);
+        // From now on the way back is the release that is live, which has lived with the data as they are.
+        state.rollback_safe = true;
+        let unknown = std::mem::take(&mut state.slot_mut(slot).unknown);
+        *state.slot_mut(slot) = SlotRecord { unknown, ..record.clone() };
+    }
 }
 
-/// A runtime that watches its start itself says more than that the time is up: it is left to end it.
-pub(super) fn start_limit(parts: &Parts) -> Duration {
-    let own = parts.runtime.start_limit().map_or(Duration::ZERO, |limit| limit.saturating_add(OBSERVE_LIMIT));
-    parts.settings.start_deadline.max(own)
-}
-
-fn starting(state: &mut State, course: &Course, parts: &Parts) {
-    // From now on the way back is the release that is live, which has lived with the data as they are.
-    state.rollback_safe = true;
-    let Target { slot, release, .. } = &course.target;
-    let record = state.slot_mut(*slot);
-    record.clear();
-    record.version = Some(release.version().clone());
-    record.settings = release.settings().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    record.since = Some(parts.clock.now());
-    record.status = SlotStatus::Starting;
+/// Notes what is in the slot, and whether it runs, for an undo to bring back.
+fn replacing(state: &mut State, slot: Slot, running: bool) {
+    let record = state.slot(slot).clone();
+    let was_up = matches!(record.status, SlotStatus::Retained | SlotStatus::Staged);
+    let rollback_safe = state.rollback_safe;
+    if let Some(operation) = &mut state.operation
+        && was_up
+    {
+        operation.replaced.get_or_insert(Replaced { record, rollback_safe, running, unknown: serde_json::Map::new() });
+    }
 }

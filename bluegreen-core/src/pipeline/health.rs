@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::builder::{Parts, Settings};
-use super::course::{Course, is_known};
-use super::defaults::{OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
-use super::narrator::Narrator;
-use super::observe;
+use super::context::{Context, Settings};
+use super::defaults::LOOKS;
+use super::observe::{self, Observed};
+use super::reporter::Reporter;
+use super::route::{Divided, Route, is_known};
 use super::session::{Halt, Session};
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::What;
+use crate::error::{Error, ErrorKind, LAST_LINES, Reason, Result};
+use crate::event::EventKind;
 use crate::health::{Health, HealthCheck};
-use crate::state::Step;
-use crate::types::{Instance, Target};
+use crate::log_lines::telling_lines;
+use crate::state::{State, Step};
+use crate::types::{Instance, OperationId, Slot, Target};
 
 /// How many log lines an error carries; the report has more.
 const LINES_IN_ERROR: usize = 5;
@@ -24,137 +25,203 @@ const REASONS_IN_ERROR: usize = 3;
 
 /// Waits until the target is healthy, several times in a row, as the version it should be.
 pub(super) async fn step(session: &mut Session, target: &Target) -> Result<(), Halt> {
-    let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
-    // The poll has its own deadline, whose error says more; the limit of the step is only its safety net.
-    let limit = parts.settings.start_deadline + parts.settings.check_timeout * 2 + OBSERVE_LIMIT;
-    session.step(Step::Health, limit, await_healthy(&parts, &narrator, target)).await
+    let (context, reporter) = (session.context.clone(), session.reporter.clone());
+    let healthy = Box::pin(await_healthy(&context, &reporter, target));
+    session.step(Step::Health, context.runtime.supervise(target, healthy)).await
 }
 
 /// Runs each smoke test once.
 pub(super) async fn smoke_step(session: &mut Session, target: &Target) -> Result<(), Halt> {
-    let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
+    let (context, reporter) = (session.context.clone(), session.reporter.clone());
     let work = async {
-        let instance = parts.runtime.inspect(target.slot).await?;
-        for test in &parts.smoke {
+        let instance = context.runtime.inspect(target.slot).await?;
+        for test in &context.smoke {
             if let Health::Unhealthy { reason } = test.check(target, &instance).await? {
                 return Err(Error::new(ErrorKind::Unhealthy, reason).with("test", test));
             }
         }
-        narrator.detail(format!("{} passed", parts.smoke.len()));
+        reporter.detail(format!("{} passed", context.smoke.len()));
         Ok(())
     };
-    session.step(Step::Smoke, parts.settings.smoke_limit, work).await
+    session.step(Step::Smoke, work).await
 }
 
-/// Checks that the old slot is alive and well before traffic is moved away from it.
-pub(super) async fn way_back_step(session: &mut Session, course: &Course, percent: u8) -> Result<(), Halt> {
-    let Some(old) = course.old.clone() else { return Ok(()) };
-    let parts = session.parts.clone();
-    let Settings { check_interval, check_timeout, .. } = parts.settings;
-    let limit = (check_interval + check_timeout) * WAY_BACK_ATTEMPTS + OBSERVE_LIMIT;
+/// Checks, before a share of traffic moves, that the slot that gains it is healthy, and that the slot to go back to still is.
+pub(super) async fn slots_step(session: &mut Session, route: &Route, percent: u8) -> Result<(), Halt> {
+    let context = session.context.clone();
+    let new = route.target.clone();
+    let old = route.old.clone().filter(|_| route.can_go_back);
     let work = async {
-        match sick(&parts, &old).await {
-            None => Ok(()),
-            Some(reason) => Err(Error::new(ErrorKind::Unhealthy, format!("the way back is not safe: {reason}"))
-                .not_applied()
-                .advice("to replace a live release that is sick, build the pipeline with `.require_way_back(false)`")),
+        let rollback_target = async {
+            match &old {
+                Some(old) => unhealthy(&context, old).await,
+                None => None,
+            }
+        };
+        match tokio::join!(unhealthy(&context, &new), rollback_target) {
+            (None, None) => Ok(()),
+            (Some(reason), _) => {
+                let what = format!("it is not healthy any more: {reason}");
+                Err(with_logs(&context, &new, Error::new(ErrorKind::Unhealthy, what)).await)
+            }
+            (None, Some(reason)) => {
+                Err(Error::new(ErrorKind::Unhealthy, format!("the way back is not safe: {reason}"))
+                    .with_reason(Reason::RollbackTargetUnhealthy)
+                    .not_applied()
+                    .with_hint(
+                        "to replace a live release that is unhealthy, build the pipeline with `.require_healthy_rollback_target(false)`",
+                    ))
+            }
         }
     };
-    session.step(Step::CheckWayBack(percent), limit, work).await
+    session.step(Step::CheckSlots(percent), work).await
 }
 
-/// Why the old slot is no way back, if it is none.
-pub(super) async fn way_back_is_sick(parts: &Parts, course: &Course) -> Option<String> {
-    sick(parts, course.old.as_ref()?).await
-}
-
-/// Looks a few times: one lost packet must not stop a deploy.
-async fn sick(parts: &Parts, old: &Target) -> Option<String> {
-    let mut attempt = 1;
-    loop {
-        let (running, reason) = match observe::inspect(parts, old.slot).await {
-            Err(error) => (true, error.chain()),
-            Ok(instance) => match look(&*parts.health, parts.settings.check_timeout, old, &instance).await {
-                Looked::Well => return None,
-                Looked::Ill(reason) => (instance.is_running(), format!("{} is {instance}: {reason}", old.slot)),
-            },
-        };
-        if attempt == WAY_BACK_ATTEMPTS || !running {
-            return Some(reason);
-        }
-        attempt += 1;
-        sleep(parts.settings.check_interval).await;
+/// What divided traffic, if there is any, means for a deploy. A slot that is down is no canary; a live release that is not
+/// healthy is nothing to go back to.
+pub(super) async fn judge_divided(
+    context: &Context,
+    operation: &OperationId,
+    state: &State,
+    seen: &Observed,
+) -> Divided {
+    let Some(live) = seen.live.filter(|_| seen.is_divided()) else { return Divided::IsCanary };
+    let other_runs = seen.slot(live.other()).is_running();
+    if !seen.slot(live).is_running() {
+        return if other_runs { Divided::IsCanary } else { Divided::NoCanaryLeft };
+    }
+    match is_healthy(context, operation, state, seen, live).await {
+        true => Divided::IsCanary,
+        false if other_runs || context.require_healthy_rollback_target => Divided::LiveUnhealthy(live),
+        false => Divided::NoCanaryLeft,
     }
 }
 
-async fn await_healthy(parts: &Parts, narrator: &Narrator, target: &Target) -> Result<()> {
-    let Settings { check_interval, check_timeout, healthy_streak: needed, start_deadline, .. } = parts.settings;
+/// Whether what is in a slot is healthy now.
+pub(super) async fn is_healthy(
+    context: &Context,
+    operation: &OperationId,
+    state: &State,
+    seen: &Observed,
+    slot: Slot,
+) -> bool {
+    match Route::to_slot(context, operation, state, seen, slot) {
+        Ok(route) => unhealthy(context, &route.target).await.is_none(),
+        Err(_) => false,
+    }
+}
+
+/// Why the old slot is no way back, if it is not.
+pub(super) async fn rollback_target_is_unhealthy(context: &Context, route: &Route) -> Option<String> {
+    unhealthy(context, route.old.as_ref()?).await
+}
+
+/// Why a slot is not healthy, if it is not. Looks a few times: one lost packet must not stop a deploy.
+async fn unhealthy(context: &Context, target: &Target) -> Option<String> {
+    let mut attempt = 1;
+    loop {
+        let (running, reason) = match observe::inspect(context, target.slot).await {
+            Err(error) => (true, error.chain()),
+            Ok(instance) => match look(&*context.health, context.settings.check_timeout, target, &instance).await {
+                Probe::Healthy => return None,
+                Probe::Unhealthy(reason) => (instance.is_running(), format!("{} is {instance}: {reason}", target.slot)),
+            },
+        };
+        if attempt == LOOKS || !running {
+            return Some(reason);
+        }
+        attempt += 1;
+        sleep(context.settings.check_interval).await;
+    }
+}
+
+async fn await_healthy(context: &Context, reporter: &Reporter, target: &Target) -> Result<()> {
+    let Settings { check_interval, check_timeout, healthy_streak: needed, start_deadline, .. } = context.settings;
     let deadline = Instant::now() + start_deadline;
     let (mut streak, mut looks) = (0, 0);
-    let mut reasons: Vec<String> = Vec::new();
+    let mut reasons = Reasons::default();
     loop {
-        let instance = parts.runtime.inspect(target.slot).await?;
+        let instance = context.runtime.inspect(target.slot).await?;
         if !instance.is_running() {
             let what = format!("it ended while it was waited for: {instance}");
-            return Err(with_logs(parts, target, Error::new(ErrorKind::Unhealthy, what)).await);
+            return Err(with_logs(context, target, Error::new(ErrorKind::Unhealthy, what)).await);
         }
         looks += 1;
-        let reason = match look(&*parts.health, check_timeout, target, &instance).await {
-            Looked::Well => None,
-            Looked::Ill(reason) => Some(reason),
+        let reason = match look(&*context.health, check_timeout, target, &instance).await {
+            Probe::Healthy => None,
+            Probe::Unhealthy(reason) => Some(reason),
         };
         streak = if reason.is_none() { streak + 1 } else { 0 };
-        narrator.say(What::Checked { streak, needed, reason: reason.clone() });
+        reporter.say(EventKind::Checked { streak, needed, reason: reason.clone() });
         if streak == needed {
-            narrator.detail(format!("{needed} healthy answers in a row, {looks} looks"));
+            reporter.detail(format!("{needed} healthy answers in a row, {looks} looks"));
             return Ok(());
         }
         if let Some(reason) = reason {
-            reasons.retain(|known| *known != reason);
-            reasons.push(reason);
+            reasons.add(reason);
         }
         if Instant::now() + check_interval > deadline {
-            let what = match &reasons[reasons.len().saturating_sub(REASONS_IN_ERROR)..] {
-                [] => format!("{streak} healthy answers in a row within {start_deadline:?}, {needed} are needed"),
-                last => format!("not healthy within {start_deadline:?}: {}", last.join("; before that: ")),
+            let what = match reasons.newest_first() {
+                None => format!("{streak} healthy answers in a row within {start_deadline:?}, {needed} are needed"),
+                Some(reasons) => format!("not healthy within {start_deadline:?}: {reasons}"),
             };
-            return Err(with_logs(parts, target, Error::new(ErrorKind::Timeout, what)).await);
+            return Err(with_logs(context, target, Error::new(ErrorKind::Timeout, what)).await);
         }
         sleep(check_interval).await;
     }
 }
 
+/// Why an instance was not healthy, each reason with how often it was given.
+#[derive(Default)]
+struct Reasons(Vec<(String, u32)>);
+
+impl Reasons {
+    fn add(&mut self, reason: String) {
+        let known = self.0.iter().position(|(known, _)| *known == reason);
+        let count = known.map_or(0, |index| self.0.remove(index).1);
+        self.0.push((reason, count + 1));
+    }
+
+    fn newest_first(&self) -> Option<String> {
+        let text = |(reason, count): &(String, u32)| match count {
+            1 => reason.clone(),
+            count => format!("{reason} ({count} times)"),
+        };
+        let newest: Vec<_> = self.0.iter().rev().take(REASONS_IN_ERROR).map(text).collect();
+        (!newest.is_empty()).then(|| newest.join("; before that: "))
+    }
+}
+
 /// What one look found.
-pub(super) enum Looked {
+pub(super) enum Probe {
     /// Healthy, and not as another version than expected.
-    Well,
+    Healthy,
     /// Not, and why.
-    Ill(String),
+    Unhealthy(String),
 }
 
 /// Looks once, within the time that a look may take. A look that could not be made counts as ill, with its reason; so
 /// does what runs in part only, whichever part the check asks.
-pub(super) async fn look(check: &dyn HealthCheck, limit: Duration, target: &Target, instance: &Instance) -> Looked {
+pub(super) async fn look(check: &dyn HealthCheck, limit: Duration, target: &Target, instance: &Instance) -> Probe {
     if let Instance::Degraded { reason, .. } = instance {
-        return Looked::Ill(format!("it runs in part only: {reason}"));
+        return Probe::Unhealthy(format!("it runs in part only: {reason}"));
     }
     match timeout(limit, check.check(target, instance)).await {
-        Err(_) => Looked::Ill(format!("no answer within {limit:?}")),
-        Ok(Err(error)) => Looked::Ill(error.chain()),
-        Ok(Ok(Health::Unhealthy { reason })) => Looked::Ill(reason),
+        Err(_) => Probe::Unhealthy(format!("no answer within {limit:?}")),
+        Ok(Err(error)) => Probe::Unhealthy(error.chain()),
+        Ok(Ok(Health::Unhealthy { reason })) => Probe::Unhealthy(reason),
         Ok(Ok(Health::Healthy { version: Some(version) }))
             if version != *target.version() && is_known(target.version()) =>
         {
-            Looked::Ill(format!("it answers as {version}, and should be {}", target.version()))
+            Probe::Unhealthy(format!("it answers as {version}, and should be {}", target.version()))
         }
-        Ok(Ok(Health::Healthy { .. })) => Looked::Well,
+        Ok(Ok(Health::Healthy { .. })) => Probe::Healthy,
     }
 }
 
-async fn with_logs(parts: &Parts, target: &Target, error: Error) -> Error {
-    let lines = parts.runtime.logs(target.slot, LINES_IN_ERROR).await.unwrap_or_default();
-    let last = lines.join(" | ");
-    let said = if last.is_empty() { "it wrote nothing".to_owned() } else { format!("its last lines: {last}") };
-    let full = format!("{}; {said}", error.message());
-    Error::new(error.kind(), full)
+async fn with_logs(context: &Context, target: &Target, error: Error) -> Error {
+    let lines =
+        context.runtime.logs(target.slot, context.settings.log_lines.max(LINES_IN_ERROR)).await.unwrap_or_default();
+    let last = telling_lines(lines, LINES_IN_ERROR).join(" | ");
+    error.with(LAST_LINES, if last.is_empty() { "none" } else { &last })
 }

@@ -1,48 +1,47 @@
 //! Running one phase of migrations on its own.
 
-use super::course::{Course, refuse_divided};
-use super::deploy::contract;
+use super::route::{Route, last_live, refuse_divided};
 use super::session::{Halt, Session};
-use crate::error::Error;
+use super::steps::{contract, no_migrator};
+use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
-use crate::state::{SlotStatus, State, Step};
+use crate::state::{SlotStatus, Step};
 use crate::types::Slot;
 
 /// Expands for the release in the given slot; without one, for the staged release if there is one, or else the live one.
 /// Contracts for the live one.
 pub(super) async fn migrate(session: &mut Session, phase: Phase, slot: Option<Slot>) -> Result<(), Halt> {
-    let parts = session.parts.clone();
-    let Some(migrator) = parts.migrator.clone() else {
-        return Err(Halt::Refused(Error::config("the pipeline has no migrator: call `.migrator(...)` on the builder")));
-    };
+    let context = session.context.clone();
+    let migrator = context.migrator.as_ref().ok_or_else(|| Halt::Refused(no_migrator()))?;
     let seen = session.observe().await?;
-    let state = session.ledger.state().await;
+    let state = session.lease.state().await;
     let staged = Slot::BOTH.into_iter().find(|slot| state.slot(*slot).status == SlotStatus::Staged);
     let slot = match phase {
         Phase::Expand => slot.or(staged).or(seen.live),
         Phase::Contract => {
-            refuse_divided(&seen).map_err(Halt::Refused)?;
+            refuse_divided(&state, &seen).map_err(Halt::Refused)?;
             seen.live
         }
     };
     let Some(slot) = slot else {
-        let error =
-            Error::new(crate::ErrorKind::NotFound, "no release is live or staged, so there is none to migrate for");
-        return Err(Halt::Refused(error.trying(format!("migrate ({phase})"))));
+        let none = match phase {
+            Phase::Expand => "no release is live or staged, so there is none to expand for",
+            Phase::Contract => "no release is live, so there is none to contract for",
+        };
+        let error = Error::new(ErrorKind::NotFound, none).not_applied();
+        return Err(Halt::Refused(error.with_hint(match last_live(&state, &seen) {
+            Some(last) => format!("`restore` gives {last} its traffic back"),
+            None => "deploy a release first".to_owned(),
+        })));
     };
-    let course = Course::to_slot(&parts, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
-    session.narrator.about(Some(course.target.version()), slot);
+    seen.in_reach(slot).map_err(Halt::Refused)?;
+    let target = Route::to_slot(&context, &session.id, &state, &seen, slot).map_err(Halt::Refused)?.target;
+    session.aim(slot, Some(target.version()), None).await;
     match phase {
-        Phase::Contract => contract(session, &course).await,
+        Phase::Contract => contract(session, &target).await,
         Phase::Expand => {
-            let target = session.narrator.watch(course.target);
-            let aim = |state: &mut State| {
-                if let Some(operation) = &mut state.operation {
-                    operation.target = slot;
-                }
-            };
-            let work = migrator.migrate(phase, &target);
-            session.begun_step(Step::Migrate, parts.settings.migrate_limit, aim, work).await
+            let target = session.reporter.watch(target);
+            session.step(Step::Migrate, migrator.migrate(phase, &target)).await
         }
     }
 }

@@ -26,26 +26,32 @@
 //! ```
 
 mod builder;
-mod course;
+mod cancel;
+mod claim;
+mod conclude;
+mod context;
 pub mod defaults;
 mod deploy;
 mod drain;
 mod health;
-mod ledger;
+mod learn;
+mod lease;
+mod limits;
 mod migrate;
-mod narrator;
 mod observe;
 mod plan;
 mod promote;
 mod recover;
-mod report;
+mod reporter;
 mod restore;
 mod retire;
 mod retry;
 mod rollback;
+mod route;
 mod session;
 mod soak;
 mod status;
+mod steps;
 mod strategy;
 mod unwind;
 mod verify;
@@ -53,23 +59,28 @@ mod verify;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::Stream;
+use tokio_util::sync::CancellationToken;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::log_stream;
 use crate::migrator::Phase;
-use crate::state::{OperationKind, Past, State};
-use crate::types::{Release, ServiceName, Slot};
+pub use crate::report::{Report, StepReport};
+pub use crate::state::Outcome;
+use crate::state::{HistoryEntry, OperationKind, State};
+use crate::types::{Release, ServiceName, Slot, Version};
 
-use builder::Parts;
-use session::{Halt, Session};
+use conclude::conclude;
+use context::Context;
+use session::Session;
 
-pub use builder::Builder;
+pub use builder::PipelineBuilder;
 pub use observe::{Drift, Observed};
-pub use plan::{Plan, PlannedStep};
-pub(crate) use report::short;
-pub use report::{Outcome, Report, StepReport};
+pub use plan::{Plan, PlannedStep, Refusal};
 pub use status::Status;
 pub use strategy::{Contract, Retention, Strategy, TrafficStep, Undecided};
 
-/// Deploys the releases of one service. Cheap to clone; clones share their parts.
+/// Deploys the releases of one service. Cheap to clone; clones share their context.
 ///
 /// # Guarantees
 ///
@@ -83,32 +94,48 @@ pub use strategy::{Contract, Retention, Strategy, TrafficStep, Undecided};
 ///
 /// # Errors
 ///
-/// `Ok` means that what was asked for is done. Everything else is an error: one that carries a
-/// [`report`](Error::report) says how far it came and how it was undone ([`Outcome`]); one without was refused before
-/// anything was done. The kind is that of the cause.
+/// `Ok` means that what was asked for is done. Everything else is an error, of the kind of its cause. Its
+/// [`report`](Error::report) says how far the operation came and how it was undone ([`Outcome`]); what was refused before
+/// anything was done has the outcome [`Refused`](Outcome::Refused) and, where there is something to decide by it, a
+/// [`reason`](Error::reason). An error without a report is one of the state store: the operation could not even begin.
+/// [`Error::render`] prints all of it for a person.
 ///
 /// A future that is dropped half way is like a process that was killed: `recover` afterwards. To stop gracefully, use
-/// [`Builder::cancel_on`].
+/// [`PipelineBuilder::cancel_on`].
 #[derive(Clone)]
 pub struct Pipeline {
-    parts: Arc<Parts>,
+    context: Arc<Context>,
 }
 
 impl Pipeline {
-    /// Begins a pipeline for this service.
-    pub fn builder(service: impl Into<String>) -> Builder {
-        Builder::new(service.into())
-    }
-
     /// The service.
     pub fn service(&self) -> &ServiceName {
-        &self.parts.service
+        &self.context.service
+    }
+
+    /// This pipeline, with a token that cancels the operations begun on what is returned. The builder's
+    /// [`cancel_on`](PipelineBuilder::cancel_on) goes on cancelling all of them.
+    ///
+    /// ```
+    /// # use bluegreen_core::{Pipeline, Release, Result};
+    /// # async fn example(pipeline: Pipeline, release: Release) -> Result<()> {
+    /// let token = tokio_util::sync::CancellationToken::new();
+    /// let deploy = pipeline.cancel_on(token.clone());
+    /// // Elsewhere, for example when a person presses "cancel": token.cancel();
+    /// deploy.deploy(release).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cancel_on(&self, token: CancellationToken) -> Self {
+        let mut context = (*self.context).clone();
+        context.cancel.add(token);
+        Self { context: Arc::new(context) }
     }
 
     /// What a deploy of this release would do, compared with what there is. Touches nothing, and needs no lease.
     pub async fn plan(&self, release: &Release) -> Result<Plan> {
         let state = self.load().await?;
-        plan::plan(&self.parts, &state, release).await.map_err(|error| self.tried("plan", error))
+        plan::plan(&self.context, &state, release).await.map_err(|error| self.tried("plan", error))
     }
 
     /// Brings a release up in the idle slot, tested, without traffic: what is in that slot is stopped first.
@@ -116,10 +143,10 @@ impl Pipeline {
     /// # Errors
     /// As [`deploy`](Self::deploy).
     pub async fn stage(&self, release: Release) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Stage).await?;
+        let mut session = self.begin(OperationKind::Stage, Some(release.version())).await?;
         let result = async {
-            let course = deploy::set_out(&mut session, &release).await?;
-            deploy::stage(&mut session, &course).await
+            let route = deploy::plan_route(&mut session, &release).await?;
+            deploy::stage(&mut session, &route).await
         };
         let result = result.await;
         conclude(session, result).await
@@ -131,7 +158,7 @@ impl Pipeline {
     /// # Errors
     /// `NotFound` when nothing is staged; `Conflict` when the idle slot holds a retained release.
     pub async fn promote(&self) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Promote).await?;
+        let mut session = self.begin(OperationKind::Promote, None).await?;
         let result = promote::promote_staged(&mut session).await;
         conclude(session, result).await
     }
@@ -142,7 +169,7 @@ impl Pipeline {
     /// Refused with `Conflict`, and nothing changed: the version is live, staged or retained already; traffic is
     /// divided; another holds the lease; an operation's process died and was not recovered.
     pub async fn deploy(&self, release: Release) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Deploy).await?;
+        let mut session = self.begin(OperationKind::Deploy, Some(release.version())).await?;
         let result = deploy::deploy(&mut session, &release).await;
         conclude(session, result).await
     }
@@ -155,7 +182,7 @@ impl Pipeline {
     /// `NotFound` when there is nothing to go back to; `Conflict` when the contract phase has run, or the idle release
     /// was never live; `Unreachable` when the machine to go back to is out of reach.
     pub async fn rollback(&self) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Rollback).await?;
+        let mut session = self.begin(OperationKind::Rollback, None).await?;
         let result = rollback::rollback(&mut session).await;
         conclude(session, result).await
     }
@@ -168,21 +195,21 @@ impl Pipeline {
     /// `NotFound` when no release is known to have been live; `Conflict` while traffic is divided. A failure leaves what
     /// was done, with [`Outcome::Kept`] in its report: the service was down before, and there is nothing to go back to.
     pub async fn restore(&self) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Restore).await?;
+        let mut session = self.begin(OperationKind::Restore, None).await?;
         let result = restore::restore(&mut session).await;
         conclude(session, result).await
     }
 
     /// Stops the retained slot if its time is over. Not being due is `Ok`, and noted in the report.
     pub async fn retire(&self) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Retire).await?;
+        let mut session = self.begin(OperationKind::Retire, None).await?;
         let result = retire::retire(&mut session, false).await;
         conclude(session, result).await
     }
 
     /// Stops what waits in the idle slot, retained or staged, at once.
     pub async fn retire_now(&self) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Retire).await?;
+        let mut session = self.begin(OperationKind::Retire, None).await?;
         let result = retire::retire(&mut session, true).await;
         conclude(session, result).await
     }
@@ -191,7 +218,7 @@ impl Pipeline {
     /// contract for the live one. From the moment a contract begins, `rollback` refuses, unless the migrator says that it
     /// has applied nothing.
     pub async fn migrate(&self, phase: Phase) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Migrate).await?;
+        let mut session = self.begin(OperationKind::Migrate, None).await?;
         let result = migrate::migrate(&mut session, phase, None).await;
         conclude(session, result).await
     }
@@ -201,7 +228,7 @@ impl Pipeline {
     /// # Errors
     /// `NotFound` when no release is known to be in that slot.
     pub async fn migrate_slot(&self, slot: Slot) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Migrate).await?;
+        let mut session = self.begin(OperationKind::Migrate, None).await?;
         let result = migrate::migrate(&mut session, Phase::Expand, Some(slot)).await;
         conclude(session, result).await
     }
@@ -219,7 +246,7 @@ impl Pipeline {
     /// when all is done but the public address does not answer as the release that has all traffic: nothing is unfinished
     /// then, and the next operation can begin.
     pub async fn recover(&self) -> Result<Report> {
-        let mut session = self.begin(OperationKind::Recover).await?;
+        let mut session = self.begin(OperationKind::Recover, None).await?;
         let result = recover::recover(&mut session).await;
         conclude(session, result).await
     }
@@ -227,26 +254,47 @@ impl Pipeline {
     /// What there is, what is recorded, and what is going on. Touches nothing, and needs no lease.
     pub async fn status(&self) -> Result<Status> {
         let state = self.load().await?;
-        let observed =
-            Observed::within_reach(&self.parts, &state).await.map_err(|error| self.tried("status", error))?;
-        Ok(Status { observed, state })
+        let observed = Observed::now(&self.context, &state).await.map_err(|error| self.tried("status", error))?;
+        let idle = observed.live.map_or(Slot::Blue, Slot::other);
+        let (router, runtime) = tokio::join!(
+            observe::in_time(self.context.router.preview(idle)),
+            observe::in_time(self.context.runtime.preview_slot(idle))
+        );
+        let notes = [router, runtime].into_iter().flat_map(|preview| match preview {
+            Ok(preview) => preview.notes,
+            // That a slot is out of reach is told by what was observed.
+            Err(error) if observe::is_away(&error) && observed.out_of_reach(idle).is_some() => Vec::new(),
+            Err(error) => vec![format!("the next deploy is refused: {}", error.summary())],
+        });
+        Ok(Status { notes: notes.collect(), observed, state })
     }
 
     /// The last operations, oldest first.
-    pub async fn history(&self) -> Result<Vec<Past>> {
+    pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
         Ok(self.load().await?.history)
+    }
+
+    /// The last `tail` lines that the release in a slot wrote, oldest first, also after it has ended. Needs no lease.
+    pub async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        self.context.runtime.logs(slot, tail).await.map_err(|error| self.tried("read the logs of", error))
+    }
+
+    /// The last `tail` lines that the release in a slot wrote, and then each further line, until the stream is dropped. An
+    /// error is of one read; the stream goes on after it. The log is read every [`FOLLOW_INTERVAL`](crate::FOLLOW_INTERVAL).
+    pub fn follow_logs(&self, slot: Slot, tail: usize) -> impl Stream<Item = Result<String>> + Send + use<> {
+        log_stream::follow(self.context.runtime.clone(), slot, tail)
     }
 
     /// Takes the lease away from whoever holds it, without asking, and returns who that was. A holder that is alive
     /// stops before its next step; what it left unfinished waits for [`recover`](Self::recover).
     pub async fn unlock(&self) -> Result<Option<String>> {
         loop {
-            let Parts { store, service, settings, .. } = &*self.parts;
-            let loaded = ledger::in_time(settings.lease_ttl, store.load(service)).await;
+            let Context { store, service, settings, .. } = &*self.context;
+            let loaded = lease::in_time(settings.lease_ttl, store.load(service)).await;
             let Some(mut found) = loaded.map_err(|error| self.tried("unlock", error))? else { return Ok(None) };
             let Some(lease) = found.value.lease.take() else { return Ok(None) };
             let commit = store.commit(service, Some(&found.revision), &found.value);
-            match ledger::in_time(settings.lease_ttl, commit).await {
+            match lease::in_time(settings.lease_ttl, commit).await {
                 Ok(_) => return Ok(Some(lease.holder)),
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(self.tried("unlock", error)),
@@ -254,72 +302,24 @@ impl Pipeline {
         }
     }
 
-    async fn begin(&self, kind: OperationKind) -> Result<Session> {
-        Session::begin(self.parts.clone(), kind).await.map_err(|error| self.tried(&kind.to_string(), error))
+    async fn begin(&self, kind: OperationKind, version: Option<&Version>) -> Result<Session> {
+        Session::begin(self.context.clone(), kind, version).await.map_err(|error| self.tried(&kind.to_string(), error))
     }
 
     async fn load(&self) -> Result<State> {
-        let limit = self.parts.settings.lease_ttl;
-        let loaded = ledger::in_time(limit, self.parts.store.load(&self.parts.service)).await;
+        let limit = self.context.settings.lease_ttl;
+        let loaded = lease::in_time(limit, self.context.store.load(&self.context.service)).await;
         let loaded = loaded.map_err(|error| self.tried("read the state", error))?;
-        Ok(loaded.map_or_else(|| State::new(self.parts.service.clone()), |found| found.value))
+        Ok(loaded.map_or_else(|| State::new(self.context.service.clone()), |found| found.value))
     }
 
     fn tried(&self, what: &str, error: Error) -> Error {
-        error.trying(format!("{what} {}", self.parts.service))
+        error.with_operation(format!("{what} {}", self.context.service))
     }
 }
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("service", &self.parts.service).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("service", &self.context.service).finish_non_exhaustive()
     }
-}
-
-/// Ends an operation by how its body ended.
-async fn conclude(mut session: Session, result: Result<(), Halt>) -> Result<Report> {
-    let tried = format!("{} {}", session.kind, session.parts.service);
-    match result {
-        Ok(()) => session.finish(Outcome::Succeeded, None).await,
-        Err(Halt::Refused(error)) => Err(session.give_back(error.not_applied()).await.trying(tried)),
-        Err(Halt::Lost(error)) => Err(session.abandon(error).await.trying(tried)),
-        Err(Halt::Held(reason)) => hold(session, ErrorKind::Timeout, reason).await,
-        Err(Halt::Stands(cause)) => hold(session, cause.kind(), cause.chain()).await,
-        Err(Halt::Failed(cause)) if session.kind == OperationKind::Restore => {
-            let outcome = Outcome::Kept { cause: cause.chain() };
-            let error = Error::new(cause.kind(), outcome.to_string()).trying(tried).retryable(cause.is_retryable());
-            session.finish(outcome, Some(error.maybe_applied())).await
-        }
-        // The dead operation stays on record: nothing was undone, and the next recovery tries again.
-        Err(Halt::Failed(cause)) if session.kind == OperationKind::Recover && !session.can_undo().await => {
-            Err(session.give_back(cause).await.trying(tried))
-        }
-        Err(Halt::Failed(cause)) => match unwind::unwind(&mut session, &cause).await {
-            Err(lost) => Err(session.abandon(lost).await.trying(tried)),
-            Ok(outcome) if is_recovered(session.kind, &outcome) => session.finish(outcome, None).await,
-            Ok(outcome) => {
-                let error = Error::new(cause.kind(), outcome.to_string()).trying(tried).retryable(cause.is_retryable());
-                let undone = matches!(outcome, Outcome::Aborted { .. } | Outcome::RolledBack { .. });
-                let error =
-                    if undone && session.left_no_trace().await { error.not_applied() } else { error.maybe_applied() };
-                session.finish(outcome, Some(error)).await
-            }
-        },
-    }
-}
-
-/// Ends an operation and leaves everything as it is, for a person to decide.
-async fn hold(session: Session, kind: ErrorKind, reason: String) -> Result<Report> {
-    let tried = format!("{} {}", session.kind, session.parts.service);
-    let outcome = Outcome::Held { reason };
-    let error = Error::new(kind, outcome.to_string()).trying(tried).retryable(false).maybe_applied();
-    match session.keep_way_back().await {
-        Err(lost) => Err(session.abandon(lost).await),
-        Ok(advice) => session.finish(outcome, Some(error.advice(advice))).await,
-    }
-}
-
-/// A recovery that brought everything back has done what it was asked for.
-fn is_recovered(kind: OperationKind, outcome: &Outcome) -> bool {
-    kind == OperationKind::Recover && matches!(outcome, Outcome::Aborted { .. } | Outcome::RolledBack { .. })
 }

@@ -4,14 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::Parts;
-use super::defaults::OBSERVE_LIMIT;
+use super::context::Context;
+use super::defaults::OBSERVE_TIMEOUT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{SlotRecord, SlotStatus, State};
 use crate::types::{Instance, Slot, Split, Version};
 
 /// What the router and the runtime say, and where the record differs. Observed reality wins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Observed {
     /// The split, from the router.
     pub split: Option<Split>,
@@ -30,10 +31,10 @@ pub struct Observed {
 #[serde(tag = "drift", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Drift {
-    /// There is no record, but the router routes.
+    /// There is no record, but the router routes, or a slot runs.
     RecordLost {
         /// The split that the router applies.
-        split: Split,
+        split: Option<Split>,
     },
     /// The router sends traffic elsewhere than recorded.
     Switched {
@@ -81,7 +82,12 @@ impl fmt::Display for Drift {
         let text = |split: &Option<Split>| split.map_or_else(|| "nothing".to_owned(), |split| split.to_string());
         match self {
             Self::RecordLost { split } => {
-                write!(f, "there is no record, and the router routes {split}: taken as it is")
+                write!(
+                    f,
+                    "there is no record of this service, which runs, and the router routes {}: taken as it is; was the state \
+                     document lost, or does another deployer keep it elsewhere?",
+                    text(split)
+                )
             }
             Self::Switched { recorded, found } => {
                 write!(f, "the record says {}, and the router routes {}", text(recorded), text(found))
@@ -98,18 +104,10 @@ impl fmt::Display for Drift {
 }
 
 impl Observed {
-    /// Asks the router and both slots at the same time.
-    pub(super) async fn now(parts: &Parts, state: &State) -> Result<Self> {
-        let look =
-            async { futures::try_join!(current(parts), inspect(parts, Slot::Blue), inspect(parts, Slot::Green)) };
-        let (split, blue, green) = look.await.map_err(|error| error.not_applied())?;
-        Ok(Self::compared(state, split, blue, green, None))
-    }
-
-    /// The same, for what must be possible when the machine of one slot is gone. That slot counts as stopped, and
+    /// Asks the router and both slots at the same time. One slot may be out of reach: it counts as stopped, and
     /// [`Drift::OutOfReach`] says so.
-    pub(super) async fn within_reach(parts: &Parts, state: &State) -> Result<Self> {
-        let look = futures::join!(current(parts), inspect(parts, Slot::Blue), inspect(parts, Slot::Green));
+    pub(super) async fn now(context: &Context, state: &State) -> Result<Self> {
+        let look = futures::join!(current(context), inspect(context, Slot::Blue), inspect(context, Slot::Green));
         let of_record = |slot: Slot| Instance::Stopped {
             version: state.slot(slot).version.clone(),
             reason: Some("as far as is known: it is out of reach".to_owned()),
@@ -175,7 +173,9 @@ impl Observed {
         let mut drift = Vec::new();
         let never_recorded = *state == State { epoch: state.epoch, ..blank(state) };
         match self.split {
-            Some(split) if never_recorded => drift.push(Drift::RecordLost { split }),
+            split if never_recorded && (split.is_some() || self.blue.is_running() || self.green.is_running()) => {
+                drift.push(Drift::RecordLost { split });
+            }
             found if found != state.split => drift.push(Drift::Switched { recorded: state.split, found }),
             _ => {}
         }
@@ -216,6 +216,11 @@ impl Observed {
                 }
             } else if self.live.is_none() && record.status == SlotStatus::Live && record.holds(found) {
                 // Nothing is routed, and it is the one to give the traffic back to.
+            } else if !found.is_running() && record.is_warm() && record.holds(found) {
+                // It may come back by itself, and a rollback starts it: what it was there for is not forgotten.
+                if record.status == SlotStatus::Live {
+                    record.status = SlotStatus::Retained;
+                }
             } else if !found.is_running() {
                 record.clear();
             } else if !record.holds(found) || !record.is_warm() {
@@ -236,20 +241,22 @@ pub(super) fn is_away(error: &Error) -> bool {
 }
 
 /// The split, from the router, within the time that a look may take.
-pub(super) async fn current(parts: &Parts) -> Result<Option<Split>> {
-    in_time(parts.router.current()).await.map_err(|error| error.trying("ask the router").with("router", &parts.router))
+pub(super) async fn current(context: &Context) -> Result<Option<Split>> {
+    in_time(context.router.current())
+        .await
+        .map_err(|error| error.with_operation("ask the router").with("router", &context.router))
 }
 
 /// What is in a slot, from the runtime, within the time that a look may take.
-pub(super) async fn inspect(parts: &Parts, slot: Slot) -> Result<Instance> {
-    let look = in_time(parts.runtime.inspect(slot));
-    look.await.map_err(|error| error.trying(format!("inspect {slot}")).with("runtime", &parts.runtime))
+pub(super) async fn inspect(context: &Context, slot: Slot) -> Result<Instance> {
+    let look = in_time(context.runtime.inspect(slot));
+    look.await.map_err(|error| error.with_operation(format!("inspect {slot}")).with("runtime", &context.runtime))
 }
 
 /// Bounds a look, which is not worth more than a minute.
 pub(super) async fn in_time<T>(look: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = |_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {OBSERVE_LIMIT:?}")));
-    tokio::time::timeout(OBSERVE_LIMIT, look).await.unwrap_or_else(late)
+    let late = |_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {OBSERVE_TIMEOUT:?}")));
+    tokio::time::timeout(OBSERVE_TIMEOUT, look).await.unwrap_or_else(late)
 }
 
 impl SlotRecord {

@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::Parts;
-use super::course::{Course, holds};
-use super::defaults::{OBSERVE_LIMIT, WAY_BACK_ATTEMPTS};
-use super::deploy::start_limit;
+use super::claim::{held_by, unfinished};
+use super::context::Context;
+use super::health::judge_divided;
 use super::observe::{Observed, in_time};
-use super::report::short;
-use super::strategy::{Contract, Retention};
-use super::verify;
-use crate::error::Result;
-use crate::migrator::When;
+use super::route::{Route, holds};
+use super::strategy::Retention;
+use super::{deploy, limits, verify};
+use crate::duration_text::short;
+use crate::error::{Error, Reason, Result};
+use crate::preview::Preview;
 use crate::state::{State, Step};
 use crate::types::{OperationId, Release, ServiceName, Slot, Version};
 
 /// What [`Pipeline::plan`](super::Pipeline::plan) found. `Display` prints it for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Plan {
     /// The service.
     pub service: ServiceName,
@@ -32,133 +33,177 @@ pub struct Plan {
     /// What there is, and where the record differs.
     pub observed: Observed,
     /// Why the deploy would be refused, if it would.
-    pub refusal: Option<String>,
+    pub refusal: Option<Refusal>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+    /// What the adapters would change in what the user wrote, as unified diffs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
     /// The migrations that would be applied; `None` where that cannot be told.
     pub pending_migrations: Option<Vec<String>>,
     /// The steps, in order.
     pub steps: Vec<PlannedStep>,
 }
 
+/// Why a deploy would be refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The reason, where callers have something to decide by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What stands in the way.
+    pub what: String,
+    /// What a person can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Self {
+        Self { reason: error.reason(), what: error.summary(), hint: error.hint().map(str::to_owned) }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One step of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PlannedStep {
     /// The step.
     pub step: Step,
     /// How long it may take before it counts as failed.
-    pub limit: Duration,
+    pub timeout: Duration,
     /// What it would do.
     pub what: String,
 }
 
 /// Looks, and touches nothing.
-pub(super) async fn plan(parts: &Parts, state: &State, release: &Release) -> Result<Plan> {
-    let seen = Observed::now(parts, state).await?;
+pub(super) async fn plan(context: &Context, state: &State, release: &Release) -> Result<Plan> {
+    let seen = Observed::now(context, state).await?;
     let operation = OperationId::new("plan")?;
-    let held = state
-        .operation
-        .as_ref()
-        .map(|operation| format!("{} {} by {} has not ended", operation.kind, operation.id, operation.by));
+    let held = match (&state.lease, &state.operation) {
+        (Some(lease), _) => Some(held_by(lease, state)),
+        (None, operation) => operation.as_ref().map(unfinished),
+    };
     let mut plan = Plan {
-        service: parts.service.clone(),
+        service: context.service.clone(),
         version: release.version().clone(),
         slot: None,
         live: seen.live.and_then(|live| holds(&seen, state, live)),
         observed: seen.clone(),
-        refusal: held,
+        refusal: held.as_ref().map(Refusal::of),
+        notes: Vec::new(),
+        changes: Vec::new(),
         pending_migrations: None,
         steps: Vec::new(),
     };
-    let course = match Course::into_idle(parts, &operation, state, &seen, release.clone()) {
-        Ok(course) => course,
+    let divided = judge_divided(context, &operation, state, &seen).await;
+    let mut route = match Route::into_idle(context, &operation, state, &seen, release.clone(), divided) {
+        Ok(route) => route,
         Err(error) => {
-            plan.refusal.get_or_insert(error.to_string());
+            plan.refusal.get_or_insert(Refusal::of(&error));
             return Ok(plan);
         }
     };
-    plan.slot = Some(course.target.slot);
-    if let Some(old) = &course.old
-        && let Err(error) = verify::can_tell(parts, old, seen.slot(old.slot)).await
+    plan.slot = Some(route.target.slot);
+    if let Some(old) = &route.old
+        && let Err(error) = verify::can_tell(context, old, seen.slot(old.slot)).await
     {
-        plan.refusal.get_or_insert(error.to_string());
+        plan.refusal.get_or_insert(Refusal::of(&error));
+    }
+    if let Some(reason) = deploy::without_rollback_target(context, &route).await {
+        plan.notes.push(format!("there is no way back: {reason}"));
+        route.can_go_back = false;
+    }
+    let (runtime, router) = tokio::join!(
+        in_time(context.runtime.preview(&route.target)),
+        in_time(context.router.preview(route.target.slot))
+    );
+    for preview in [runtime, router] {
+        match preview {
+            Ok(Preview { notes, changes }) => {
+                plan.notes.extend(notes);
+                plan.changes.extend(changes);
+            }
+            Err(error) => {
+                plan.refusal.get_or_insert(Refusal::of(&error));
+            }
+        }
+    }
+    if let Some(old) = &route.old {
+        for gate in &context.gates {
+            if let Err(error) = in_time(gate.preview(old, seen.slot(old.slot))).await {
+                plan.notes.push(format!("{gate} cannot be judged on {}: {}", old.slot, error.summary()));
+            }
+        }
     }
     plan.pending_migrations = Some(Vec::new());
-    if let Some(migrator) = &parts.migrator {
-        plan.pending_migrations = in_time(migrator.pending(&course.target)).await?;
+    if let Some(migrator) = &context.migrator {
+        plan.pending_migrations = in_time(migrator.pending(&route.target)).await?;
     }
-    plan.steps = steps(parts, &course, &seen);
+    plan.steps = steps(context, &route, &seen);
     Ok(plan)
 }
 
-fn steps(parts: &Parts, course: &Course, seen: &Observed) -> Vec<PlannedStep> {
-    let (settings, slot, version) = (&parts.settings, course.target.slot, course.target.version());
-    let mut steps = Vec::new();
-    let mut add = |step, limit, what: String| steps.push(PlannedStep { step, limit, what });
+/// The very steps of [`deploy`](super::deploy), with what each does.
+fn steps(context: &Context, route: &Route, seen: &Observed) -> Vec<PlannedStep> {
+    let mut steps = deploy::stage_steps(context, route);
+    if context.strategy.auto_promote {
+        steps.extend(deploy::promote_steps(context, route));
+        steps.extend(deploy::finalize_steps(context, route, false));
+    }
+    let planned =
+        |step| PlannedStep { step, timeout: limits::limit(context, step), what: what(context, route, seen, step) };
+    steps.into_iter().map(planned).collect()
+}
 
-    add(Step::Prepare, settings.prepare_limit, format!("bring {version} to {}", parts.runtime));
-    let expands = |when| parts.migrator.as_ref().filter(|migrator| migrator.when() == when);
-    if let Some(migrator) = expands(When::BeforeStart) {
-        add(Step::ExpandBeforeStart, settings.migrate_limit, format!("expand by {migrator}"));
-    }
-    if course.occupied {
-        add(Step::StopOccupant, settings.stop_grace, format!("stop what is in {slot}: {}", seen.slot(slot)));
-    }
-    add(Step::Start, start_limit(parts), format!("start {version} in {slot}"));
-    let streak = settings.healthy_streak;
-    add(Step::Health, settings.start_deadline, format!("{streak} healthy answers in a row, by {}", parts.health));
-    if let Some(migrator) = expands(When::AfterStart) {
-        add(Step::ExpandAfterStart, settings.migrate_limit, format!("expand by {migrator}"));
-    }
-    if !parts.smoke.is_empty() {
-        let names: Vec<_> = parts.smoke.iter().map(ToString::to_string).collect();
-        add(Step::Smoke, settings.smoke_limit, names.join(", "));
-    }
-    if !parts.strategy.auto_promote {
-        return steps;
-    }
-    add(Step::Attach, OBSERVE_LIMIT, format!("tell {} where {slot} listens", parts.router));
-    let gates = match parts.gates.len() {
+fn what(context: &Context, route: &Route, seen: &Observed, step: Step) -> String {
+    let (settings, slot, version) = (&context.settings, route.target.slot, route.target.version());
+    let old = slot.other();
+    let gates = match context.gates.len() {
         0 => "without gates".to_owned(),
+        1 => "under 1 gate".to_owned(),
         count => format!("under {count} gates"),
     };
-    for traffic in course.traffic_steps(parts) {
-        let percent = traffic.percent;
-        if course.can_go_back {
-            let limit = (settings.check_interval + settings.check_timeout) * WAY_BACK_ATTEMPTS;
-            add(Step::CheckWayBack(percent), limit, format!("see that {} is well", slot.other()));
+    match step {
+        Step::Prepare => format!("bring {version} to {}", context.runtime),
+        Step::ExpandBeforeStart | Step::ExpandAfterStart => {
+            context.migrator.as_ref().map_or_else(String::new, |migrator| format!("expand by {migrator}"))
         }
-        add(Step::Shift(percent), settings.shift_limit, format!("move {percent} % of the traffic to {slot}"));
-        if !traffic.soak.is_zero() {
-            let what = format!("hold it for {} {gates}", short(traffic.soak));
-            add(Step::Soak(percent), traffic.max_soak_or_default(), what);
+        Step::StopOccupant => {
+            format!("stop what is in {slot}: {}; a deploy that fails starts it again", seen.slot(slot))
         }
-    }
-    let streak = settings.verify_streak;
-    add(Step::Verify, settings.verify_deadline, format!("{streak} answers in a row as {version}, by {}", parts.verify));
-    if course.can_go_back {
-        add(Step::Drain, settings.drain, format!("wait for the requests in flight on {}", slot.other()));
-    }
-    let bake = parts.strategy.bake;
-    if !bake.is_zero() {
-        let what = format!("watch {slot} for {} {gates}, ready to go back", short(bake));
-        add(Step::Bake, parts.strategy.max_bake_or_default(), what);
-    }
-    let contracts = parts.contract == Contract::AfterBake && parts.migrator.is_some();
-    if contracts {
-        add(Step::Contract, settings.migrate_limit, "remove what only the old version needs: no way back".to_owned());
-    }
-    if course.can_go_back {
-        let old = slot.other();
-        match parts.retention {
-            Retention::For(keep) if !contracts => {
-                add(Step::Retain, OBSERVE_LIMIT, format!("keep {old} warm for {}", short(keep)));
-            }
-            Retention::UntilNextDeploy if !contracts => {
-                add(Step::Retain, OBSERVE_LIMIT, format!("keep {old} warm until the next deploy"));
-            }
-            _ => add(Step::Retire, settings.stop_grace, format!("stop {old}")),
+        Step::Start => format!("start {version} in {slot}"),
+        Step::Health => format!("{} healthy answers in a row, by {}", settings.healthy_streak, context.health),
+        Step::Smoke => context.smoke.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        Step::Attach => format!("tell {} where {slot} listens", context.router),
+        Step::CheckSlots(_) if route.can_go_back => "check that both slots are healthy".to_owned(),
+        Step::CheckSlots(_) => "check that the slot is healthy".to_owned(),
+        Step::Shift(percent) => format!("move {percent} % of the traffic to {slot}"),
+        Step::Soak(percent) => {
+            let soak = context.strategy.steps.iter().find(|traffic| traffic.percent == percent);
+            format!("hold it for {} {gates}", short(soak.map_or(Duration::ZERO, |traffic| traffic.soak)))
         }
+        Step::Verify => format!("{} answers in a row as {version}, by {}", settings.verify_streak, context.verify),
+        Step::Drain => format!("wait for the requests in flight on {old}"),
+        Step::Bake => format!("watch {slot} for {} {gates}, ready to go back", short(context.strategy.bake)),
+        Step::Contract => "remove what only the old version needs: no way back".to_owned(),
+        Step::Retain => match context.retention {
+            Retention::For(keep) => format!("keep {old} warm for {}", short(keep)),
+            _ => format!("keep {old} warm until the next deploy"),
+        },
+        _ => format!("stop {old}"),
     }
-    steps
 }
 
 impl fmt::Display for Plan {
@@ -182,9 +227,15 @@ impl fmt::Display for Plan {
         if let Some(refusal) = &self.refusal {
             writeln!(f, "  REFUSED: {refusal}")?;
         }
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        for line in self.changes.iter().flat_map(|diff| diff.lines()) {
+            writeln!(f, "  {line}")?;
+        }
         let width = self.steps.iter().map(|step| step.step.to_string().len()).max().unwrap_or(0);
-        for PlannedStep { step, limit, what } in &self.steps {
-            writeln!(f, "  {step:width$}  at most {:>10}  {what}", short(*limit))?;
+        for PlannedStep { step, timeout, what } in &self.steps {
+            writeln!(f, "  {step:width$}  at most {:>10}  {what}", short(*timeout))?;
         }
         if !self.steps.is_empty() {
             writeln!(f, "  on a failure: the last log lines are kept, and traffic goes back first")?;

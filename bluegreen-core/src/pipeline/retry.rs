@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::defaults::UNDO_PAUSE;
-use super::report::short;
 use super::session::{Halt, Session};
+use crate::duration_text::short;
 use crate::error::{Error, ErrorKind};
-use crate::event::What;
+use crate::event::EventKind;
 
 /// The pauses between the tries of one part of an undo: they grow, and end when the time for it is over.
 pub(super) struct Retry {
@@ -19,13 +19,13 @@ pub(super) struct Retry {
 
 impl Retry {
     pub(super) fn new(session: &Session) -> Self {
-        Self { pause: session.parts.settings.check_interval.min(UNDO_PAUSE), gives_up: None }
+        Self { pause: session.context.settings.check_interval.min(UNDO_PAUSE), gives_up: None }
     }
 
     /// Waits for the next try, and says so. The error, when there is none: it cannot pass, or the time is over.
     pub(super) async fn after(&mut self, session: &Session, error: Error) -> Result<(), Halt> {
         let now = Instant::now();
-        let gives_up = *self.gives_up.get_or_insert(now + session.parts.settings.undo_limit);
+        let gives_up = *self.gives_up.get_or_insert(now + session.context.settings.undo_timeout);
         let left = gives_up.saturating_duration_since(now);
         if left.is_zero() || !may_pass(&error) {
             return Err(Halt::Failed(error));
@@ -34,10 +34,10 @@ impl Retry {
         self.pause = (self.pause * 2).min(UNDO_PAUSE);
         let text =
             format!("the undo is tried again in {}, and given up in {}: {}", short(pause), short(left), error.chain());
-        session.narrator.say(What::Note { text });
+        session.reporter.say(EventKind::Note { text });
         tokio::select! {
             biased;
-            () = session.ledger.lost() => Err(Halt::Lost(session.ledger.gone("it was lost during an undo"))),
+            () = session.lease.lost() => Err(Halt::Lost(session.lease.gone("it was lost during an undo"))),
             () = sleep(pause) => Ok(()),
         }
     }

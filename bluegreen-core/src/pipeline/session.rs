@@ -1,23 +1,24 @@
 //! One operation from its lease to its report: journals each step before and after, and stops when it must.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::builder::Parts;
-use super::course::Course;
-use super::defaults::OBSERVE_LIMIT;
-use super::ledger::{Heartbeat, IfHeld, Ledger};
-use super::narrator::{Narrator, millis};
+use super::claim::{IfHeld, claim};
+use super::context::Context;
+use super::lease::{Change, Heartbeat, LeaseGuard, WriteError};
+use super::limits;
 use super::observe::Observed;
-use super::report::{Outcome, Report};
-use super::strategy::Retention;
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::What;
-use crate::state::{JournalEntry, Operation, OperationKind, Past, Progressed, State, Step};
-use crate::types::{OperationId, Slot, Split, Timestamp, Version};
+use super::reporter::{Reporter, millis};
+use super::route::Route;
+use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::event::EventKind;
+use crate::report::Report;
+use crate::state::{HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
+use crate::types::{OperationId, Slot, Timestamp, Version};
 
 /// The version of the step sequence that this code writes into journals.
 const PLAN_VERSION: u32 = 1;
@@ -32,9 +33,24 @@ pub(super) enum Halt {
     /// The gates could not decide: leave everything as it is.
     Held(String),
     /// It failed where nothing is to be undone: leave everything as it is.
-    Stands(Error),
+    KeepAsIs(Error),
+    /// What a dead process had begun was tried again and failed: it ends as failed, and nothing is undone.
+    Spent(Error),
     /// The lease or the journal is gone: not one more side effect, not even an undo.
     Lost(Error),
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error)
+            | Self::Failed(error)
+            | Self::KeepAsIs(error)
+            | Self::Spent(error)
+            | Self::Lost(error) => f.write_str(&error.chain()),
+            Self::Held(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl From<Error> for Halt {
@@ -44,13 +60,15 @@ impl From<Error> for Halt {
 }
 
 pub(super) struct Session {
-    pub(super) parts: Arc<Parts>,
-    pub(super) narrator: Arc<Narrator>,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) context: Arc<Context>,
+    pub(super) reporter: Arc<Reporter>,
+    pub(super) lease: Arc<LeaseGuard>,
     pub(super) id: OperationId,
     pub(super) kind: OperationKind,
-    pub(super) course: Option<Course>,
-    cancellable: bool,
+    pub(super) route: Option<Route>,
+    may_stop: bool,
+    /// What the next step may take where that is longer than such steps usually may.
+    allowance: Duration,
     heartbeat: Option<Heartbeat>,
     started: Timestamp,
     began: Instant,
@@ -58,77 +76,93 @@ pub(super) struct Session {
 
 impl Session {
     /// Claims the lease and notes the operation in the same write.
-    pub(super) async fn begin(parts: Arc<Parts>, kind: OperationKind) -> Result<Self> {
-        let (id, started, began) = (new_id(&parts, kind)?, parts.clock.now(), Instant::now());
+    ///
+    /// # Errors
+    /// With a report that says `Refused`, when another holds the lease, or an operation's process died.
+    pub(super) async fn begin(context: Arc<Context>, kind: OperationKind, version: Option<&Version>) -> Result<Self> {
+        let (id, started, began) = (new_id(&context, kind)?, context.clock.now(), Instant::now());
         let operation = Operation {
             id: id.clone(),
             kind,
-            by: parts.holder.clone(),
+            by: context.holder.clone(),
             started,
-            version: None,
+            version: version.cloned(),
             target: Slot::Blue,
             from: None,
             plan_version: PLAN_VERSION,
             journal: Vec::new(),
             soak_until: None,
+            replaced: None,
             unknown: serde_json::Map::new(),
         };
         let if_held = if kind == OperationKind::Recover { IfHeld::TakeOver } else { IfHeld::Refuse };
-        let (ledger, heartbeat) = Ledger::claim(&parts, if_held, |state| {
+        let reporter = Reporter::new(context.clone(), id.clone(), kind);
+        reporter.about(version, None);
+        let claimed = claim(&context, &reporter, if_held, |state| {
             // A recovery goes on with the journal of the operation that it takes over.
             state.operation.get_or_insert_with(|| operation.clone());
-        })
-        .await?;
-        let narrator = Narrator::new(parts.clone(), id.clone(), kind);
+        });
+        let (lease, heartbeat) = claimed.await.map_err(|error| match error.reason() {
+            Some(Reason::LeaseHeld | Reason::Unfinished) => {
+                let outcome = Outcome::Refused { reason: error.summary() };
+                let report = reporter.report(outcome, started, began.elapsed(), None);
+                reported(error, report)
+            }
+            _ => error,
+        })?;
         Ok(Self {
-            parts,
-            narrator,
-            ledger,
+            context,
+            reporter,
+            lease,
             id,
             kind,
-            course: None,
-            cancellable: true,
+            route: None,
+            may_stop: true,
+            allowance: Duration::ZERO,
             heartbeat: Some(heartbeat),
             started,
             began,
         })
     }
 
-    /// From here on a cancellation is not listened to any more: an undo is always finished.
-    pub(super) fn no_more_cancelling(&mut self) {
-        self.cancellable = false;
+    /// Ignores a cancellation from here on, and does not wait for a journal that cannot be written: what follows is an undo, or
+    /// the end of an operation whose work is done, and must come through for as long as the lease is held.
+    pub(super) fn see_it_through(&mut self) {
+        self.may_stop = false;
+    }
+
+    /// Gives the next step so much time, where such steps usually may take less.
+    pub(super) fn allow(&mut self, allowance: Duration) {
+        self.allowance = allowance;
     }
 
     /// Says what the operation sets out to do: in the journal, to the observers, and to a later undo.
-    pub(super) async fn set_course(&mut self, course: Course) {
-        let (slot, version) = (course.target.slot, course.target.version().clone());
-        let from = course.old.as_ref().map(|old| old.slot);
-        // Before the first side effect there is a write.
+    pub(super) async fn set_route(&mut self, route: Route) {
+        self.aim(route.target.slot, Some(route.target.version()), route.old.as_ref().map(|old| old.slot)).await;
+        self.reporter.say(EventKind::Begun);
+        self.route = Some(route);
+    }
+
+    /// Says which slot and which version the operation acts on, in the journal and to the observers. Before the first side
+    /// effect there is a write, which this goes along with.
+    pub(super) async fn aim(&self, slot: Slot, version: Option<&Version>, from: Option<Slot>) {
+        self.reporter.about(version, Some(slot));
+        let version = version.cloned();
         self.record(move |state| {
             if let Some(operation) = &mut state.operation {
                 operation.target = slot;
                 operation.from = from;
-                operation.version = Some(version.clone());
+                operation.version.clone_from(&version);
             }
         })
         .await;
-        self.narrator.about(Some(course.target.version()), slot);
-        self.narrator.say(What::Begun);
-        self.course = Some(course);
     }
 
-    /// Looks at the router and both slots, says where the record differs, and brings the record into agreement.
+    /// Looks at the router and both slots, says where the record differs, and brings the record into agreement. The machine of
+    /// one slot may be out of reach.
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
-        let (parts, state) = (self.parts.clone(), self.ledger.state().await);
-        let seen = self.step(Step::Observe, OBSERVE_LIMIT * 2, Observed::now(&parts, &state)).await?;
-        self.agree(&seen).await;
-        Ok(seen)
-    }
-
-    /// The same, where it must be possible that the machine of one slot is gone.
-    pub(super) async fn observe_within_reach(&mut self) -> Result<Observed, Halt> {
-        let (parts, state) = (self.parts.clone(), self.ledger.state().await);
-        let seen = self.step(Step::Observe, OBSERVE_LIMIT * 2, Observed::within_reach(&parts, &state)).await?;
+        let (context, state) = (self.context.clone(), self.lease.state().await);
+        let seen = self.step(Step::Observe, Observed::now(&context, &state)).await?;
         self.agree(&seen).await;
         Ok(seen)
     }
@@ -137,47 +171,48 @@ impl Session {
         let agreed = seen.clone();
         self.record(move |state| agreed.reconcile(state)).await;
         for drift in &seen.drift {
-            self.narrator.note(drift.to_string());
+            self.reporter.note(drift.to_string());
         }
     }
 
     /// Runs one step whose end changes nothing in the record but the journal.
-    pub(super) async fn step<T: Send + Sync>(
+    pub(super) async fn step<T: Send>(
         &mut self,
         step: Step,
-        limit: Duration,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T, Halt> {
-        self.begun_step(step, limit, |_| {}, work).await
+        self.step_with_start(step, |_| {}, work).await
     }
 
     /// As [`step`](Self::step); `before` changes the record as it starts. That it is done is written with what comes next.
-    pub(super) async fn begun_step<T: Send + Sync>(
+    pub(super) async fn step_with_start<T: Send>(
         &mut self,
         step: Step,
-        limit: Duration,
-        before: impl Fn(&mut State) + Send + Sync,
+        before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T, Halt> {
-        let (value, took) = self.work(step, limit, before, work).await?;
-        let (progress, at) = (Progressed::Done, self.parts.clock.now());
-        self.record(move |state| note(state, step, progress, at)).await;
-        self.narrator.step_ended(took, None);
+        // Boxed, here and in the deploy: in a debug build, all of it would not fit into the 2 MiB of a worker's stack.
+        let (value, took) = Box::pin(self.work(step, before, work)).await?;
+        let at = self.context.clock.now();
+        self.record(move |state| note(state, step, StepStatus::Done, at)).await;
+        self.reporter.step_ended(took, None);
         Ok(value)
     }
 
     /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
-    pub(super) async fn recorded_step<T: Send + Sync>(
+    pub(super) async fn step_with_result<T: Send>(
         &mut self,
         step: Step,
-        limit: Duration,
-        before: impl Fn(&mut State) + Send + Sync,
+        before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
-        after: impl Fn(&mut State, &T) + Send + Sync,
+        after: impl Fn(&mut State) + Send + Sync + 'static,
     ) -> Result<T, Halt> {
-        let (value, took) = self.work(step, limit, before, work).await?;
-        self.write(step, Progressed::Done, |state| after(state, &value)).await?;
-        self.narrator.step_ended(took, None);
+        let (value, took) = Box::pin(self.work(step, before, work)).await?;
+        if let Err(halt) = self.write(step, StepStatus::Done, after).await {
+            self.reporter.step_ended(took, Some(halt.to_string()));
+            return Err(halt);
+        }
+        self.reporter.step_ended(took, None);
         Ok(value)
     }
 
@@ -185,171 +220,190 @@ impl Session {
     /// written.
     ///
     /// The work is cut off when its time is over, when the lease is lost, and when the operation is cancelled.
-    async fn work<T: Send + Sync>(
+    async fn work<T: Send>(
         &mut self,
         step: Step,
-        limit: Duration,
-        before: impl Fn(&mut State) + Send + Sync,
+        before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<(T, Duration), Halt> {
-        let cancelled = || {
-            Halt::Failed(
-                Error::new(ErrorKind::Cancelled, "cancelled on request").trying(step.to_string()).not_applied(),
+        let cancelled = || Error::new(ErrorKind::Cancelled, "cancelled on request");
+        if self.may_stop && self.context.cancel.is_cancelled() {
+            return Err(Halt::Failed(cancelled().with_operation(step.to_string()).not_applied()));
+        }
+        let (began, usual) = (Instant::now(), limits::limit(&self.context, step));
+        let limit = usual.max(std::mem::take(&mut self.allowance));
+        let cut_off = limits::cut_off(&self.context, step) + (limit - usual);
+        let start = self.write(step, StepStatus::Started, before);
+        let work = async {
+            // The process may have been stopped since that was written.
+            self.lease.ensure_held().map_err(Halt::Lost)?;
+            let work = tokio::time::timeout(cut_off, work.instrument(self.span(step)));
+            Ok::<_, Halt>(
+                work.await
+                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("did not end within {cut_off:?}")))),
             )
         };
-        if self.cancellable && self.parts.cancel.is_cancelled() {
-            return Err(cancelled());
+        let start = async {
+            start.await?;
+            self.reporter.step_started(step, limit);
+            Ok(())
+        };
+        let both = async {
+            if step.only_looks() {
+                self.reporter.step_looks(step);
+                return tokio::try_join!(start, work).map(|((), result)| result);
+            }
+            start.await?;
+            work.await
+        };
+        let result = tokio::select! {
+            biased;
+            () = self.lease.lost() => {
+                Err(Halt::Lost(self.lease.gone("no heartbeat could be written in time, or another took over")))
+            }
+            () = self.context.cancel.cancelled(), if self.may_stop => Ok(Err(cancelled())),
+            result = both => result,
+        };
+        let error = match result {
+            Ok(Ok(value)) => return Ok((value, began.elapsed())),
+            Ok(Err(error)) => error.with("service", &self.context.service),
+            Err(halt) => {
+                self.reporter.step_ended(began.elapsed(), Some(halt.to_string()));
+                return Err(halt);
+            }
+        };
+        let error = match self.reporter.subject().1 {
+            Some(slot) => error.with("slot", slot),
+            None => error,
+        };
+        self.reporter.step_ended(began.elapsed(), Some(error.summary()));
+        match self.write(step, StepStatus::Failed, |_| {}).await {
+            Err(Halt::Lost(lost)) => Err(Halt::Lost(lost)),
+            _ => Err(Halt::Failed(error.with_operation(step.to_string()))),
         }
-        let began = Instant::now();
-        let (version, slot) = self.narrator.subject();
-        let span = tracing::info_span!(
+    }
+
+    /// Writes how far a step is. Where the operation must be seen through, a journal that cannot be written does not stop it.
+    async fn write(
+        &self,
+        step: Step,
+        progress: StepStatus,
+        change: impl Fn(&mut State) + Send + Sync + 'static,
+    ) -> Result<(), Halt> {
+        let at = self.context.clock.now();
+        let change: Change = Box::new(move |state| {
+            note(state, step, progress, at);
+            change(state);
+        });
+        let written = match self.may_stop {
+            true => self.lease.update(change).await,
+            false => self.lease.update_or_defer(change).await,
+        };
+        written.map_err(|error| match error {
+            WriteError::Lost(error) => Halt::Lost(error),
+            WriteError::Failed(error) => Halt::Failed(error.with_operation(step.to_string())),
+        })
+    }
+
+    fn span(&self, step: Step) -> tracing::Span {
+        let (version, slot) = self.reporter.subject();
+        tracing::info_span!(
             "step",
-            service = %self.parts.service,
+            service = %self.context.service,
             operation = %self.id,
             slot = slot.map(Slot::as_str),
             version = version.as_ref().map(Version::as_str),
             step = %step,
-        );
-        let start = async {
-            self.write(step, Progressed::Started, &before).await?;
-            self.narrator.step_started(step, limit);
-            Ok::<_, Halt>(())
-        };
-        let work = async { Ok(tokio::time::timeout(limit, work.instrument(span)).await) };
-        let both = async {
-            match step.only_looks() {
-                true => tokio::try_join!(start, work).map(|((), result)| result),
-                false => {
-                    start.await?;
-                    work.await
-                }
-            }
-        };
-        let result = tokio::select! {
-            biased;
-            () = self.ledger.lost() => {
-                let gone = self.ledger.gone("no heartbeat could be written in time, or another took over");
-                self.narrator.step_ended(began.elapsed(), Some(gone.chain()));
-                return Err(Halt::Lost(gone));
-            }
-            () = self.parts.cancel.cancelled(), if self.cancellable => {
-                Err(Error::new(ErrorKind::Cancelled, "cancelled on request"))
-            }
-            result = both => result?.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}")))
-            }),
-        };
-        match result {
-            Ok(value) => Ok((value, began.elapsed())),
-            Err(error) => {
-                let error = error.with("service", &self.parts.service);
-                let error = match slot {
-                    Some(slot) => error.with("slot", slot),
-                    None => error,
-                };
-                self.narrator.step_ended(began.elapsed(), Some(error.chain()));
-                let error = error.trying(step.to_string());
-                self.write(step, Progressed::Failed, |_| {}).await?;
-                Err(Halt::Failed(error))
-            }
-        }
+        )
     }
 
-    async fn write(
-        &self,
-        step: Step,
-        progress: Progressed,
-        change: impl Fn(&mut State) + Send + Sync,
-    ) -> Result<(), Halt> {
-        let at = self.parts.clock.now();
-        self.ledger
-            .update(|state| {
-                note(state, step, progress, at);
-                change(state);
-            })
-            .await
-            .map_err(Halt::Lost)
-    }
-
-    /// Whether a recovery that failed may undo what it took over: a release on its way, whose course is known.
+    /// Whether a recovery that failed may undo what it took over: a release on its way, whose route is known.
     pub(super) async fn can_undo(&self) -> bool {
         use OperationKind::{Deploy, Promote, Stage};
         let taken_over = self.operation().await.map(|operation| operation.kind);
-        self.course.is_some() && matches!(taken_over, Some(Deploy | Stage | Promote))
+        self.route.is_some() && matches!(taken_over, Some(Deploy | Stage | Promote))
     }
 
     /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
     /// was stopped, a failed one that could not be stopped.
     pub(super) async fn left_no_trace(&self) -> bool {
         use Step::{ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
-        let lasting = [ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant];
-        let state = self.ledger.state().await;
+        let lasting = [ExpandAfterStart, ExpandBeforeStart, Migrate, Retire];
+        let state = self.lease.state().await;
         let begun = |operation: &Operation| {
             let left_running = operation.started(Step::StopFailed) && !operation.done(Step::StopFailed);
-            left_running || lasting.iter().any(|step| operation.started(*step))
+            let stays_down = operation.started(StopOccupant) && !operation.done(Step::StartOccupant);
+            left_running || stays_down || lasting.iter().any(|step| operation.started(*step))
         };
         !state.contract_begun() && !state.operation.as_ref().is_some_and(begun)
     }
 
     /// Whether the migrator refused the contract phase before it began: the way back is still there.
     pub(super) async fn contract_refused(&self) -> bool {
-        let state = self.ledger.state().await;
+        let state = self.lease.state().await;
         state.rollback_safe && state.operation.is_some_and(|operation| operation.started(Step::Contract))
     }
 
     /// Before a hold: if the new release has all traffic, the old one is retained as after a success. Returns what a person
     /// can do then.
-    pub(super) async fn keep_way_back(&self) -> Result<&'static str> {
-        let state = self.ledger.state().await;
+    pub(super) async fn keep_rollback_target(&self, cause: &Error) -> Result<String> {
+        let state = self.lease.state().await;
+        let target = self.route.as_ref().map(|route| route.target.slot);
+        let restores = state.operation.as_ref().is_some_and(|operation| operation.kind == OperationKind::Restore);
         let Some(slot) = state.split.and_then(|split| split.sole()) else {
-            return Ok("`promote` goes on, `rollback` goes back");
+            return Ok(match (target.map(Slot::other), cause.reason(), cause.kind()) {
+                _ if restores || state.split.is_none() => "`restore` tries it again".to_owned(),
+                (Some(old), Some(Reason::RollbackTargetUnhealthy), _) => format!(
+                    "`promote` goes on, where {old} still runs in a pipeline that is built with `.require_healthy_rollback_target(false)`; \
+                     `rollback` goes back, once {old} is healthy or stopped"
+                ),
+                (Some(old), _, ErrorKind::Unreachable) => {
+                    format!("`promote` goes on; `rollback` goes back, once {old} is in reach")
+                }
+                _ => "`promote` goes on, `rollback` goes back".to_owned(),
+            });
         };
-        if self.course.as_ref().is_some_and(|course| course.target.slot == slot) {
-            let until = match self.parts.retention {
-                Retention::For(keep) => Some(self.parts.clock.now().plus(keep)),
-                Retention::UntilNextDeploy | Retention::Retire => None,
-            };
-            self.ledger.update(|state| state.slot_mut(slot.other()).retain_until = until).await?;
+        if target == Some(slot) {
+            let until = self.context.retain_until();
+            let keep: Change = Box::new(move |state| state.slot_mut(slot.other()).retain_until = until);
+            self.lease.update_or_defer(keep).await.map_err(WriteError::into_error)?;
         }
-        Ok(if state.slot(slot).confirmed.is_none() {
-            "it has all traffic, and was not confirmed at the public address: `promote` does that, `rollback` goes back"
+        let other = state.slot(slot.other()).status;
+        let goes_back = state.rollback_safe && matches!(other, SlotStatus::Live | SlotStatus::Retained);
+        let is = if restores {
+            "`restore` tries it again"
+        } else if state.slot(slot).confirmed.is_none() && other == SlotStatus::Staged {
+            "it has all traffic, and was not confirmed at the public address: `restore` does that"
+        } else if state.slot(slot).confirmed.is_none() {
+            "it has all traffic, and was not confirmed at the public address: `promote` does that"
         } else if self.contract_refused().await {
-            "it has all traffic and is confirmed: `migrate` runs the contract phase again, `rollback` still goes back"
+            "it has all traffic and is confirmed: `migrate` runs the contract phase again"
         } else {
-            "it has all traffic: `rollback` goes back, to keep it nothing is to be done"
-        })
+            "it has all traffic: to keep it nothing is to be done"
+        };
+        Ok(format!("{is}{}", if goes_back { ", `rollback` goes back" } else { "" }))
     }
 
     /// Changes the record outside of a step, with the next write.
     pub(super) async fn record(&self, change: impl Fn(&mut State) + Send + Sync + 'static) {
-        self.ledger.defer(Box::new(change)).await;
+        self.lease.defer(Box::new(change)).await;
     }
 
     /// The operation with its journal, as last written.
     pub(super) async fn operation(&self) -> Option<Operation> {
-        self.ledger.state().await.operation
+        self.lease.state().await.operation
     }
 
     /// Ends the operation: record, history and lease in one write, after a last look at what there is; then the report.
     pub(super) async fn finish(mut self, outcome: Outcome, error: Option<Error>) -> Result<Report> {
-        self.no_more_cancelling();
+        self.see_it_through();
         let seen = self.look_again().await;
         let split = seen.as_ref().and_then(|seen| seen.split);
         let duration = self.began.elapsed();
-        let (version, slot) = self.narrator.subject();
-        let past = Past {
-            id: self.id.clone(),
-            kind: self.kind,
-            by: self.parts.holder.clone(),
-            version: version.clone(),
-            slot,
-            started: self.started,
-            millis: millis(duration),
-            outcome: outcome.clone(),
-        };
+        let past = self.past(outcome.clone(), duration);
         let written = self
-            .ledger
-            .update(|state| {
+            .lease
+            .update_at_last(|state| {
                 if let Some(seen) = &seen {
                     seen.reconcile(state);
                 }
@@ -367,23 +421,61 @@ impl Session {
             })
             .await;
         drop(self.heartbeat.take());
-        if let Err(error) = &written {
-            self.narrator.note(format!("the end of the operation could not be recorded: {}", error.chain()));
+        if let Err(WriteError::Lost(error) | WriteError::Failed(error)) = &written {
+            self.reporter.note(format!("the end of the operation could not be recorded: {}", error.chain()));
         }
-        self.narrator.say(What::Finished { result: outcome.clone(), millis: millis(duration) });
-        let report = self.report(outcome, duration, split);
+        self.reporter.say(EventKind::Finished { result: outcome.clone(), millis: millis(duration) });
+        let report = self.reporter.report(outcome, self.started, duration, split);
         match (error, written) {
-            (Some(error), _) | (None, Err(error)) => Err(error.with_report(report)),
+            (Some(error), _) => Err(reported(error, report)),
+            (None, Err(error)) => Err(reported(error.into_error(), report)),
             (None, Ok(())) => Ok(report),
         }
     }
 
-    /// Gives the lease back, and leaves no trace in the history: for an operation that was refused, and for a recovery
-    /// that could not do its work. What it found unfinished stays unfinished.
+    /// Ends an operation that was refused before it did anything, with a line in the history.
+    pub(super) async fn refuse(mut self, error: Error) -> Error {
+        let outcome = Outcome::Refused { reason: error.summary() };
+        let duration = self.began.elapsed();
+        let past = self.past(outcome.clone(), duration);
+        let split = self.lease.state().await.split;
+        let written = self
+            .lease
+            .update_at_last(|state| {
+                state.operation = None;
+                state.remember_refusal(past.clone());
+                state.lease = None;
+            })
+            .await;
+        drop(self.heartbeat.take());
+        if let Err(lost) = written {
+            return lost.into_error();
+        }
+        self.reporter.say(EventKind::Finished { result: outcome.clone(), millis: millis(duration) });
+        reported(error, self.reporter.report(outcome, self.started, duration, split))
+    }
+
+    fn past(&self, outcome: Outcome, duration: Duration) -> HistoryEntry {
+        let (version, slot) = self.reporter.subject();
+        HistoryEntry {
+            id: self.id.clone(),
+            kind: self.kind,
+            by: self.context.holder.clone(),
+            version,
+            slot,
+            started: self.started,
+            millis: millis(duration),
+            outcome,
+            unknown: serde_json::Map::new(),
+        }
+    }
+
+    /// Gives the lease back, and leaves no trace in the history: for a recovery that could not do its work. What it found
+    /// unfinished stays unfinished.
     pub(super) async fn give_back(mut self, error: Error) -> Error {
         let released = self
-            .ledger
-            .update(|state| {
+            .lease
+            .update_at_last(|state| {
                 state.operation = state.operation.take().filter(|operation| operation.id != self.id);
                 state.lease = None;
             })
@@ -391,59 +483,48 @@ impl Session {
         drop(self.heartbeat.take());
         match released {
             Ok(()) => error,
-            Err(lost) => lost,
+            Err(failed) => failed.into_error(),
         }
     }
 
     /// Ends an operation that lost its lease or its journal: writes nothing, does nothing.
     pub(super) async fn abandon(mut self, error: Error) -> Error {
         drop(self.heartbeat.take());
-        let outcome = Outcome::Stuck {
-            cause: error.chain(),
-            undo: "not tried, because the lease or the journal is gone".to_owned(),
-            advice: "run `recover` when the state store answers again".to_owned(),
+        let advice = match (error.reason(), error.hint()) {
+            (Some(Reason::LeaseLost), Some(hint)) => hint.to_owned(),
+            (_, Some(hint)) => format!("{hint}; then run `recover`"),
+            (_, None) => "run `recover` when the state store answers again".to_owned(),
         };
+        let error = error.with_hint(advice.clone());
+        let undo = "not tried, because the lease or the journal is gone".to_owned();
+        let outcome = Outcome::Stuck { cause: error.summary(), undo, advice };
         let duration = self.began.elapsed();
-        self.narrator.say(What::Finished { result: outcome.clone(), millis: millis(duration) });
-        let report = self.report(outcome, duration, None);
-        error.with_report(report)
-    }
-
-    fn report(&self, outcome: Outcome, duration: Duration, split: Option<Split>) -> Report {
-        let (version, slot) = self.narrator.subject();
-        let (steps, notes, logs) = self.narrator.told();
-        Report {
-            operation: self.id.clone(),
-            kind: self.kind,
-            service: self.parts.service.clone(),
-            version,
-            slot,
-            outcome,
-            started: self.started,
-            duration,
-            steps,
-            split,
-            notes,
-            logs,
-        }
+        self.reporter.say(EventKind::Finished { result: outcome.clone(), millis: millis(duration) });
+        reported(error, self.reporter.report(outcome, self.started, duration, None))
     }
 
     /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
     async fn look_again(&self) -> Option<Observed> {
-        let state = self.ledger.state().await;
-        match Observed::within_reach(&self.parts, &state).await {
+        let state = self.lease.state().await;
+        match Observed::now(&self.context, &state).await {
             Ok(seen) => Some(seen),
             Err(error) => {
-                self.narrator.note(format!("what there is at the end could not be seen: {}", error.chain()));
+                self.reporter.note(format!("what there is at the end could not be seen: {}", error.chain()));
                 None
             }
         }
     }
 }
 
+/// The error with its report, which says what a person can do.
+fn reported(error: Error, mut report: Report) -> Error {
+    report.hint = error.hint().map(str::to_owned);
+    error.with_report(report)
+}
+
 /// The line in the history for an operation whose process died.
-fn ended(dead: Operation, recovery: &Past) -> Past {
-    Past {
+fn ended(dead: Operation, recovery: &HistoryEntry) -> HistoryEntry {
+    HistoryEntry {
         slot: dead.version.as_ref().map(|_| dead.target),
         millis: millis(recovery.started.since(dead.started)),
         id: dead.id,
@@ -452,17 +533,18 @@ fn ended(dead: Operation, recovery: &Past) -> Past {
         version: dead.version,
         started: dead.started,
         outcome: recovery.outcome.clone(),
+        unknown: dead.unknown,
     }
 }
 
-fn new_id(parts: &Parts, kind: OperationKind) -> Result<OperationId> {
-    let moment: String = parts.clock.now().to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+fn new_id(context: &Context, kind: OperationKind) -> Result<OperationId> {
+    let moment: String = context.clock.now().to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     OperationId::new(format!("{kind}-{moment}-{:04x}", fastrand::u16(..)))
 }
 
 /// Adds an entry to the journal of the running operation.
-fn note(state: &mut State, step: Step, progress: Progressed, at: Timestamp) {
+fn note(state: &mut State, step: Step, progress: StepStatus, at: Timestamp) {
     if let Some(operation) = &mut state.operation {
-        operation.journal.push(JournalEntry { step, progress, at });
+        operation.note(step, progress, at);
     }
 }

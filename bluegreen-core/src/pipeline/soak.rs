@@ -6,15 +6,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::builder::Parts;
-use super::course::Course;
-use super::defaults::OBSERVE_LIMIT;
-use super::narrator::millis;
-use super::report::short;
+use super::context::Context;
+use super::defaults::LOOKS;
+use super::health::{self, Probe};
+use super::reporter::millis;
+use super::route::Route;
 use super::session::{Halt, Session};
 use super::strategy::Undecided;
+use crate::duration_text::short;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{GateVerdict, What};
+use crate::event::{EventKind, GateVerdict};
 use crate::gate::{Verdict, Window};
 use crate::state::{State, Step};
 use crate::types::{Instance, Slot, Split};
@@ -33,26 +34,20 @@ enum Held {
     CannotJudge(String),
 }
 
-/// Holds the split for `soak` at least, and until every gate passes, for `max` at most. Fails at once when a gate fails
-/// or the slot dies.
+/// Holds the split for the length of the soak or bake, and until every gate passes, for its longest at most. Fails at once when a gate fails
+/// or the slot dies, and when the slot is not healthy [`LOOKS`] times in a row.
 ///
 /// The end is written as absolute time: a recovery holds what is left of it, never less; and never more than the whole,
 /// should it be on a machine whose clock is behind.
-pub(super) async fn step(
-    session: &mut Session,
-    course: &Course,
-    step: Step,
-    split: Split,
-    soak: Duration,
-    max: Duration,
-) -> Result<(), Halt> {
-    let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
-    let now = parts.clock.now();
+pub(super) async fn step(session: &mut Session, route: &Route, step: Step, split: Split) -> Result<(), Halt> {
+    let (soak, max) = length(&session.context, step);
+    let (context, reporter) = (session.context.clone(), session.reporter.clone());
+    let now = context.clock.now();
     let resumed = session.operation().await.filter(|operation| operation.started(step));
     let whole = now.plus(soak);
     let until = resumed.and_then(|operation| operation.soak_until).map_or(whole, |until| until.min(whole));
     let soak = until.since(now);
-    let ends = |state: &mut State| {
+    let ends = move |state: &mut State| {
         if let Some(operation) = &mut state.operation {
             operation.soak_until = Some(until);
         }
@@ -60,92 +55,116 @@ pub(super) async fn step(
     let work = async {
         let began = Instant::now();
         let id = WINDOWS.fetch_add(1, Ordering::Relaxed);
-        let (mut blind, mut told) = (0, false);
+        let (mut blind, mut unhealthy, mut told) = (0, 0, false);
         loop {
-            let window = match look(&parts, course, id, split, began.elapsed()).await {
+            let window = match look(&context, route, id, split, began.elapsed()).await {
                 Err(error) if error.kind() != ErrorKind::Unhealthy && blind < BLIND_LOOKS => {
                     blind += 1;
-                    narrator.say(What::Note { text: format!("{step}: could not look: {}", error.chain()) });
-                    sleep(parts.settings.gate_interval).await;
+                    reporter.say(EventKind::Note { text: format!("{step}: could not look: {}", error.chain()) });
+                    sleep(context.settings.gate_interval).await;
                     continue;
                 }
                 looked => looked?,
             };
             blind = 0;
-            let verdicts = judge(&parts, &window).await;
+            let (verdicts, health) = tokio::join!(judge(&context, &window), check_health(&context, &window));
+            unhealthy = if health.is_ok() { 0 } else { unhealthy + 1 };
+            let health =
+                if unhealthy == LOOKS { health.map(|()| None)? } else { health.err().map(|error| error.chain()) };
             let left = soak.saturating_sub(began.elapsed());
-            narrator.say(What::Soaking { remaining_millis: millis(left), verdicts: verdicts.clone() });
+            reporter.say(EventKind::Soaking { remaining_millis: millis(left), verdicts: verdicts.clone() });
             if let Some(said) = verdicts.iter().find(|said| matches!(said.verdict, Verdict::Fail { .. })) {
                 return Err(Error::new(ErrorKind::Unhealthy, said.verdict.to_string()).with("gate", &said.gate));
             }
             let all_pass = verdicts.iter().all(|said| matches!(said.verdict, Verdict::Pass { .. }));
-            if left.is_zero() && all_pass {
-                narrator.detail(summary(&verdicts));
+            if left.is_zero() && all_pass && health.is_none() {
+                reporter.detail(summary(&verdicts));
                 return Ok(Held::Through);
             }
             let extended = max.max(soak).saturating_sub(began.elapsed());
             if extended.is_zero() {
-                narrator.detail(summary(&verdicts));
+                reporter.detail(summary(&verdicts));
                 let cannot = verdicts.iter().any(|said| matches!(said.verdict, Verdict::Hold { .. }));
-                let reason = open(&verdicts);
+                let reason = open(&verdicts, health);
                 return Ok(if cannot { Held::CannotJudge(reason) } else { Held::Undecided(reason) });
             }
             if left.is_zero() && !std::mem::replace(&mut told, true) {
-                let text = format!("{step}: extended by at most {}: {}", short(extended), open(&verdicts));
-                narrator.say(What::Note { text });
+                let text = format!("{step}: extended by at most {}: {}", short(extended), open(&verdicts, health));
+                reporter.say(EventKind::Note { text });
             }
             let next = if left.is_zero() { extended } else { left };
-            sleep(parts.settings.gate_interval.min(next)).await;
+            sleep(context.settings.gate_interval.min(next)).await;
         }
     };
-    let limit = max.max(soak) + OBSERVE_LIMIT;
-    let cleared = |state: &mut State, _: &Held| {
+    let cleared = |state: &mut State| {
         if let Some(operation) = &mut state.operation {
             operation.soak_until = None;
         }
     };
-    match session.recorded_step(step, limit, ends, work, cleared).await? {
+    match session.step_with_result(step, ends, work, cleared).await? {
         Held::Through => Ok(()),
-        // Whatever is done about a lack of evidence: a sick environment is no time to move traffic.
+        // Whatever is done about a lack of evidence: an unhealthy environment is no time to move traffic.
         Held::CannotJudge(reason) => Err(Halt::Held(format!("{step}: {reason}"))),
-        Held::Undecided(reason) => match parts.strategy.undecided {
+        Held::Undecided(reason) => match context.strategy.undecided {
             Undecided::Hold => Err(Halt::Held(format!("{step}: {reason}"))),
             Undecided::Abort => {
                 let what = format!("the gates were still undecided after the longest soak: {reason}");
-                Err(Halt::Failed(Error::new(ErrorKind::Timeout, what).trying(step.to_string())))
+                Err(Halt::Failed(Error::new(ErrorKind::Timeout, what).with_operation(step.to_string())))
             }
             Undecided::Accept => {
-                session.narrator.note(format!("{step}: accepted without a verdict: {reason}"));
+                session.reporter.note(format!("{step}: accepted without a verdict: {reason}"));
                 Ok(())
             }
         },
     }
 }
 
+/// How long a soak or a bake is, and how long it may become.
+fn length(context: &Context, step: Step) -> (Duration, Duration) {
+    let strategy = &context.strategy;
+    let traffic = strategy.steps.iter().find(|traffic| step == Step::Soak(traffic.percent));
+    traffic.map_or_else(
+        || (strategy.bake, strategy.max_bake_or_default()),
+        |traffic| (traffic.soak, traffic.max_soak_or_default()),
+    )
+}
+
 /// Looks at both slots. A new slot that died, be it in part, has failed, whatever the gates say.
-async fn look(parts: &Parts, course: &Course, id: u64, split: Split, elapsed: Duration) -> Result<Window> {
-    let target = &course.target;
-    let instance = inspect(parts, target.slot).await?;
+async fn look(context: &Context, route: &Route, id: u64, split: Split, elapsed: Duration) -> Result<Window> {
+    let target = &route.target;
+    let instance = inspect(context, target.slot).await?;
     if !instance.is_running() || instance.is_degraded() {
         return Err(Error::new(ErrorKind::Unhealthy, format!("{} died under traffic: {instance}", target.slot)));
     }
-    let baseline = match &course.old {
-        Some(old) if split.routes_to(old.slot) => Some((old.clone(), inspect(parts, old.slot).await?)),
+    let baseline = match &route.old {
+        Some(old) if split.routes_to(old.slot) => Some((old.clone(), inspect(context, old.slot).await?)),
         _ => None,
     };
-    Ok(Window { id, target: target.clone(), instance, baseline, split, elapsed, gates: parts.gates.len() })
+    Ok(Window { id, target: target.clone(), instance, baseline, split, elapsed, gates: context.gates.len() })
 }
 
-async fn inspect(parts: &Parts, slot: Slot) -> Result<Instance> {
-    let limit = parts.settings.check_timeout;
+async fn inspect(context: &Context, slot: Slot) -> Result<Instance> {
+    let limit = context.settings.check_timeout;
     let late = |_| Err(Error::new(ErrorKind::Timeout, format!("no answer within {limit:?}")));
-    timeout(limit, parts.runtime.inspect(slot)).await.unwrap_or_else(late)
+    timeout(limit, context.runtime.inspect(slot)).await.unwrap_or_else(late)
+}
+
+/// Checks the new slot's health as before its traffic: gates may have too little to judge by, and some have none.
+async fn check_health(context: &Context, window: &Window) -> Result<()> {
+    let Window { target, instance, .. } = window;
+    match health::look(&*context.health, context.settings.check_timeout, target, instance).await {
+        Probe::Healthy => Ok(()),
+        Probe::Unhealthy(reason) => {
+            let what = format!("{} is not healthy under traffic: {reason}", target.slot);
+            Err(Error::new(ErrorKind::Unhealthy, what).with("health check", &context.health))
+        }
+    }
 }
 
 /// Asks all gates at the same time. One that cannot be asked, or does not answer in time, has not decided.
-async fn judge(parts: &Parts, window: &Window) -> Vec<GateVerdict> {
-    let limit = parts.settings.check_timeout;
-    let ask = parts.gates.iter().map(async |gate| {
+async fn judge(context: &Context, window: &Window) -> Vec<GateVerdict> {
+    let limit = context.settings.check_timeout;
+    let ask = context.gates.iter().map(async |gate| {
         let verdict = match timeout(limit, gate.judge(window)).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(error)) => Verdict::Undecided { needs: format!("it could not be asked: {}", error.chain()) },
@@ -161,8 +180,9 @@ fn summary(verdicts: &[GateVerdict]) -> String {
     if said.is_empty() { "no gates; the slot stayed up".to_owned() } else { said.join("; ") }
 }
 
-fn open(verdicts: &[GateVerdict]) -> String {
+/// What keeps a soak from being over.
+fn open(verdicts: &[GateVerdict], health: Option<String>) -> String {
     let not_passed = verdicts.iter().filter(|said| !matches!(said.verdict, Verdict::Pass { .. }));
-    let said: Vec<_> = not_passed.map(|said| format!("{} {}", said.gate, said.verdict)).collect();
-    said.join("; ")
+    let said = not_passed.map(|said| format!("{} {}", said.gate, said.verdict)).chain(health);
+    said.collect::<Vec<_>>().join("; ")
 }

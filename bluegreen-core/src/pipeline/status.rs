@@ -10,11 +10,15 @@ use crate::types::{Slot, Split};
 
 /// What [`Pipeline::status`](super::Pipeline::status) found. `Display` prints it for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// What the router and the runtime say, and where the record differs.
     pub observed: Observed,
     /// The record.
     pub state: State,
+    /// What a person should know before the next deploy, from the router and the runtime.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Status {
@@ -36,7 +40,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { observed, state } = self;
+        let Self { observed, state, notes } = self;
         let split = observed.split.map_or_else(|| "nothing".to_owned(), |split| split.to_string());
         writeln!(f, "{}: traffic: {split}", state.service)?;
         for slot in Slot::BOTH {
@@ -58,6 +62,9 @@ impl fmt::Display for Status {
         }
         for drift in &observed.drift {
             writeln!(f, "  drift: {drift}")?;
+        }
+        for note in notes {
+            writeln!(f, "  note: {note}")?;
         }
         if let Some(operation) = &state.operation {
             let step = operation.last().map_or_else(String::new, |entry| format!(", step {}", entry.step));

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::defaults::MAX_SOAK_FACTOR;
+use super::defaults::{LONGEST, MAX_SOAK_FACTOR};
 use crate::error::{Error, Result};
 
 /// How traffic moves to a new release.
@@ -35,7 +35,7 @@ impl Strategy {
         Self::canary([TrafficStep::new(100, Duration::ZERO)])
     }
 
-    /// Traffic in steps. They must rise, and end at 100; [`Builder::build`](super::Builder::build) refuses others.
+    /// Traffic in steps. They must rise, and end at 100; [`PipelineBuilder::build`](super::PipelineBuilder::build) refuses others.
     ///
     /// A first deploy, and one whose live slot is down, has nobody to share the traffic with: it goes to 100 at once.
     pub fn canary(steps: impl IntoIterator<Item = TrafficStep>) -> Self {
@@ -77,7 +77,7 @@ impl Strategy {
     }
 
     pub(super) fn max_bake_or_default(&self) -> Duration {
-        self.max_bake.unwrap_or(self.bake * MAX_SOAK_FACTOR)
+        self.max_bake.unwrap_or(self.bake.saturating_mul(MAX_SOAK_FACTOR))
     }
 
     pub(super) fn divides_traffic(&self) -> bool {
@@ -97,6 +97,10 @@ impl Strategy {
         let too_short = self.steps.iter().find(|step| step.max_soak_or_default() < step.soak);
         if let Some(step) = too_short {
             return Err(Error::config(format!("the longest soak at {} % is shorter than the soak", step.percent)));
+        }
+        let longest = self.steps.iter().map(TrafficStep::max_soak_or_default).chain([self.max_bake_or_default()]).max();
+        if longest > Some(LONGEST) {
+            return Err(Error::config("a soak or a bake is longer than a year, or may be extended to more"));
         }
         if self.max_bake_or_default() < self.bake {
             return Err(Error::config("the longest bake is shorter than the bake"));
@@ -128,7 +132,7 @@ impl TrafficStep {
     }
 
     pub(super) fn max_soak_or_default(&self) -> Duration {
-        self.max_soak.unwrap_or(self.soak * MAX_SOAK_FACTOR)
+        self.max_soak.unwrap_or(self.soak.saturating_mul(MAX_SOAK_FACTOR))
     }
 }
 

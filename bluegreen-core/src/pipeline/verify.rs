@@ -2,20 +2,24 @@
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::builder::{Parts, Settings};
-use super::course::Course;
-use super::defaults::OBSERVE_LIMIT;
+use super::context::{Context, Settings};
+use super::route::Route;
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::health::Health;
 use crate::state::{State, Step};
 use crate::types::Target;
 
+/// What to do about a public address that does not tell its version.
+pub(super) const CANNOT_TELL: &str = "have the service answer with its version, and say on the check where it is found, as by \
+     `version_from_header`; where the program cannot be changed, have the router name it: `release_headers(true)` on the \
+     router, and `version_from_router` on the check";
+
 /// Sees the new version answer at the public address, several times in a row. From then on the new slot is live, and the
 /// way back is the one that had the traffic, which has lived with the data as they are.
-pub(super) async fn step(session: &mut Session, course: &Course) -> Result<(), Halt> {
-    see(session, &course.target, |state| state.rollback_safe = true).await
+pub(super) async fn step(session: &mut Session, route: &Route) -> Result<(), Halt> {
+    see(session, &route.target, |state| state.rollback_safe = true).await
 }
 
 /// The same for a slot that has had all traffic for some time, and was never seen to answer. Whether there is a way back
@@ -24,23 +28,26 @@ pub(super) async fn confirm(session: &mut Session, target: &Target) -> Result<()
     see(session, target, |_| {}).await
 }
 
-async fn see(session: &mut Session, target: &Target, then: impl Fn(&mut State) + Send + Sync) -> Result<(), Halt> {
-    let (parts, narrator) = (session.parts.clone(), session.narrator.clone());
+async fn see(
+    session: &mut Session,
+    target: &Target,
+    then: impl Fn(&mut State) + Send + Sync + 'static,
+) -> Result<(), Halt> {
+    let (context, reporter) = (session.context.clone(), session.reporter.clone());
     let target = target.clone();
-    let Settings { verify_streak: needed, verify_deadline, check_timeout, .. } = parts.settings;
-    let limit = verify_deadline + check_timeout * 2 + OBSERVE_LIMIT;
+    let Settings { verify_streak: needed, verify_deadline, check_timeout, .. } = context.settings;
     let work = async {
         let deadline = Instant::now() + verify_deadline;
-        let instance = parts.runtime.inspect(target.slot).await?;
+        let instance = context.runtime.inspect(target.slot).await?;
         let mut streak = 0;
         while streak < needed {
-            let reason = match timeout(check_timeout, parts.verify.check(&target, &instance)).await {
+            let reason = match timeout(check_timeout, context.verify.check(&target, &instance)).await {
                 Err(_) => Some(format!("no answer within {check_timeout:?}")),
                 Ok(Err(error)) => Some(error.chain()),
-                Ok(Ok(health)) => ill(&parts, &target, health)?,
+                Ok(Ok(health)) => ill(&context, &target, health)?,
             };
             streak = if reason.is_none() { streak + 1 } else { 0 };
-            narrator.say(What::Checked { streak, needed, reason: reason.clone() });
+            reporter.say(EventKind::Checked { streak, needed, reason: reason.clone() });
             if let Some(reason) = reason {
                 if Instant::now() >= deadline {
                     let what = format!(
@@ -48,36 +55,37 @@ async fn see(session: &mut Session, target: &Target, then: impl Fn(&mut State) +
                          {verify_deadline:?}; last: {reason}",
                         target.version()
                     );
-                    return Err(Error::new(ErrorKind::Unhealthy, what).with("address", &parts.verify));
+                    return Err(Error::new(ErrorKind::Unhealthy, what).with("address", &context.verify));
                 }
-                sleep(parts.settings.check_interval.min(verify_deadline / 10)).await;
+                sleep(context.settings.check_interval.min(verify_deadline / 10)).await;
             }
         }
-        narrator.detail(format!("{needed} answers in a row as {} from the public address", target.version()));
+        reporter.detail(format!("{needed} answers in a row as {} from the public address", target.version()));
         Ok(())
     };
-    let live = |state: &mut State, (): &()| {
-        state.live = Some(target.slot);
-        state.slot_mut(target.slot).confirmed = Some(parts.clock.now());
+    let (slot, clock) = (target.slot, context.clone());
+    let live = move |state: &mut State| {
+        state.live = Some(slot);
+        state.slot_mut(slot).confirmed = Some(clock.clock.now());
         then(state);
     };
-    session.recorded_step(Step::Verify, limit, |_| {}, work, live).await
+    session.step_with_result(Step::Verify, |_| {}, work, live).await
 }
 
 /// Refuses, before anything is done, to begin what could never be confirmed: a public address that answers and cannot
 /// tell its version.
-pub(super) async fn can_tell(parts: &Parts, live: &Target, instance: &crate::Instance) -> Result<()> {
-    let check = parts.verify.check(live, instance);
-    match timeout(parts.settings.check_timeout, check).await {
-        Ok(Ok(Health::Healthy { version: None })) => Err(cannot_tell(parts)),
+pub(super) async fn can_tell(context: &Context, live: &Target, instance: &crate::Instance) -> Result<()> {
+    let check = context.verify.check(live, instance);
+    match timeout(context.settings.check_timeout, check).await {
+        Ok(Ok(Health::Healthy { version: None })) => Err(cannot_tell(context)),
         _ => Ok(()),
     }
 }
 
-fn ill(parts: &Parts, target: &Target, health: Health) -> Result<Option<String>> {
+fn ill(context: &Context, target: &Target, health: Health) -> Result<Option<String>> {
     match health {
         Health::Unhealthy { reason } => Ok(Some(reason)),
-        Health::Healthy { version: None } => Err(cannot_tell(parts)),
+        Health::Healthy { version: None } => Err(cannot_tell(context)),
         Health::Healthy { version: Some(version) } if version != *target.version() => {
             Ok(Some(format!("it answers as {version}")))
         }
@@ -85,8 +93,8 @@ fn ill(parts: &Parts, target: &Target, health: Health) -> Result<Option<String>>
     }
 }
 
-fn cannot_tell(parts: &Parts) -> Error {
+fn cannot_tell(context: &Context) -> Error {
     Error::config("the check of the public address does not report a version, so no deploy could be confirmed by it")
-        .with("address", &parts.verify)
-        .advice("have the service answer with its version, and say on the check where it is found")
+        .with("address", &context.verify)
+        .with_hint(CANNOT_TELL)
 }

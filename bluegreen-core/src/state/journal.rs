@@ -3,12 +3,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::state::Step;
+use crate::state::{SlotRecord, Step};
 use crate::types::{OperationId, Slot, Timestamp, Version};
 
 /// What kind of operation runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OperationKind {
     /// Stage and promote.
     Deploy,
@@ -45,6 +46,7 @@ impl fmt::Display for OperationKind {
 
 /// The operation that is running, with its write-ahead journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Operation {
     /// Its id.
     pub id: OperationId,
@@ -64,17 +66,42 @@ pub struct Operation {
     pub from: Option<Slot>,
     /// The version of the step sequence, should it ever change.
     pub plan_version: u32,
-    /// What was started and what was finished, in order.
+    /// What was started, what was finished and what failed, in the order in which each happened last.
     pub journal: Vec<JournalEntry>,
     /// When the running soak or bake ends, in absolute time, so that a restart does not shorten it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak_until: Option<Timestamp>,
+    /// What was in the target slot, should the operation be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
+    /// Fields of a later minor version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// What an operation replaces in the slot that it brings a release up in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Replaced {
+    /// What was recorded of the slot.
+    pub record: SlotRecord,
+    /// Whether it was running.
+    pub running: bool,
+    /// What [`State::rollback_safe`](crate::state::State::rollback_safe) was.
+    pub rollback_safe: bool,
     /// Fields of a later minor version.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
 }
 
 impl Operation {
+    /// Adds a line to the journal. It takes the place of an older one that says the same: a step that is tried again and
+    /// again must not make the document grow.
+    pub(crate) fn note(&mut self, step: Step, progress: StepStatus, at: Timestamp) {
+        self.journal.retain(|entry| (entry.step, entry.progress) != (step, progress));
+        self.journal.push(JournalEntry { step, progress, at, unknown: Map::new() });
+    }
+
     /// Whether the journal holds that `step` was started.
     pub fn started(&self, step: Step) -> bool {
         self.journal.iter().any(|entry| entry.step == step)
@@ -82,7 +109,7 @@ impl Operation {
 
     /// Whether the journal holds that `step` was finished.
     pub fn done(&self, step: Step) -> bool {
-        self.journal.iter().any(|entry| entry.step == step && entry.progress == Progressed::Done)
+        self.journal.iter().any(|entry| entry.step == step && entry.progress == StepStatus::Done)
     }
 
     /// What the journal says last.
@@ -93,19 +120,24 @@ impl Operation {
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JournalEntry {
     /// The step.
     pub step: Step,
     /// Whether it was started or finished.
-    pub progress: Progressed,
+    pub progress: StepStatus,
     /// When.
     pub at: Timestamp,
+    /// Fields of a later minor version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// How far a step got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Progressed {
+#[non_exhaustive]
+pub enum StepStatus {
     /// Written before the side effect: from here on it may have happened.
     Started,
     /// Written after the side effect: it has happened.

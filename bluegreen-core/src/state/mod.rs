@@ -4,6 +4,7 @@
 
 mod journal;
 mod lease;
+mod outcome;
 mod step;
 
 use std::collections::BTreeMap;
@@ -13,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pipeline::Outcome;
 use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
-pub use journal::{JournalEntry, Operation, OperationKind, Progressed};
+pub use journal::{JournalEntry, Operation, OperationKind, Replaced, StepStatus};
 pub use lease::Lease;
+pub use outcome::Outcome;
 pub use step::Step;
+
+use step::UNKNOWN_STEP;
 
 /// The format this crate writes. A document with a higher number is refused, never guessed at.
 pub const FORMAT: u32 = 1;
@@ -30,6 +33,7 @@ pub const HISTORY_LENGTH: usize = 50;
 ///
 /// Fields that this version does not know are kept and written back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct State {
     /// The format of the document; see [`FORMAT`].
     pub format: u32,
@@ -56,7 +60,7 @@ pub struct State {
     pub epoch: u64,
     /// The last operations, oldest first.
     #[serde(default)]
-    pub history: Vec<Past>,
+    pub history: Vec<HistoryEntry>,
     /// Fields of a later minor version.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -104,10 +108,22 @@ impl State {
     }
 
     /// Adds a finished operation to the history and forgets the oldest beyond [`HISTORY_LENGTH`].
-    pub fn remember(&mut self, past: Past) {
+    pub fn remember(&mut self, past: HistoryEntry) {
         self.history.push(past);
         let surplus = self.history.len().saturating_sub(HISTORY_LENGTH);
         self.history.drain(..surplus);
+    }
+
+    /// As [`remember`](Self::remember); a refusal that only repeats the last one takes its place, so that a job that is run
+    /// again and again does not crowd the history.
+    pub(crate) fn remember_refusal(&mut self, past: HistoryEntry) {
+        let same = |last: &HistoryEntry| {
+            (last.kind, &last.version, &last.outcome) == (past.kind, &past.version, &past.outcome)
+        };
+        if self.history.last().is_some_and(same) {
+            self.history.pop();
+        }
+        self.remember(past);
     }
 
     /// The document as stores write it: JSON, indented for the person who has to read it.
@@ -116,7 +132,7 @@ impl State {
     /// `Unexpected` should it not be possible to serialize it.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "cannot write the state as JSON").because(error))?;
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "cannot write the state as JSON").with_source(error))?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -124,30 +140,39 @@ impl State {
     /// Reads a stored document.
     ///
     /// # Errors
-    /// `Corrupt` when it is not a state document; `Unsupported` when its format is newer than [`FORMAT`]. Stores add
-    /// the place and the backup.
+    /// `Corrupt` when it is not a state document; `Unsupported` when its format is newer than [`FORMAT`], or a newer minor
+    /// version has written a step, a kind or an outcome that this one does not know. Stores add the place and the backup.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
         }
         let corrupt = |error: serde_json::Error| {
-            Error::new(ErrorKind::Corrupt, "not a readable state document").not_applied().because(error)
+            Error::new(ErrorKind::Corrupt, "not a readable state document").not_applied().with_source(error)
+        };
+        let newer = |what: String| {
+            Error::new(ErrorKind::Unsupported, what)
+                .with_hint("a newer version of this tool has deployed here: update this one")
         };
         let Format { format } = serde_json::from_slice(bytes).map_err(corrupt)?;
         if format > FORMAT {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the state document has format {format}, and this version reads up to {FORMAT}"),
-            )
-            .advice("a newer version of this tool has deployed here: update this one"));
+            return Err(newer(format!(
+                "the state document has format {format}, and this version reads up to {FORMAT}"
+            )));
         }
-        serde_json::from_slice(bytes).map_err(corrupt)
+        serde_json::from_slice(bytes).map_err(|error| {
+            let text = error.to_string();
+            match [UNKNOWN_STEP, "unknown variant"].iter().any(|unknown| text.contains(unknown)) {
+                true => newer(format!("the state document holds what this version does not know: {text}")),
+                false => corrupt(error),
+            }
+        })
     }
 }
 
 /// What is recorded of one slot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SlotRecord {
     /// The version in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,6 +207,7 @@ impl SlotRecord {
 /// What a slot is there for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SlotStatus {
     /// Nothing of ours is in it.
     #[default]
@@ -210,7 +236,8 @@ impl fmt::Display for SlotStatus {
 
 /// A finished operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Past {
+#[non_exhaustive]
+pub struct HistoryEntry {
     /// Its id.
     pub id: OperationId,
     /// What it was.
@@ -229,10 +256,13 @@ pub struct Past {
     pub millis: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Fields of a later minor version.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// One line: when, what, how it ended, how long it took, and who ran it.
-impl fmt::Display for Past {
+impl fmt::Display for HistoryEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {}", self.started, self.kind)?;
         if let Some(version) = &self.version {
@@ -255,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_past_operation_is_one_line() {
-        let past = Past {
+        let past = HistoryEntry {
             id: OperationId::new("deploy-1").unwrap(),
             kind: OperationKind::Deploy,
             by: "ann@web1 (pid 7)".to_owned(),
@@ -264,6 +294,7 @@ mod tests {
             started: serde_json::from_str("\"2026-01-02T03:04:05Z\"").unwrap(),
             millis: 11_950,
             outcome: Outcome::Succeeded,
+            unknown: Map::new(),
         };
         assert_eq!(
             past.to_string(),
@@ -276,6 +307,20 @@ mod tests {
         let mut json: Value = serde_json::from_slice(&state().to_bytes().unwrap()).unwrap();
         json["comment"] = "by a later version".into();
         json["blue"]["weight"] = 3.into();
+        json["history"] = serde_json::json!([{
+            "id": "deploy-1", "kind": "deploy", "by": "me", "started": "2026-01-02T03:04:05.000Z", "millis": 1,
+            "outcome": {"outcome": "succeeded"}, "commit": "abc"
+        }]);
+        json["lease"] = serde_json::json!({
+            "id": "lease-1", "holder": "me", "epoch": 1, "heartbeat": 0, "ttl_millis": 15000,
+            "since": "2026-01-02T03:04:05.000Z", "region": "eu"
+        });
+        json["operation"] = serde_json::json!({
+            "id": "deploy-2", "kind": "deploy", "by": "me", "started": "2026-01-02T03:04:05.000Z", "target": "blue",
+            "plan_version": 1, "reason": "hotfix",
+            "journal": [{"step": "start", "progress": "started", "at": "2026-01-02T03:04:05.000Z", "member": "web1"}],
+            "replaced": {"record": {"status": "retained"}, "running": true, "rollback_safe": true, "weight": 1}
+        });
         let read = State::from_bytes(json.to_string().as_bytes()).unwrap();
         let written: Value = serde_json::from_slice(&read.to_bytes().unwrap()).unwrap();
         assert_eq!(written, json);
@@ -285,6 +330,30 @@ mod tests {
     fn a_newer_format_is_refused_even_when_its_fields_cannot_be_read() {
         let error = State::from_bytes(br#"{"format": 2, "live": {"new": "shape"}}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_step_a_kind_or_an_outcome_of_a_later_version_is_refused_as_that_and_not_as_corrupt() {
+        let with = |kind: &str, step: &str, outcome: &str| {
+            let moment = "2026-01-02T03:04:05Z";
+            let mut json = serde_json::to_value(state()).unwrap();
+            json["operation"] = serde_json::json!({
+                "id": "a", "kind": kind, "by": "me", "started": moment, "target": "blue", "plan_version": 1,
+                "journal": [{"step": step, "progress": "done", "at": moment}]
+            });
+            json["history"] = serde_json::json!([{
+                "id": "b", "kind": "deploy", "by": "me", "started": moment, "millis": 1, "outcome": {"outcome": outcome}
+            }]);
+            State::from_bytes(json.to_string().as_bytes())
+        };
+        with("deploy", "start", "succeeded").unwrap();
+        for (kind, step, outcome) in
+            [("mirror", "start", "succeeded"), ("deploy", "warm-up", "succeeded"), ("deploy", "start", "parked")]
+        {
+            let error = with(kind, step, outcome).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            assert!(error.to_string().contains("update this one"), "{error}");
+        }
     }
 
     #[test]
@@ -299,7 +368,7 @@ mod tests {
     fn the_history_keeps_the_last_fifty() {
         let mut state = state();
         for number in 0..60 {
-            state.remember(Past {
+            state.remember(HistoryEntry {
                 id: OperationId::new(format!("op-{number}")).unwrap(),
                 kind: OperationKind::Deploy,
                 by: "me".into(),
@@ -308,6 +377,7 @@ mod tests {
                 started: Timestamp::from_system(std::time::SystemTime::UNIX_EPOCH),
                 millis: 1,
                 outcome: Outcome::Succeeded,
+                unknown: Map::new(),
             });
         }
         assert_eq!(state.history.len(), HISTORY_LENGTH);

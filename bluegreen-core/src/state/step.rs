@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 /// A step of an operation, by name: journals outlive versions of the code, so they never hold an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Step {
     /// Ask the router and both slots what there is.
     Observe,
@@ -27,8 +28,8 @@ pub enum Step {
     Smoke,
     /// Tell the router where the slot listens.
     Attach,
-    /// Check that the slot to go back to is alive and well, before this share of traffic moves.
-    CheckWayBack(u8),
+    /// Check, before this share of traffic moves, that the slot that gains it is healthy, and the slot to go back to too.
+    CheckSlots(u8),
     /// Move traffic: this many percent to the new slot.
     Shift(u8),
     /// Hold that share of traffic under the gates.
@@ -53,9 +54,16 @@ pub enum Step {
     DrainFailed,
     /// Stop the failed slot.
     StopFailed,
+    /// Have the router put back what telling it of the failed slot has changed.
+    Detach,
+    /// Start what was in the slot before the failed release, as it was.
+    StartOccupant,
     /// Run a migration phase on its own.
     Migrate,
 }
+
+/// By these words a reader of documents tells a step of a later version from damage.
+pub(super) const UNKNOWN_STEP: &str = "is not a step that this version knows";
 
 const NAMES: &[(Step, &str)] = &[
     (Step::Observe, "observe"),
@@ -77,19 +85,21 @@ const NAMES: &[(Step, &str)] = &[
     (Step::CollectLogs, "collect-logs"),
     (Step::DrainFailed, "drain-failed"),
     (Step::StopFailed, "stop-failed"),
+    (Step::Detach, "detach"),
+    (Step::StartOccupant, "start-occupant"),
     (Step::Migrate, "migrate"),
 ];
 
 type Numbered = fn(u8) -> Step;
 
 const NUMBERED: &[(Numbered, &str)] =
-    &[(Step::Shift, "shift-"), (Step::Soak, "soak-"), (Step::CheckWayBack, "check-way-back-")];
+    &[(Step::Shift, "shift-"), (Step::Soak, "soak-"), (Step::CheckSlots, "check-slots-")];
 
 impl Step {
     /// Whether it changes nothing anywhere.
     pub(crate) fn only_looks(self) -> bool {
-        use Step::{CheckWayBack, CollectLogs, Drain, DrainFailed, Health, Observe, Verify};
-        matches!(self, Observe | Health | CheckWayBack(_) | Verify | Drain | DrainFailed | CollectLogs)
+        use Step::{CheckSlots, CollectLogs, Drain, DrainFailed, Health, Observe, Verify};
+        matches!(self, Observe | Health | CheckSlots(_) | Verify | Drain | DrainFailed | CollectLogs)
     }
 }
 
@@ -98,7 +108,7 @@ impl fmt::Display for Step {
         match self {
             Self::Shift(percent) => f.pad(&format!("shift-{percent}")),
             Self::Soak(percent) => f.pad(&format!("soak-{percent}")),
-            Self::CheckWayBack(percent) => f.pad(&format!("check-way-back-{percent}")),
+            Self::CheckSlots(percent) => f.pad(&format!("check-slots-{percent}")),
             named => {
                 let name = NAMES.iter().find(|(step, _)| step == named).map_or("unnamed", |(_, name)| name);
                 f.pad(name)
@@ -120,7 +130,7 @@ impl FromStr for Step {
         };
         named
             .or_else(numbered)
-            .ok_or_else(|| Error::config(format!("`{text}` is not a step: use a name like start, shift-10 or bake")))
+            .ok_or_else(|| Error::config(format!("`{text}` {UNKNOWN_STEP}: use a name like start, shift-10 or bake")))
     }
 }
 
@@ -144,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_step_is_stored_by_name_and_read_back() {
-        let with_percent = [Step::Shift(10), Step::Soak(100), Step::CheckWayBack(50)];
+        let with_percent = [Step::Shift(10), Step::Soak(100), Step::CheckSlots(50)];
         for step in NAMES.iter().map(|(step, _)| *step).chain(with_percent) {
             assert_ne!(step.to_string(), "unnamed");
             assert_eq!(step.to_string().parse::<Step>().unwrap(), step);

@@ -3,14 +3,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::error::Result;
 use crate::gate::{Gate, Verdict, Window};
 use crate::health::{Health, HealthCheck};
 use crate::host::{Command, Host, Output, Tunnel};
 use crate::migrator::{Migrator, Phase, When};
+use crate::preview::Preview;
 use crate::router::{Granularity, Router};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stopped};
 use crate::state::State;
 use crate::store::{Revision, StateStore, Versioned};
 use crate::testing::Faults;
@@ -58,13 +60,27 @@ impl<T: Router> Router for Faulty<T> {
         self.inner.granularity()
     }
 
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.inner.bind_service(service)
+    }
+
     async fn current(&self) -> Result<Option<Split>> {
         self.faults.around(self.call("router", "current"), self.inner.current()).await
+    }
+
+    async fn preview(&self, slot: Slot) -> Result<Preview> {
+        let call = self.call("router", format_args!("preview {slot}"));
+        self.faults.around(call, self.inner.preview(slot)).await
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
         let call = self.call("router", format_args!("attach {slot}"));
         self.faults.around(call, self.inner.attach(slot, instance)).await
+    }
+
+    async fn detach(&self, slot: Slot) -> Result<()> {
+        let call = self.call("router", format_args!("detach {slot}"));
+        self.faults.around(call, self.inner.detach(slot)).await
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
@@ -80,6 +96,19 @@ impl<T: Router> Router for Faulty<T> {
 
 #[async_trait]
 impl<T: Runtime> Runtime for Faulty<T> {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.inner.bind_service(service)
+    }
+
+    async fn preview(&self, target: &Target) -> Result<Preview> {
+        let call = self.call("runtime", format_args!("preview {} {}", target.slot, target.version()));
+        self.faults.around(call, self.inner.preview(target)).await
+    }
+
+    async fn preview_slot(&self, slot: Slot) -> Result<Preview> {
+        self.inner.preview_slot(slot).await
+    }
+
     async fn prepare(&self, target: &Target) -> Result<()> {
         let call = self.call("runtime", format_args!("prepare {} {}", target.slot, target.version()));
         self.faults.around(call, self.inner.prepare(target)).await
@@ -90,8 +119,12 @@ impl<T: Runtime> Runtime for Faulty<T> {
         self.faults.around(call, self.inner.start(target)).await
     }
 
-    fn start_limit(&self) -> Option<Duration> {
-        self.inner.start_limit()
+    fn start_timeout(&self) -> Option<Duration> {
+        self.inner.start_timeout()
+    }
+
+    async fn supervise(&self, target: &Target, healthy: BoxFuture<'_, Result<()>>) -> Result<()> {
+        self.inner.supervise(target, healthy).await
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
@@ -99,9 +132,17 @@ impl<T: Runtime> Runtime for Faulty<T> {
         self.faults.around(call, self.inner.inspect(slot)).await
     }
 
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
         let call = self.call("runtime", format_args!("stop {slot}"));
         self.faults.around(call, self.inner.stop(slot, grace)).await
+    }
+
+    async fn stop_grace(&self, slot: Slot, grace: Duration) -> Result<Duration> {
+        self.inner.stop_grace(slot, grace).await
+    }
+
+    async fn promoted(&self, live: Slot) -> Result<()> {
+        self.inner.promoted(live).await
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
@@ -126,6 +167,10 @@ impl<T: HealthCheck> HealthCheck for Faulty<T> {
     async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
         let call = self.call("health", format_args!("check {} {}", target.slot, target.version()));
         self.faults.around(call, self.inner.check(target, instance)).await
+    }
+
+    fn tells_version(&self) -> bool {
+        self.inner.tells_version()
     }
 }
 
@@ -153,6 +198,14 @@ impl<T: Migrator> Migrator for Faulty<T> {
 impl<T: Gate> Gate for Faulty<T> {
     async fn judge(&self, window: &Window) -> Result<Verdict> {
         self.faults.around(self.call("gate", "judge"), self.inner.judge(window)).await
+    }
+
+    async fn preview(&self, live: &Target, instance: &Instance) -> Result<()> {
+        self.faults.around(self.call("gate", "preview"), self.inner.preview(live, instance)).await
+    }
+
+    async fn learn(&self, live: &Target, instance: &Instance) -> Result<()> {
+        self.faults.around(self.call("gate", "learn"), self.inner.learn(live, instance)).await
     }
 }
 

@@ -1,7 +1,9 @@
 //! The words of the domain as types. See each for what it guarantees.
 
 mod instance;
+mod mask;
 mod name;
+mod per_slot;
 mod progress;
 mod release;
 mod secret;
@@ -10,7 +12,9 @@ mod split;
 mod time;
 
 pub use instance::{Endpoint, Instance};
+pub use mask::Mask;
 pub use name::{OperationId, ServiceName, Version};
+pub use per_slot::PerSlot;
 pub use progress::Progress;
 pub use release::{Release, Target};
 pub use secret::Secret;

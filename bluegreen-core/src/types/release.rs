@@ -69,6 +69,11 @@ impl Release {
     pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
+
+    /// All settings, to be recorded or compared as a whole.
+    pub fn settings_map(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
 }
 
 impl From<Version> for Release {

@@ -1,15 +1,22 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A moment in absolute time (UTC), printed and stored as RFC 3339 with milliseconds.
 ///
 /// Durations inside one process are measured with the monotonic clock; this is for what must outlive a process:
 /// when a slot went up, until when it is retained, when a soak ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(jiff::Timestamp);
+
+/// Always with milliseconds, so that texts of moments sort as the moments do.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 impl Timestamp {
     /// From the system's time. Moments beyond the year 9999 become the last one that can be written.
@@ -66,5 +73,7 @@ mod tests {
         assert_eq!(later.since(start), Duration::from_secs(3600));
         assert_eq!(start.since(later), Duration::ZERO);
         assert_eq!(start.to_string(), "2023-11-14T22:13:20.123Z");
+        let whole = Timestamp::from_system(SystemTime::UNIX_EPOCH);
+        assert_eq!(serde_json::to_string(&whole).unwrap(), "\"1970-01-01T00:00:00.000Z\"", "always as wide");
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use bluegreen_core::pipeline::{Strategy, TrafficStep};
 use bluegreen_core::testing::Fault;
 use bluegreen_core::{ErrorKind, Slot};
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, release, seconds};
@@ -73,4 +74,36 @@ async fn a_token_cancelled_before_the_beginning_does_nothing() {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(world.faults.log().calls_of(&["runtime.prepare", "runtime.start", "router.shift"]).is_empty());
     world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_one_operation_cancels_that_one_and_the_pipelines_own_cancels_all() {
+    let world = World::new();
+    let (of_all, of_one) = (CancellationToken::new(), CancellationToken::new());
+    let pipeline = world.builder().cancel_on(of_all.clone()).build().unwrap();
+    of_one.cancel();
+    let error = pipeline.cancel_on(of_one).deploy(release("1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    pipeline.deploy(release("2")).await.unwrap();
+    of_all.cancel();
+    for pipeline in [pipeline.cancel_on(CancellationToken::new()), pipeline] {
+        assert_eq!(pipeline.deploy(release("3")).await.unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+    world.assert_settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_are_read_and_followed_through_the_pipeline() {
+    let world = World::new();
+    let pipeline = world.pipeline();
+    pipeline.deploy(release("1")).await.unwrap();
+    let read = pipeline.logs(Slot::Blue, 1).await.unwrap();
+    let mut log = Box::pin(pipeline.follow_logs(Slot::Blue, 1));
+    assert_eq!(log.next().await.unwrap().unwrap(), read[0]);
+    world.runtime.log(Slot::Blue, "one more line");
+    assert_eq!(log.next().await.unwrap().unwrap(), "one more line");
+    world.faults.on("runtime.logs", Fault::Fail);
+    world.runtime.log(Slot::Blue, "and another");
+    assert!(log.next().await.unwrap().is_err());
+    assert_eq!(log.next().await.unwrap().unwrap(), "and another", "the stream goes on after an error");
 }

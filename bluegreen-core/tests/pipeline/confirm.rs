@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bluegreen_core::pipeline::{Builder, Outcome, Strategy, TrafficStep, Undecided};
+use bluegreen_core::pipeline::{Outcome, PipelineBuilder, Strategy, TrafficStep, Undecided};
 use bluegreen_core::state::SlotStatus;
 use bluegreen_core::testing::{Fault, Faults, Faulty, RecordingMigrator, ScriptedGate, ScriptedHealth};
 use bluegreen_core::{Effect, Error, ErrorKind, Health, Phase, Slot, Split, Verdict, When};
@@ -14,9 +14,9 @@ fn bad_gateway() -> ScriptedHealth {
 }
 
 /// A pipeline whose public address does not answer.
-fn unanswered(world: &World) -> Builder {
+fn unanswered(world: &World) -> PipelineBuilder {
     let verify = Faulty::new(bad_gateway(), &world.faults).named("public");
-    world.builder().verify(verify).verify_deadline(seconds(1)).undo_limit(Duration::ZERO)
+    world.builder().verify(verify).verify_deadline(seconds(1)).undo_timeout(Duration::ZERO)
 }
 
 /// Version 2 has all traffic in green and could not be confirmed, and the traffic could not be brought back to blue.
@@ -43,7 +43,7 @@ async fn held_with_all_traffic() -> (World, ScriptedGate) {
     (world, gate)
 }
 
-fn strict(world: &World, gate: &ScriptedGate) -> Builder {
+fn strict(world: &World, gate: &ScriptedGate) -> PipelineBuilder {
     let strategy = Strategy::canary([TrafficStep::new(100, seconds(10))]).bake(seconds(60));
     world.builder().strategy(strategy.when_undecided(Undecided::Hold)).gate(gate.clone())
 }

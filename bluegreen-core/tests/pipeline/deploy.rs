@@ -49,7 +49,7 @@ async fn a_deploy_does_its_steps_in_the_promised_order() {
             "start",
             "health",
             "attach",
-            "check-way-back-100",
+            "check-slots-100",
             "shift-100",
             "verify",
             "drain",
@@ -223,7 +223,7 @@ async fn an_old_slot_that_dies_during_the_deploy_is_not_sent_traffic_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_way_back_that_turns_sick_in_a_canary_gets_no_more_traffic() {
+async fn a_way_back_that_turns_unhealthy_in_a_canary_gets_no_more_traffic() {
     let world = World::new();
     let steps = [TrafficStep::new(10, seconds(60)), TrafficStep::new(100, Duration::ZERO)];
     world.pipeline().deploy(release("1")).await.unwrap();
@@ -245,21 +245,22 @@ async fn a_way_back_that_turns_sick_in_a_canary_gets_no_more_traffic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_live_release_that_is_sick_can_be_replaced_where_that_is_allowed() {
+async fn a_live_release_that_is_unhealthy_can_be_replaced_where_that_is_allowed() {
     let world = World::new();
     world.pipeline().deploy(release("1")).await.unwrap();
-    let sick = |world: &World| {
+    let unhealthy = |world: &World| {
         for _ in 0..3 {
             world.faults.on("health.check blue", Fault::Fail);
         }
     };
-    sick(&world);
+    unhealthy(&world);
     let error = world.pipeline().deploy(release("2")).await.unwrap_err();
-    assert!(error.to_string().contains("require_way_back(false)"), "{error}");
+    assert!(error.to_string().contains("require_healthy_rollback_target(false)"), "{error}");
     assert_eq!(world.live(), Some(Slot::Blue));
 
-    sick(&world);
-    let report = world.builder().require_way_back(false).build().unwrap().deploy(release("3")).await.unwrap();
+    unhealthy(&world);
+    let report =
+        world.builder().require_healthy_rollback_target(false).build().unwrap().deploy(release("3")).await.unwrap();
     assert!(report.notes.iter().any(|note| note.contains("there is no way back")), "{report}");
     assert_eq!(world.live(), Some(Slot::Green));
     world.assert_settled().await;
@@ -278,11 +279,12 @@ async fn an_old_slot_that_does_not_stop_is_no_reason_to_undo_the_deploy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_says_that_something_may_have_changed_when_a_warm_release_was_stopped() {
+async fn an_error_says_that_something_may_have_changed_when_a_warm_release_could_not_be_brought_back() {
     let world = World::new();
     let pipeline = world.pipeline();
     pipeline.deploy(release("1")).await.unwrap();
     pipeline.deploy(release("2")).await.unwrap();
+    world.faults.on("runtime.start", Fault::Fail);
     world.faults.on("runtime.start", Fault::Fail);
     let error = pipeline.deploy(release("3")).await.unwrap_err();
     assert_eq!(error.effect(), bluegreen_core::Effect::Unknown, "the way back is gone: {error}");
@@ -397,13 +399,13 @@ impl Runtime for Slow {
         }
         self.inner.start(target).await
     }
-    fn start_limit(&self) -> Option<Duration> {
+    fn start_timeout(&self) -> Option<Duration> {
         self.limit
     }
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
         self.inner.inspect(slot).await
     }
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<bluegreen_core::Stopped> {
         self.inner.stop(slot, grace).await
     }
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
@@ -419,7 +421,7 @@ async fn a_runtime_that_watches_its_start_itself_has_the_time_that_it_says() {
         let through: std::sync::Arc<dyn Runtime> = std::sync::Arc::new(Faulty::new(slow, &world.faults));
         let pipeline = world.builder().runtime(through).build().unwrap();
         let planned = pipeline.plan(&release("1")).await.unwrap();
-        let planned = planned.steps.iter().find(|step| step.step == Step::Start).unwrap().limit;
+        let planned = planned.steps.iter().find(|step| step.step == Step::Start).unwrap().timeout;
         let error = pipeline.deploy(release("1")).await.map_err(|error| error.to_string()).err().unwrap_or_default();
         (planned, error)
     };

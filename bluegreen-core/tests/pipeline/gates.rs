@@ -1,9 +1,11 @@
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bluegreen_core::event::What;
+use bluegreen_core::event::EventKind;
 use bluegreen_core::pipeline::{Strategy, TrafficStep, Undecided};
 use bluegreen_core::testing::{Fault, Faulty, ScriptedGate};
-use bluegreen_core::{Event, Slot, Verdict};
+use bluegreen_core::{Error, ErrorKind, Event, Gate, Instance, Result, Slot, Target, Verdict, Window};
 use tokio::time::Instant;
 
 use crate::world::{World, release, seconds};
@@ -56,6 +58,43 @@ async fn a_gate_that_fails_during_the_bake_still_rolls_back() {
     world.assert_settled().await;
 }
 
+/// Notes what it is asked.
+#[derive(Debug, Clone, Default)]
+struct Noting(Arc<Mutex<Vec<String>>>);
+
+impl fmt::Display for Noting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("noting gate")
+    }
+}
+
+#[async_trait::async_trait]
+impl Gate for Noting {
+    async fn judge(&self, _: &Window) -> Result<Verdict> {
+        self.0.lock().unwrap().push("judge".to_owned());
+        Ok(pass())
+    }
+
+    async fn learn(&self, live: &Target, instance: &Instance) -> Result<()> {
+        assert!(instance.is_running());
+        self.0.lock().unwrap().push(format!("learn {}", live.version()));
+        Err(Error::new(ErrorKind::Unreachable, "connection refused"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gates_learn_from_the_live_release_while_the_new_one_is_brought_up_and_what_fails_there_stops_nothing() {
+    let world = World::new();
+    live(&world).await;
+    let gate = Noting::default();
+    let slow = world.builder().check_interval(seconds(5)).strategy(canary()).gate(gate.clone());
+    slow.build().unwrap().deploy(release("2")).await.unwrap();
+    let asked = gate.0.lock().unwrap();
+    let learned = asked.iter().take_while(|what| *what == "learn 1").count();
+    assert!(learned >= 5, "{asked:?}");
+    assert!(asked[learned..].iter().all(|what| what == "judge"), "{asked:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pass_does_not_shorten_the_soak() {
     let world = World::new();
@@ -87,7 +126,7 @@ async fn undecided_extends_the_soak_and_then_holds_aborts_or_accepts_by_policy()
         assert!(took >= seconds(180) && took < seconds(200), "{took:?}");
         let events = world.events.lock().unwrap().clone();
         let extended = |event: &&Event| match &event.what {
-            What::Note { text } => text.contains("soak-10: extended by at most 2 min: scripted gate"),
+            EventKind::Note { text } => text.contains("soak-10: extended by at most 2 min: scripted gate"),
             _ => false,
         };
         assert_eq!(events.iter().filter(extended).count(), 1, "who watches knows that it does not hang");
@@ -128,7 +167,7 @@ async fn a_few_looks_that_fail_in_a_soak_say_nothing_about_the_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sick_environment_holds_the_traffic_where_it_is() {
+async fn an_unhealthy_environment_holds_the_traffic_where_it_is() {
     let world = World::new();
     live(&world).await;
     let gate = ScriptedGate::new([Verdict::Hold { reason: "both slots fail".into() }]);
@@ -145,7 +184,7 @@ async fn a_slot_of_which_a_part_dies_during_a_bake_fails_at_once_without_any_gat
     live(&world).await;
     let runtime = world.runtime.clone();
     let degrade = bluegreen_core::observer::from_fn(move |event: &Event| {
-        if matches!(event.what, What::Soaking { .. }) {
+        if matches!(event.what, EventKind::Soaking { .. }) {
             runtime.degrade(Slot::Green, "api: exit status 1");
         }
     });

@@ -2,23 +2,29 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod advice;
 mod cancel;
 mod confirm;
 mod crash;
+mod dead_ends;
 mod deploy;
 mod drift;
 mod events;
+mod full_disk;
 mod gates;
 mod health;
+mod json;
 mod lease;
 mod migrations;
+mod model;
 mod out_of_reach;
 mod plan;
-mod random_faults;
+mod provenance;
 mod recover;
 mod refused;
 mod restore;
 mod rollback;
+mod runtime_hooks;
 mod settings;
 mod undo;
 mod world;

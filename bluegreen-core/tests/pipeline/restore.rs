@@ -45,7 +45,7 @@ async fn traffic_that_the_router_has_lost_goes_back_to_what_was_live_last() {
         );
     }
     let refused = world.pipeline().promote().await.unwrap_err();
-    assert!(!refused.to_string().contains("restore"), "{refused}");
+    assert!(refused.to_string().contains("`restore` gives green its traffic back"), "{refused}");
     world.pipeline().recover().await.unwrap();
     world.pipeline().retire_now().await.unwrap();
     assert!(world.runtime.instance(Slot::Green).is_running(), "what was live last is not what waits");

@@ -42,18 +42,20 @@ async fn a_rollback_checks_the_retained_slot_before_it_moves_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retained_slot_that_is_dead_is_not_rolled_back_to() {
+async fn a_retained_slot_that_is_dead_and_cannot_be_started_is_not_rolled_back_to() {
     let world = World::new();
     let pipeline = two_deploys(&world).await;
     world.runtime.crash(Slot::Blue, "killed by signal 9");
+    world.faults.on("runtime.start blue", Fault::Fail);
     let error = pipeline.rollback().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("killed by signal 9"), "{error}");
+    let report = error.report().unwrap();
+    assert_eq!(report.outcome.word(), "aborted");
+    assert!(report.to_string().contains("killed by signal 9"), "{report}");
     assert_eq!(world.live(), Some(Slot::Green));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retained_slot_that_is_sick_is_not_rolled_back_to() {
+async fn a_retained_slot_that_is_unhealthy_is_not_rolled_back_to() {
     let world = World::new();
     let pipeline = two_deploys(&world).await;
     for _ in 0..100 {
@@ -75,7 +77,7 @@ async fn nothing_to_go_back_to_is_said_so() {
     assert_eq!(pipeline.rollback().await.unwrap_err().kind(), ErrorKind::NotFound);
     pipeline.deploy(release("1")).await.unwrap();
     let error = pipeline.rollback().await.unwrap_err();
-    assert!(error.to_string().contains("nothing warm to go back to"), "{error}");
+    assert!(error.to_string().contains("no release is kept there to go back to"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bluegreen_core::pipeline::{Builder, Contract};
+use bluegreen_core::pipeline::{Contract, PipelineBuilder};
 use bluegreen_core::state::State;
 use bluegreen_core::testing::Fault;
 use bluegreen_core::{Health, HealthCheck, Instance, Migrator, Phase, Release, Result, Slot, Target, When};
@@ -58,7 +58,7 @@ impl HealthCheck for Spy {
     }
 }
 
-fn builder(world: &World, spy: &Spy) -> Builder {
+fn builder(world: &World, spy: &Spy) -> PipelineBuilder {
     let migrator = bluegreen_core::testing::Faulty::new(spy.clone(), &world.faults);
     world.builder().migrator(migrator).health(spy.clone())
 }

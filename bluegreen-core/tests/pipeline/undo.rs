@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bluegreen_core::event::What;
-use bluegreen_core::pipeline::{Builder, Outcome};
+use bluegreen_core::event::EventKind;
+use bluegreen_core::pipeline::{Outcome, PipelineBuilder};
 use bluegreen_core::testing::{Fault, Faults, ScriptedHealth};
 use bluegreen_core::{Error, Health, Slot, Split};
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::world::{World, release, seconds};
 
 /// A pipeline whose public address never shows the new version: every deploy after the first is undone.
-async fn failing(world: &World) -> Builder {
+async fn failing(world: &World) -> PipelineBuilder {
     world.pipeline().deploy(release("1")).await.unwrap();
     world.builder().verify(ScriptedHealth::new([Health::unhealthy("bad gateway")])).verify_deadline(seconds(1))
 }
@@ -29,7 +29,7 @@ fn outcome(error: &Error) -> &Outcome {
 fn notes(world: &World) -> Vec<String> {
     let events = world.events.lock().unwrap();
     let noted = events.iter().filter_map(|event| match &event.what {
-        What::Note { text } => Some(text.clone()),
+        EventKind::Note { text } => Some(text.clone()),
         _ => None,
     });
     noted.collect()
@@ -105,16 +105,16 @@ async fn an_undo_that_cannot_be_done_in_time_is_stuck_and_names_both_errors() {
         let error = builder.build().unwrap().deploy(release("2")).await.unwrap_err();
         let text = error.to_string();
         assert_eq!(outcome(&error).word(), "STUCK");
-        assert!(text.contains("bad gateway") && text.contains("injected fault") && text.contains("to do"), "{text}");
+        assert!(text.contains("bad gateway") && text.contains("injected fault") && error.hint().is_some(), "{text}");
         assert!(began.elapsed() >= least && began.elapsed() < least + seconds(10), "{:?}", began.elapsed());
         assert!(world.runtime.instance(Slot::Green).is_running(), "what has traffic is not stopped");
         world.assert_settled().await;
     }
 }
 
-fn failing_for(world: &World, limit: Duration) -> Builder {
+fn failing_for(world: &World, limit: Duration) -> PipelineBuilder {
     let verify = ScriptedHealth::new([Health::unhealthy("bad gateway")]);
-    world.builder().verify(verify).verify_deadline(seconds(1)).undo_limit(limit)
+    world.builder().verify(verify).verify_deadline(seconds(1)).undo_timeout(limit)
 }
 
 #[tokio::test(start_paused = true)]

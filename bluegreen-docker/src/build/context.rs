@@ -42,7 +42,7 @@ impl Failure {
 pub(super) async fn open(directory: &Path, dockerfile: &str, progress: &Progress) -> Result<Context> {
     let (root, name) = (directory.to_owned(), dockerfile.to_owned());
     let ignore = tokio::task::spawn_blocking(move || look(&root, &name)).await;
-    let ignore = ignore.map_err(|error| Error::config("the directory cannot be read").because(error))??;
+    let ignore = ignore.map_err(|error| Error::config("the directory cannot be read").with_source(error))??;
     let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
     let failure = Failure::default();
     let (root, progress, reason) = (directory.to_owned(), progress.clone(), failure.clone());
@@ -53,7 +53,7 @@ pub(super) async fn open(directory: &Path, dockerfile: &str, progress: &Progress
         if let Err(error) = archive(&root, &ignore, &mut writer) {
             // When the engine no longer listens, it says why itself.
             if error.kind() != io::ErrorKind::BrokenPipe {
-                reason.set(Error::from(error).not_applied().trying("read the directory"));
+                reason.set(Error::from(error).not_applied().with_operation("read the directory"));
                 let _ = writer.chunks.blocking_send(Err(io::Error::other("the directory cannot be read")));
             }
         }

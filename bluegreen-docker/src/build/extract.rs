@@ -8,7 +8,7 @@ use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::keeper::{Keeper, remove_abandoned};
+use super::temp_container::{TempContainer, remove_abandoned};
 use crate::engine::{Answer, Engine, READING};
 
 /// How many chunks may wait to be unpacked; the engine sends 32 KiB at a time.
@@ -22,9 +22,9 @@ pub(super) async fn extract(engine: &Engine, image: &str, from: &str, to: &Path,
     if let Err(error) = remove_abandoned(docker).await {
         tracing::warn!(error = %error.chain(), "abandoned copies are not removed");
     }
-    let keeper = Keeper::new(docker, image).await?;
-    let copied = copy(docker, &keeper.id, from, to, progress).await;
-    let removed = keeper.end().await;
+    let temp_container = TempContainer::new(docker, image).await?;
+    let copied = copy(docker, &temp_container.id, from, to, progress).await;
+    let removed = temp_container.end().await;
     copied.and(removed)
 }
 
@@ -60,7 +60,7 @@ async fn copy(docker: &bollard::Docker, id: &str, from: &str, to: &Path, progres
     drop(sender);
     let unpacked = match unpacking.await {
         Ok(unpacked) => unpacked,
-        Err(error) => Err(Error::new(ErrorKind::Unexpected, "the unpacking was cut off").because(error)),
+        Err(error) => Err(Error::new(ErrorKind::Unexpected, "the unpacking was cut off").with_source(error)),
     };
     match failure {
         // What came until then was no whole archive, which is a consequence.
@@ -114,7 +114,7 @@ fn unpack(sent: mpsc::Receiver<Sent>, from: &str, to: &Path) -> Result<()> {
         if top.is_none() {
             if entry.header().entry_type().is_symlink() {
                 let target = entry.link_name().ok().flatten().unwrap_or_default().display().to_string();
-                return Err(Error::config(format!("{from} is a link to {target}")).advice("name what it points to"));
+                return Err(Error::config(format!("{from} is a link to {target}")).with_hint("name what it points to"));
             }
             top = path.components().next().map(|first| PathBuf::from(first.as_os_str()));
         }

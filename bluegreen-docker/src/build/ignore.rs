@@ -133,7 +133,7 @@ fn compile(pattern: &str) -> Result<Regex> {
 }
 
 fn unreadable(pattern: &str, error: regex::Error) -> Error {
-    Error::config(format!("{pattern:?} in .dockerignore is not a pattern")).because(error)
+    Error::config(format!("{pattern:?} in .dockerignore is not a pattern")).with_source(error)
 }
 
 #[cfg(test)]

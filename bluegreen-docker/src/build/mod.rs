@@ -3,8 +3,8 @@
 mod context;
 mod extract;
 mod ignore;
-mod keeper;
 mod owner;
+mod temp_container;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -133,7 +133,10 @@ impl ImageBuild {
     /// still stand for what they stood for before.
     pub async fn run(&self, progress: &Progress) -> Result<BuiltImage> {
         self.run_inner(progress).await.map_err(|error| {
-            error.trying(format!("build {self}")).with("context", self.context.display()).with("engine", &self.engine)
+            error
+                .with_operation(format!("build {self}"))
+                .with("context", self.context.display())
+                .with("engine", &self.engine)
         })
     }
 
@@ -234,7 +237,7 @@ fn with_tail(error: Error, tail: &VecDeque<String>) -> Error {
         return error.maybe_applied();
     }
     let lines: Vec<_> = tail.iter().map(String::as_str).collect();
-    Error::new(error.kind(), format!("{}, after\n{}\n", error.message(), lines.join("\n"))).because(error)
+    Error::new(error.kind(), format!("{}, after: {}", error.message(), lines.join(" | "))).with_source(error)
 }
 
 impl fmt::Display for ImageBuild {
@@ -288,7 +291,7 @@ impl Engine {
     /// a minute; those of the file system.
     pub async fn extract(&self, image: &str, from: &str, to: &Path, progress: &Progress) -> Result<()> {
         extract::extract(self, image, from, to, progress).await.map_err(|error| {
-            let error = error.trying(format!("copy {from} out of {image} to {}", to.display()));
+            let error = error.with_operation(format!("copy {from} out of {image} to {}", to.display()));
             error.with("engine", self)
         })
     }
@@ -300,7 +303,7 @@ impl Engine {
     pub async fn pull(&self, image: &str, progress: &Progress) -> Result<String> {
         let reference: Reference = image.parse()?;
         let pulled =
-            crate::image::pull(self, &reference, progress).await.map_err(|error| error.with("engine", self))?;
+            crate::image::pull(self, &reference, None, progress).await.map_err(|error| error.with("engine", self))?;
         let missing = || Error::new(ErrorKind::Unexpected, "the registry gives no digest");
         pulled.digest.ok_or_else(|| registry_error(missing(), &reference))
     }

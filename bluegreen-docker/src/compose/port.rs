@@ -1,6 +1,7 @@
 //! One entry of a service's `ports:`, as `config` prints it.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,27 @@ impl Port {
         (first <= last).then_some(if first == last { Wish::Fixed(first) } else { Wish::Within(first..=last) })
     }
 
+    /// The port inside the container.
+    pub(crate) fn target(&self) -> String {
+        match self {
+            Self::Number(target) => target.to_string(),
+            Self::Long(long) => long.target.to_string(),
+            Self::Short(text) => text.rsplit(':').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The same on the loopback, on a port that the engine chooses. `None` for what only v1 prints.
+    pub(crate) fn open(&self) -> Option<Self> {
+        match self {
+            Self::Long(long) => Some(Self::Long(Long {
+                published: None,
+                host_ip: Some(Ipv4Addr::LOCALHOST.to_string()),
+                ..long.clone()
+            })),
+            _ => None,
+        }
+    }
+
     /// The address that it is published at; all of them unless the file says one.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
@@ -84,13 +106,42 @@ impl Port {
         }
     }
 
-    /// The same, on these ports. `None` for what only v1 prints.
-    pub(crate) fn pinned(&self, ports: &RangeInclusive<u16>) -> Option<Self> {
+    /// The same, on these ports at this address. `None` for what only v1 prints.
+    pub(crate) fn pinned(&self, address: Option<IpAddr>, ports: &RangeInclusive<u16>) -> Option<Self> {
         match self {
-            Self::Long(long) => {
-                Some(Self::Long(Long { published: Some(Value::String(in_words(ports))), ..long.clone() }))
-            }
+            Self::Long(long) => Some(Self::Long(Long {
+                published: Some(Value::String(in_words(ports))),
+                host_ip: address.map(|address| address.to_string()),
+                ..long.clone()
+            })),
             _ => None,
+        }
+    }
+}
+
+/// As people write it: `127.0.0.1:80:3000/tcp`, without what goes without saying.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let long = match self {
+            Self::Number(target) => return write!(f, "{target}"),
+            Self::Short(text) => return f.write_str(text),
+            Self::Long(long) => long,
+        };
+        match long.host_ip.as_deref() {
+            Some(address) if address.contains(':') => write!(f, "[{address}]:")?,
+            Some(address) => write!(f, "{address}:")?,
+            None => {}
+        }
+        match &long.published {
+            Some(Value::String(text)) => write!(f, "{text}:")?,
+            Some(other) => write!(f, "{other}:")?,
+            None if long.host_ip.is_some() => f.write_str(":")?,
+            None => {}
+        }
+        write!(f, "{}", long.target)?;
+        match long.protocol.as_deref() {
+            None | Some("tcp") => Ok(()),
+            Some(protocol) => write!(f, "/{protocol}"),
         }
     }
 }
@@ -129,7 +180,7 @@ mod tests {
     #[test]
     fn a_pinned_entry_keeps_all_else_that_it_says() {
         let entry = r#"{"target":3000,"published":"80-81","protocol":"tcp","host_ip":"::1","mode":"ingress","x":1}"#;
-        let pinned = serde_json::from_str::<Port>(entry).unwrap().pinned(&(81..=81)).unwrap();
+        let pinned = serde_json::from_str::<Port>(entry).unwrap().pinned("::1".parse().ok(), &(81..=81)).unwrap();
         assert_eq!(serde_json::to_string(&pinned).unwrap(), entry.replace("80-81", "81"));
         assert_eq!(pinned.address(), Some("::1".parse().unwrap()));
     }

@@ -9,7 +9,7 @@ use bluegreen_core::{Command, Error, ErrorKind, Host, Result};
 const OLDEST_V1: (u32, u32) = (1, 27);
 const OLDEST_V2: (u32, u32) = (2, 0);
 
-/// The oldest version that knows `!override`. It came with 2.24.4, and patch numbers are not looked at.
+/// The oldest version that knows `!override` and `!reset`. It came with 2.24.4, and patch numbers are not looked at.
 const OVERRIDES: (u32, u32) = (2, 25);
 
 /// Compose v1 takes more than a second to say its version.
@@ -60,13 +60,13 @@ impl Program {
             "install Compose {v2}.{v2_minor} or newer as `docker compose`, or {v1}.{v1_minor} or newer as `docker-compose`"
         );
         Err(match (found.first(), given) {
-            (Some(old), _) => Error::new(ErrorKind::Unsupported, format!("{old} is too old")).advice(needed),
+            (Some(old), _) => Error::new(ErrorKind::Unsupported, format!("{old} is too old")).with_hint(needed),
             (None, Some(words)) => Error::new(ErrorKind::NotFound, format!("`{}` is no Compose", words.join(" ")))
                 .not_applied()
-                .advice(needed),
+                .with_hint(needed),
             (None, None) => Error::new(ErrorKind::NotFound, "there is neither `docker compose` nor `docker-compose`")
                 .not_applied()
-                .advice(needed),
+                .with_hint(needed),
         })
     }
 
@@ -79,8 +79,8 @@ impl Program {
         self.version.0 < 2
     }
 
-    /// Whether a later file can take the place of a list, instead of adding to it.
-    pub(crate) fn replaces_lists(&self) -> bool {
+    /// Whether a later file can replace and remove what those before it say, instead of adding to it.
+    pub(crate) fn replaces(&self) -> bool {
         self.version >= OVERRIDES
     }
 

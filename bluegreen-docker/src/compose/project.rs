@@ -4,61 +4,187 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bluegreen_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Port;
 
 /// The parts of a project that matter here.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 pub(crate) struct Project {
     #[serde(default)]
     pub(crate) services: BTreeMap<String, Service>,
     #[serde(default)]
     pub(crate) networks: BTreeMap<String, Option<Network>>,
+    #[serde(default)]
+    pub(crate) volumes: BTreeMap<String, Option<Volume>>,
+    /// What Compose said while it read the files.
+    #[serde(skip)]
+    pub(crate) warnings: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
 pub(crate) struct Service {
     pub(crate) image: Option<String>,
-    #[serde(default)]
     pub(crate) container_name: Option<String>,
-    #[serde(default)]
-    build: Option<IgnoredAny>,
-    #[serde(default)]
+    pub(crate) build: Option<Value>,
     pull_policy: Option<String>,
-    #[serde(default)]
-    depends_on: DependsOn,
-    #[serde(default)]
+    pub(crate) platform: Option<String>,
+    pub(crate) depends_on: DependsOn,
     pub(crate) ports: Vec<Port>,
-    #[serde(default)]
-    networks: Option<IgnoredAny>,
-    #[serde(default)]
-    network_mode: Option<String>,
-    #[serde(default)]
+    pub(crate) expose: Vec<Value>,
+    pub(crate) networks: Option<Attachments>,
+    pub(crate) network_mode: Option<String>,
+    pub(crate) ipc: Option<String>,
+    pub(crate) pid: Option<String>,
+    pub(crate) links: Vec<String>,
+    pub(crate) volumes: Vec<Mount>,
+    pub(crate) volumes_from: Vec<String>,
+    pub(crate) labels: Pairs,
+    pub(crate) environment: Pairs,
+    pub(crate) restart: Option<String>,
     scale: Option<u32>,
-    #[serde(default)]
     deploy: Option<Deploy>,
+    /// What else there is.
+    #[serde(flatten)]
+    pub(crate) rest: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
 pub(crate) struct Network {
-    #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
-    external: Option<serde_json::Value>,
+    external: Option<Value>,
+    pub(crate) internal: bool,
+    pub(crate) ipam: Option<Ipam>,
+    pub(crate) driver: Option<String>,
+    pub(crate) driver_opts: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ipam {
+    pub(crate) config: Vec<BTreeMap<String, Value>>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct Volume {
+    name: Option<String>,
+    external: Option<Value>,
+    pub(crate) driver_opts: BTreeMap<String, Value>,
+}
+
+/// The networks of a service, with what it is called there.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Attachments {
+    Named(BTreeMap<String, Option<Attachment>>),
+    List(Vec<String>),
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct Attachment {
+    pub(crate) aliases: Vec<String>,
+    pub(crate) ipv4_address: Option<String>,
+    pub(crate) ipv6_address: Option<String>,
+}
+
+/// One entry of a service's `volumes:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "AnyMount")]
+pub(crate) struct Mount {
+    /// `bind`, `volume`, `tmpfs`, and others.
+    pub(crate) kind: String,
+    /// A path, or a volume of the project; none for a volume without a name.
+    pub(crate) source: Option<String>,
+    pub(crate) target: String,
+    pub(crate) read_only: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyMount {
+    Long {
+        #[serde(rename = "type", default)]
+        kind: String,
+        #[serde(default)]
+        source: Option<String>,
+        #[serde(default)]
+        target: String,
+        #[serde(default)]
+        read_only: bool,
+    },
+    /// `source:target[:mode]`; v1 prints these.
+    Short(String),
+}
+
+impl From<AnyMount> for Mount {
+    fn from(mount: AnyMount) -> Self {
+        let text = match mount {
+            AnyMount::Long { kind, source, target, read_only } => return Self { kind, source, target, read_only },
+            AnyMount::Short(text) => text,
+        };
+        let mut parts = text.split(':');
+        let (first, second) = (parts.next().unwrap_or_default(), parts.next());
+        let read_only = parts.next().is_some_and(|mode| mode.split(',').any(|word| word == "ro"));
+        let (source, target) = match second {
+            Some(target) => (Some(first.to_owned()), target.to_owned()),
+            None => (None, first.to_owned()),
+        };
+        let is_path = source.as_deref().is_some_and(|source| source.starts_with(['/', '.', '~']));
+        Self { kind: if is_path { "bind" } else { "volume" }.to_owned(), source, target, read_only }
+    }
+}
+
+/// `name: value`, or a list of `name=value`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Pairs {
+    Map(BTreeMap<String, Value>),
+    List(Vec<String>),
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl Pairs {
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Map(map) => {
+                map.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            }
+            Self::List(list) => {
+                let pairs = list.iter().filter_map(|entry| entry.split_once('='));
+                pairs.filter(|(have, _)| *have == name).map(|(_, value)| value.to_owned()).next_back()
+            }
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Map(map) => map.keys().map(String::as_str).collect(),
+            Self::List(list) => list.iter().map(|entry| entry.split('=').next().unwrap_or_default()).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
 struct Deploy {
     #[serde(default)]
     replicas: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum DependsOn {
-    WithConditions(BTreeMap<String, Dependency>),
-    Names(#[expect(dead_code, reason = "those that wait for nothing but a start need no look")] Vec<String>),
+pub(crate) enum DependsOn {
+    WithConditions(BTreeMap<String, Value>),
+    Names(Vec<String>),
 }
 
 impl Default for DependsOn {
@@ -67,10 +193,13 @@ impl Default for DependsOn {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    #[serde(default)]
-    condition: Option<String>,
+impl DependsOn {
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::WithConditions(map) => map.keys().map(String::as_str).collect(),
+            Self::Names(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// When an image is fetched; Compose's `pull_policy`.
@@ -79,16 +208,13 @@ pub(crate) enum PullPolicy {
     Always,
     Missing,
     Never,
+    /// It is built each time.
+    Build,
 }
 
 impl Project {
     pub(crate) fn parse(printed: &[u8], v1: bool) -> Result<Self> {
-        let text = std::str::from_utf8(printed).map_err(|error| senseless().because(error))?;
-        // Neither parser's error is passed on with its excerpt: the file holds secrets once its variables are filled in.
-        let project: Self = match v1 {
-            true => serde_saphyr::from_str(text).map_err(|_| senseless())?,
-            false => serde_json::from_str(text).map_err(|_| senseless())?,
-        };
+        let project: Self = parse(printed, v1)?;
         match project.services.is_empty() {
             true => Err(Error::config("the compose file has no services (or none with the profiles in use)")),
             false => Ok(project),
@@ -100,8 +226,9 @@ impl Project {
         let mut jobs = BTreeSet::new();
         for service in self.services.values() {
             if let DependsOn::WithConditions(dependencies) = &service.depends_on {
-                let completed =
-                    |dependency: &Dependency| dependency.condition.as_deref() == Some("service_completed_successfully");
+                let completed = |dependency: &Value| {
+                    dependency.get("condition").and_then(Value::as_str) == Some("service_completed_successfully")
+                };
                 jobs.extend(dependencies.iter().filter(|(_, of)| completed(of)).map(|(name, _)| name.clone()));
             }
         }
@@ -110,12 +237,7 @@ impl Project {
 
     /// The networks that are made for this project alone: neither external nor under a name of their own.
     pub(crate) fn own_networks(&self, project: &str) -> BTreeSet<String> {
-        let own = |network: &Option<Network>| match network {
-            None => true,
-            Some(Network { external: Some(external), .. }) if *external != serde_json::Value::Bool(false) => false,
-            Some(Network { name: None, .. }) => true,
-            Some(Network { name: Some(name), .. }) => name.starts_with(&format!("{project}_")),
-        };
+        let own = |network: &Option<Network>| network.as_ref().is_none_or(|network| network.is_own(project));
         let mut networks: BTreeSet<_> =
             self.networks.iter().filter(|(_, network)| own(network)).map(|(name, _)| name.clone()).collect();
         let uses_default = |service: &Service| service.networks.is_none() && service.network_mode.is_none();
@@ -127,22 +249,74 @@ impl Project {
     }
 }
 
+impl Network {
+    /// Whether it is made for this project alone.
+    pub(crate) fn is_own(&self, project: &str) -> bool {
+        is_own(self.external.as_ref(), self.name.as_deref(), project)
+    }
+
+    /// What the engine calls it, where it is not the project's own.
+    pub(crate) fn fixed_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(crate) fn is_external(&self) -> bool {
+        is_external(self.external.as_ref())
+    }
+}
+
+impl Volume {
+    /// Whether it is made for this project alone.
+    pub(crate) fn is_own(&self, project: &str) -> bool {
+        is_own(self.external.as_ref(), self.name.as_deref(), project)
+    }
+
+    /// What the engine calls it, where it is not the project's own.
+    pub(crate) fn fixed_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+fn is_external(external: Option<&Value>) -> bool {
+    external.is_some_and(|external| *external != Value::Bool(false))
+}
+
+fn is_own(external: Option<&Value>, name: Option<&str>, project: &str) -> bool {
+    !is_external(external) && name.is_none_or(|name| name.starts_with(&format!("{project}_")))
+}
+
 impl Service {
+    /// The networks that it is on, with what is said of each. Those of a service that names none are the default one.
+    pub(crate) fn attachments(&self) -> BTreeMap<String, Attachment> {
+        match (&self.networks, &self.network_mode) {
+            (_, Some(_)) => BTreeMap::new(),
+            (None, None) => BTreeMap::from([("default".to_owned(), Attachment::default())]),
+            (Some(Attachments::List(names)), None) => {
+                names.iter().map(|name| (name.clone(), Attachment::default())).collect()
+            }
+            (Some(Attachments::Named(map)), None) => {
+                map.iter().map(|(name, of)| (name.clone(), of.clone().unwrap_or_default())).collect()
+            }
+        }
+    }
+
     /// The name of the image.
     pub(crate) fn image(&self, name: &str) -> Result<&str> {
-        self.image.as_deref().ok_or_else(|| match self.build {
-            Some(_) => Error::config(format!("the service {name} is built and has no `image:`")).advice(
-                "name the image in the compose file, and build it before the deploy, for instance with ImageBuild",
-            ),
-            None => Error::config(format!("the service {name} has no `image:`")),
-        })
+        let missing = || Error::config(format!("the service {name} has neither `image:` nor `build:`"));
+        self.image.as_deref().ok_or_else(missing)
+    }
+
+    /// Whether its restart policy says that it ends when its work is done.
+    pub(crate) fn is_job_by_restart(&self) -> bool {
+        self.restart.as_deref().is_some_and(|policy| policy == "no" || policy.starts_with("on-failure"))
     }
 
     /// What the compose file says about fetching the image.
     pub(crate) fn pull_policy(&self) -> Option<PullPolicy> {
         match self.pull_policy.as_deref()? {
             "always" => Some(PullPolicy::Always),
-            "never" | "build" => Some(PullPolicy::Never),
+            "never" => Some(PullPolicy::Never),
+            "build" => Some(PullPolicy::Build),
             "missing" | "if_not_present" => Some(PullPolicy::Missing),
             _ => None,
         }
@@ -157,6 +331,20 @@ impl Service {
     pub(crate) fn replicas(&self) -> u32 {
         let replicas = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
         self.scale.or(replicas).unwrap_or(1)
+    }
+}
+
+/// All that `config` prints.
+pub(crate) fn value(printed: &[u8], v1: bool) -> Result<Value> {
+    parse(printed, v1)
+}
+
+/// Neither parser's error is passed on with its excerpt: the file holds secrets once its variables are filled in.
+fn parse<T: DeserializeOwned>(printed: &[u8], v1: bool) -> Result<T> {
+    let text = std::str::from_utf8(printed).map_err(|error| senseless().with_source(error))?;
+    match v1 {
+        true => serde_saphyr::from_str(text).map_err(|_| senseless()),
+        false => serde_json::from_str(text).map_err(|_| senseless()),
     }
 }
 
@@ -233,10 +421,23 @@ version: '3.9'
     }
 
     #[test]
-    fn a_service_that_is_built_and_has_no_name_for_its_image_is_told() {
-        let printed = r#"{"services":{"api":{"build":{"context":"."}}}}"#;
-        let project = Project::parse(printed.as_bytes(), false).unwrap();
-        let error = project.services["api"].image("api").unwrap_err();
-        assert!(error.to_string().contains("ImageBuild"), "{error}");
+    fn mounts_are_understood_as_both_print_them() {
+        let v1 = "services: {api: {image: a, volumes: ['pg:/data:rw', '/srv/x:/x:ro', '/anonymous']}}";
+        let v2 = r#"{"services":{"api":{"image":"a","volumes":[{"type":"volume","source":"pg","target":"/data"},
+            {"type":"bind","source":"/srv/x","target":"/x","read_only":true},{"type":"volume","target":"/anonymous"}]}}}"#;
+        for (printed, is_v1) in [(v1, true), (v2, false)] {
+            let project = Project::parse(printed.as_bytes(), is_v1).unwrap();
+            let seen: Vec<_> = project.services["api"]
+                .volumes
+                .iter()
+                .map(|mount| (mount.kind.as_str(), mount.source.as_deref(), mount.target.as_str(), mount.read_only))
+                .collect();
+            let expected = [
+                ("volume", Some("pg"), "/data", false),
+                ("bind", Some("/srv/x"), "/x", true),
+                ("volume", None, "/anonymous", false),
+            ];
+            assert_eq!(seen, expected, "{printed}");
+        }
     }
 }

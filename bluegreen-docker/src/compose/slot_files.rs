@@ -53,7 +53,7 @@ fn is_busy(status: Option<i32>) -> Result<()> {
         Some(75) => Err(Error::new(ErrorKind::Conflict, "Compose is still at work in the slot, for an earlier deploy")
             .not_applied()
             .retryable(true)
-            .advice("`ps` on the host shows it; end it if it hangs")),
+            .with_hint("`fuser -v` with the path of the lock file names it; end it if it hangs")),
         _ => Ok(()),
     }
 }

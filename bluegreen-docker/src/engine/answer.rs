@@ -64,7 +64,7 @@ impl<'a, T> Answer<'a, T> {
             None => String::new(),
         };
         Error::new(ErrorKind::Timeout, format!("the engine has said nothing for {:?}{heard}", self.silence))
-            .advice("`docker info` on that machine tells whether the engine works")
+            .with_hint("`docker info` on that machine tells whether the engine works")
     }
 }
 

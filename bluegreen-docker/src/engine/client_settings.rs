@@ -1,9 +1,8 @@
 //! What the `docker` command on a host is set up with: which engine it talks to, and its `config.json`.
 
-use bluegreen_core::{Command, Error, ErrorKind, Host, Result};
+use bluegreen_core::{Command, Error, ErrorKind, Host, Result, sha256_hex};
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::address::Address;
 
@@ -59,7 +58,7 @@ impl ClientSettings {
             text => serde_json::from_str(&text).map_err(|error| {
                 Error::new(ErrorKind::Config, "the Docker client's config.json is not JSON")
                     .with("path", format!("{directory}/config.json"))
-                    .because(error)
+                    .with_source(error)
             })?,
         };
         let certificates = || match (tls.is_empty(), cert_path.is_empty()) {
@@ -108,24 +107,24 @@ struct DockerEndpoint {
 
 /// The client keeps each context in a folder that is named by the checksum of the context's name.
 async fn read_context(host: &dyn Host, directory: &str, name: &str) -> Result<(Address, Option<Certificates>)> {
-    let id: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = sha256_hex(name);
     let path = format!("{directory}/contexts/meta/{id}/meta.json");
     let Some(bytes) = host.read(&path).await? else {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no Docker context {name:?}"))
             .not_applied()
             .with("path", path)
             .with("host", host)
-            .advice("`docker context ls` shows those that there are"));
+            .with_hint("`docker context ls` shows those that there are"));
     };
     let Context { endpoints: Endpoints { docker } } = serde_json::from_slice(&bytes).map_err(|error| {
-        Error::config(format!("the Docker context {name:?} cannot be read")).with("path", path).because(error)
+        Error::config(format!("the Docker context {name:?} cannot be read")).with("path", path).with_source(error)
     })?;
     if docker.skip_tls_verify {
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!("the Docker context {name:?} does not verify its engine"),
         )
-        .advice("give the context the certificate of the engine's authority"));
+        .with_hint("give the context the certificate of the engine's authority"));
     }
     let address: Address = docker.host.parse().map_err(|error: Error| error.with("context", name))?;
     let certificates = Certificates::inside(&format!("{directory}/contexts/tls/{id}/docker"));
@@ -184,7 +183,7 @@ mod tests {
 
     fn folder_with_context(name: &str, host: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let id: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = sha256_hex(name);
         let meta = folder.path().join("contexts/meta").join(id);
         std::fs::create_dir_all(&meta).unwrap();
         let text = format!(r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{{"Host":"{host}"}}}}}}"#);

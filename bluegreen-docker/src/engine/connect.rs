@@ -32,7 +32,7 @@ pub(super) async fn connect(engine: &Engine) -> Result<Connected> {
         if !is_direct {
             return Err(Error::new(ErrorKind::Unsupported, "an engine with TLS cannot be reached through a tunnel")
                 .with("address", &found.address)
-                .advice(
+                .with_hint(
                     "name the engine's own socket on that host: Engine::on(host).at(\"unix:///var/run/docker.sock\")",
                 ));
         }
@@ -52,7 +52,7 @@ async fn behind_ssh(engine: &Engine, server: &str, socket: Option<&str>) -> Resu
             ErrorKind::Unsupported,
             format!("the engine is that of the server {server}, behind SSH"),
         )
-        .advice(
+        .with_hint(
             "say how servers are reached: Engine::local().over_ssh(|server| SshHost::builder(server).build()), with \
                  bluegreen-ssh",
         ));
@@ -94,7 +94,7 @@ async fn negotiate(docker: Docker) -> Result<Docker> {
 async fn with_tls(reached: Reached, _: &str, _: &Certificates) -> Result<Connected> {
     Err(Error::new(ErrorKind::Unsupported, "the engine wants TLS")
         .with("address", &reached.reached_at)
-        .advice("build bluegreen-docker with its feature `tls`"))
+        .with_hint("build bluegreen-docker with its feature `tls`"))
 }
 
 /// The client library reads certificates from files of this machine, so those of the host are brought here.

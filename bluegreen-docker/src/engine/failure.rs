@@ -20,10 +20,10 @@ pub(crate) async fn within<T>(
     request: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T> {
     match tokio::time::timeout(limit, request).await {
-        Ok(answer) => answer.map_err(|error| engine_error(error).trying(what.to_owned())),
+        Ok(answer) => answer.map_err(|error| engine_error(error).with_operation(what.to_owned())),
         Err(_) => Err(Error::new(ErrorKind::Timeout, format!("the engine did not answer within {limit:?}"))
-            .trying(what.to_owned())
-            .advice("`docker info` on that machine tells whether the engine works")),
+            .with_operation(what.to_owned())
+            .with_hint("`docker info` on that machine tells whether the engine works")),
     }
 }
 
@@ -55,16 +55,16 @@ pub(crate) fn engine_error(error: EngineError) -> Error {
             Error::new(ErrorKind::Unreachable, "the engine's socket is missing")
                 .not_applied()
                 .with("socket", socket)
-                .advice(NOT_RUNNING)
+                .with_hint(NOT_RUNNING)
         }
         other if is_denied(&other) => Error::new(ErrorKind::Unauthorized, "this user may not use the engine's socket")
             .not_applied()
-            .because(other)
-            .advice("add the user to the group `docker`, or give the address of an engine that it may use"),
-        other if is_connection(&other) => {
-            Error::new(ErrorKind::Unreachable, "the connection to the engine failed").because(other).advice(NOT_RUNNING)
-        }
-        other => Error::new(ErrorKind::Unexpected, "the engine's answer makes no sense").because(other),
+            .with_source(other)
+            .with_hint("add the user to the group `docker`, or give the address of an engine that it may use"),
+        other if is_connection(&other) => Error::new(ErrorKind::Unreachable, "the connection to the engine failed")
+            .with_source(other)
+            .with_hint(NOT_RUNNING),
+        other => Error::new(ErrorKind::Unexpected, "the engine's answer makes no sense").with_source(other),
     }
 }
 

@@ -128,9 +128,9 @@ impl Engine {
     }
 
     pub(crate) async fn connected(&self) -> Result<&Connected> {
-        let connect = || connect::connect(self);
+        let connect = || Box::pin(connect::connect(self));
         let connected = self.connected.get_or_try_init(connect).await;
-        connected.map_err(|error| error.not_applied().trying("find the Docker engine").with("engine", self))
+        connected.map_err(|error| error.not_applied().with_operation("find the Docker engine").with("engine", self))
     }
 }
 

@@ -58,7 +58,7 @@ async fn ask(host: &dyn Host, helper: &str, registry: &str) -> Result<Option<Doc
         }
         return Err(Error::new(ErrorKind::Unauthorized, format!("the helper failed with {}", output.ending()))
             .not_applied()
-            .trying(format!("ask docker-credential-{helper} for a password"))
+            .with_operation(format!("ask docker-credential-{helper} for a password"))
             .with("registry", registry));
     }
     let unreadable = || Error::new(ErrorKind::Unexpected, "a credential helper's answer makes no sense").not_applied();

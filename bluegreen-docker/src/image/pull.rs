@@ -18,13 +18,22 @@ pub(crate) struct Pulled {
 }
 
 /// Fetches an image. What is there already is not fetched again.
-pub(crate) async fn pull(engine: &Engine, reference: &Reference, progress: &Progress) -> Result<Pulled> {
+///
+/// Of another platform than the engine's own where one is named.
+pub(crate) async fn pull(
+    engine: &Engine,
+    reference: &Reference,
+    platform: Option<&str>,
+    progress: &Progress,
+) -> Result<Pulled> {
     let connected = engine.connected().await?;
     let credentials = credentials_for(engine.host(), &connected.settings.config, reference.registry()).await?;
-    let options =
-        CreateImageOptionsBuilder::default().from_image(&reference.name).tag(reference.tag_or_digest()).build();
-    let mut lines = Answer::new(connected.docker.create_image(Some(options), None, credentials), MOVING);
-    let failed = |error: Error| registry_error(error.trying("pull an image"), reference);
+    let mut options = CreateImageOptionsBuilder::default().from_image(&reference.name).tag(reference.tag_or_digest());
+    if let Some(platform) = platform {
+        options = options.platform(platform);
+    }
+    let mut lines = Answer::new(connected.docker.create_image(Some(options.build()), None, credentials), MOVING);
+    let failed = |error: Error| registry_error(error.with_operation("pull an image"), reference);
     let (mut digest, mut fetched) = (None, false);
     while let Some(line) = lines.next().await.map_err(failed)? {
         if let Some(detail) = line.error_detail {

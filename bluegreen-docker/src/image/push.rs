@@ -15,7 +15,7 @@ pub(crate) async fn push(engine: &Engine, reference: &Reference, progress: &Prog
     let credentials = Some(credentials.unwrap_or_else(DockerCredentials::default));
     let options = PushImageOptionsBuilder::default().tag(reference.tag.as_deref().unwrap_or("latest")).build();
     let mut lines = Answer::new(connected.docker.push_image(&reference.name, Some(options), credentials), MOVING);
-    let failed = |error: Error| registry_error(error.trying("push an image"), reference).maybe_applied();
+    let failed = |error: Error| registry_error(error.with_operation("push an image"), reference).maybe_applied();
     let mut digest = None;
     while let Some(line) = lines.next().await.map_err(failed)? {
         if let Some(detail) = line.error_detail {

@@ -67,6 +67,10 @@ impl fmt::Display for Reference {
     }
 }
 
+/// What to do about a version such as `1.4.0+build.7`.
+const NO_PLUS: &str = "a version with a + cannot be a tag: push the image with another sign in its place, and name it by a \
+                       setting of the release, as in `image: shop:${TAG}` and `.with_setting(\"TAG\", \"1.4.0_build.7\")`";
+
 impl FromStr for Reference {
     type Err = Error;
 
@@ -83,7 +87,9 @@ impl FromStr for Reference {
             _ => (rest, None),
         };
         if !tag.as_deref().is_none_or(is_tag) {
-            return Err(refused("a tag is made of A-Z a-z 0-9 _ . - and has at most 128 characters"));
+            let error = refused("a tag is made of A-Z a-z 0-9 _ . - and has at most 128 characters");
+            let has_build = tag.as_deref().is_some_and(|tag| tag.contains('+'));
+            return Err(if has_build { error.with_hint(NO_PLUS) } else { error });
         }
         let is_word = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
         if name.is_empty()
@@ -149,6 +155,12 @@ mod tests {
         for text in ["ghcr.io/x/api", "localhost/app", "docker.io.example.com/x", "127.0.0.1:5000/library/x"] {
             assert_eq!(parse(text).familiar_name(), text);
         }
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_a_tag_is_refused_with_what_to_do() {
+        let error = "shop/web:1.4.0+build.7".parse::<Reference>().unwrap_err();
+        assert!(error.to_string().contains("with_setting"), "{error}");
     }
 
     #[test]

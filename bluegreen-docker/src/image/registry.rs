@@ -56,10 +56,10 @@ pub(crate) fn registry_error(error: Error, reference: &Reference) -> Error {
         (error.kind(), "")
     };
     let mut explained = Error::new(kind, error.message().to_owned()).not_applied().with("image", reference);
-    if let Some(tried) = error.tried() {
-        explained = explained.trying(tried.to_owned());
+    if let Some(tried) = error.operation() {
+        explained = explained.with_operation(tried.to_owned());
     }
-    if advice.is_empty() { explained.because(error) } else { explained.advice(advice) }
+    if advice.is_empty() { explained.with_source(error) } else { explained.with_hint(advice) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{Commands, ComposeMigrator};
 use crate::runtime::ComposeRuntime;
 
 /// How long one command may take: as long as any command of a host, 15 minutes.
-pub const DEFAULT_MIGRATION_LIMIT: Duration = bluegreen_core::host::DEFAULT_TIMEOUT;
+pub const DEFAULT_MIGRATION_TIMEOUT: Duration = bluegreen_core::host::DEFAULT_TIMEOUT;
 
 /// Configures a [`ComposeMigrator`]. A command is given as its words; no shell is involved unless it is `sh`.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct ComposeMigratorBuilder {
 
 impl ComposeMigratorBuilder {
     pub(super) fn new(runtime: ComposeRuntime, service: String, when: When) -> Self {
-        Self { runtime, service, when, commands: Commands::default(), limit: DEFAULT_MIGRATION_LIMIT }
+        Self { runtime, service, when, commands: Commands::default(), limit: DEFAULT_MIGRATION_TIMEOUT }
     }
 
     /// The command that adds what the new version needs. The old version must be able to live with what it does.
@@ -57,11 +57,11 @@ impl ComposeMigratorBuilder {
         self
     }
 
-    /// How long one command may take; [`DEFAULT_MIGRATION_LIMIT`] unless set. One that takes longer is an error. The
+    /// How long one command may take; [`DEFAULT_MIGRATION_TIMEOUT`] unless set. One that takes longer is an error. The
     /// migrator does not end it, since nobody can tell what that would leave: it goes on for as long as its container
     /// does, and the next call waits for it. See [`ComposeMigrator`] for how long that is.
     ///
-    /// The pipeline's own `migrate_limit` bounds a whole phase.
+    /// The pipeline's own `migrate_timeout` bounds a whole phase.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -73,7 +73,9 @@ impl ComposeMigratorBuilder {
     /// `Config` when a command has no words.
     pub fn build(self) -> Result<ComposeMigrator> {
         if self.commands.all().any(Vec::is_empty) {
-            return Err(Error::config("a command of a migration has no words").advice("give at least `.expand([..])`"));
+            return Err(
+                Error::config("a command of a migration has no words").with_hint("give at least `.expand([..])`")
+            );
         }
         let Self { runtime, service, when, commands, limit } = self;
         Ok(ComposeMigrator { runtime, service, when, commands, limit })

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{ComposeMigrator, Ended, tail_of};
 use crate::engine::{engine_error, if_found, quick};
+use crate::mask::masked_output;
 
 /// How much of what a command prints is kept.
 const KEPT: usize = 64 << 10;
@@ -52,13 +53,13 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         Err(_) => return Err(too_long(migrator.limit)),
     }
     let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await.map_err(Error::maybe_applied)?;
-    let masked = |kept: &Kept| migrator.runtime.compose().mask.apply_to_end(&kept.bytes, kept.is_cut);
+    let masked = |kept: &Kept| masked_output(&migrator.runtime.compose().mask, &kept.bytes, kept.is_cut);
     let tail = tail_of(&masked(&both));
     match (ended.running, ended.exit_code) {
         (Some(false), Some(status)) => Ok(Ended { status, printed: masked(&printed), tail }),
         _ => {
             Err(Error::new(ErrorKind::Unreachable, format!("the connection was lost before the command ended: {tail}"))
-                .advice(STILL_RUNS))
+                .with_hint(STILL_RUNS))
         }
     }
 }
@@ -86,7 +87,7 @@ const STILL_RUNS: &str = "it still runs in the container, and ends with that: a 
                           its own with `run_once`";
 
 fn too_long(limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("it did not end within {limit:?}")).retryable(false).advice(STILL_RUNS)
+    Error::new(ErrorKind::Timeout, format!("it did not end within {limit:?}")).retryable(false).with_hint(STILL_RUNS)
 }
 
 /// The engine does not end a command whose client has gone. One of ours that still runs must not be joined by another.

@@ -13,7 +13,7 @@ use bluegreen_core::{Error, ErrorKind, Migrator, Phase, Result, Target, When};
 
 use crate::runtime::ComposeRuntime;
 
-pub use builder::{ComposeMigratorBuilder, DEFAULT_MIGRATION_LIMIT};
+pub use builder::{ComposeMigratorBuilder, DEFAULT_MIGRATION_TIMEOUT};
 
 /// Runs a release's migrations as commands in its own image: in the container that was started
 /// ([`exec`](Self::exec)), or in one of their own before the release is started ([`run_once`](Self::run_once)).
@@ -98,7 +98,7 @@ impl ComposeMigrator {
     /// Runs a command that must succeed; returns what it printed.
     async fn must(&self, what: &str, command: &[String], target: &Target) -> Result<String> {
         let naming = |error: Error| {
-            let error = error.trying(format!("{what} {target} by `{}`", quote_all(command)));
+            let error = error.with_operation(format!("{what} {target} by `{}`", quote_all(command)));
             error.with("compose service", &self.service).with("engine", self.runtime.engine())
         };
         let ended = self.run(command, target).await.map_err(naming)?;
@@ -152,8 +152,8 @@ impl Migrator for ComposeMigrator {
         match &self.commands.revert {
             Some(command) => self.must("revert the migration for", command, target).await.map(drop),
             None => Err(Error::new(ErrorKind::Unsupported, "there is no command to revert by")
-                .trying(format!("revert by {self}"))
-                .advice("give one with `.revert(..)`")),
+                .with_operation(format!("revert by {self}"))
+                .with_hint("give one with `.revert(..)`")),
         }
     }
 }
@@ -173,5 +173,5 @@ const LINES_IN_ERROR: usize = 20;
 /// The last lines of what was printed.
 fn tail_of(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(LINES_IN_ERROR)..].join("\n")
+    lines[lines.len().saturating_sub(LINES_IN_ERROR)..].join(" | ")
 }

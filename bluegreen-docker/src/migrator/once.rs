@@ -21,13 +21,13 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
         .args(command.iter().cloned())
         .timeout(migrator.limit);
     let output = migrator.runtime.compose().run(&compose).await.map_err(|error| match error.kind() {
-        ErrorKind::Timeout => error.retryable(false).advice(
+        ErrorKind::Timeout => error.retryable(false).with_hint(
             "it still runs in its container, and the next attempt waits for it; give it longer with `.limit(..)`",
         ),
         _ => error,
     })?;
     let Some(status) = output.status else {
-        return Err(Error::new(ErrorKind::Unexpected, output.ending()).advice("look at the container that it left"));
+        return Err(Error::new(ErrorKind::Unexpected, output.ending()).with_hint("look at the container that it left"));
     };
     let both = format!("{}\n{}", output.text(), output.error_text());
     Ok(Ended { status: status.into(), printed: output.text(), tail: tail_of(&both) })
@@ -65,6 +65,6 @@ async fn end_leftover(migrator: &ComposeMigrator, name: &str) -> Result<()> {
             .not_applied()
             .retryable(false)
             .with("container", name)
-            .advice("look at it with `docker logs`, and stop it if it hangs")),
+            .with_hint("look at it with `docker logs`, and stop it if it hangs")),
     }
 }

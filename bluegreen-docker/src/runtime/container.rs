@@ -19,6 +19,9 @@ use crate::labels;
 /// second, so whoever looks now and then would never see it down.
 const RESTART_SHOWS: Duration = Duration::from_secs(30);
 
+/// How long a container must run that has ended before, while its slot is brought up, until that is forgiven.
+pub(crate) const TO_PROVE_ITSELF: Duration = Duration::from_secs(2);
+
 /// One container of a slot's project.
 #[derive(Debug, Clone)]
 pub(crate) struct Container {
@@ -38,6 +41,16 @@ pub(crate) struct Container {
     ports: HashMap<String, Option<Vec<PortBinding>>>,
     /// The ports that it gets at each start, where they are fixed.
     fixed: Vec<(IpAddr, u16)>,
+    /// Whether it had ended with success when its slot was ready.
+    pub(crate) was_done_at_start: bool,
+    /// Whether the engine restarted it only while its slot was brought up.
+    pub(crate) was_restarted_at_start: bool,
+    /// The networks that it is on.
+    pub(crate) networks: BTreeSet<String>,
+    /// How long it asks to be given when it is to end.
+    pub(crate) own_grace: Duration,
+    /// Whether its first process hands signals on, and collects what has ended.
+    pub(crate) has_init: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +95,21 @@ impl Container {
         matches!(self.state, State::Running | State::Restarting { .. })
     }
 
+    /// Whether it is meant to end.
+    pub(crate) fn is_job(&self) -> bool {
+        self.label(labels::JOB).is_some()
+    }
+
+    /// Whether it ended with success.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Exited { status: 0, .. })
+    }
+
+    /// Whether the engine says that it ended for want of memory.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self.state, State::Restarting { out_of_memory: true, .. } | State::Exited { out_of_memory: true, .. })
+    }
+
     /// Why it is not well although it runs.
     fn ailment(&self, now: Option<Timestamp>) -> Option<String> {
         if let Some(Health::Unhealthy(output)) = &self.health {
@@ -90,7 +118,8 @@ impl Container {
         let restarted = self.started.filter(|_| self.restarts > 0)?;
         // None at all, where the engine's clock was set back.
         let since = Duration::try_from(now?.duration_since(restarted)).unwrap_or_default();
-        (since < RESTART_SHOWS).then(|| format!("was restarted by the engine {} s ago", since.as_secs()))
+        let shows = if self.was_restarted_at_start { TO_PROVE_ITSELF } else { RESTART_SHOWS };
+        (since < shows).then(|| format!("was restarted by the engine {} s ago", since.as_secs()))
     }
 
     /// As `compose logs` calls it: by its number only where there are several.
@@ -148,7 +177,10 @@ impl Container {
     }
 
     fn from_engine(found: ContainerInspectResponse) -> Option<Self> {
-        let labels = found.config?.labels?;
+        let config = found.config?;
+        let own_grace = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
+        let labels = config.labels?;
+        let (host, network) = (found.host_config.unwrap_or_default(), found.network_settings.unwrap_or_default());
         let service = labels.get(labels::COMPOSE_SERVICE)?.clone();
         let state = found.state.unwrap_or_default();
         let started = state.started_at.as_deref().and_then(|text| text.parse().ok());
@@ -180,8 +212,13 @@ impl Container {
             health,
             restarts: found.restart_count.unwrap_or(0),
             started,
-            ports: found.network_settings.and_then(|network| network.ports).unwrap_or_default(),
-            fixed: found.host_config.and_then(|host| host.port_bindings).iter().flat_map(tcp_of).collect(),
+            was_done_at_start: false,
+            was_restarted_at_start: false,
+            networks: network.networks.unwrap_or_default().into_keys().collect(),
+            ports: network.ports.unwrap_or_default(),
+            fixed: host.port_bindings.iter().flat_map(tcp_of).collect(),
+            own_grace: Duration::from_secs(own_grace.unwrap_or(0)),
+            has_init: host.init == Some(true),
             labels,
         })
     }
@@ -232,21 +269,25 @@ pub(crate) async fn containers_of(engine: &Engine, project: &str) -> Result<Vec<
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let listed = quick("list the containers of a slot", docker.list_containers(Some(options))).await;
     let listed = listed.map_err(|error| not_seen(error, project))?;
-    let inspect = async |id: String| {
-        let found = quick("inspect a container", docker.inspect_container(&id, None::<InspectContainerOptions>)).await;
-        // One that has been removed since is no longer one of them.
-        Ok::<_, Error>(if_found(found).map_err(|error| not_seen(error, project))?.and_then(Container::from_engine))
-    };
-    let found = try_join_all(listed.into_iter().filter_map(|container| container.id).map(inspect)).await?;
+    let look = async |id: String| inspect(engine, &id).await.map_err(|error| not_seen(error, project));
+    // One that has been removed since is no longer one of them.
+    let found = try_join_all(listed.into_iter().filter_map(|container| container.id).map(look)).await?;
     let mut containers: Vec<_> = found.into_iter().flatten().collect();
     containers
         .sort_by(|one, other| (&one.service, one.number, &one.id).cmp(&(&other.service, other.number, &other.id)));
     Ok(containers)
 }
 
+/// One container, if it is still there.
+pub(crate) async fn inspect(engine: &Engine, id: &str) -> Result<Option<Container>> {
+    let docker = engine.docker().await?;
+    let found = quick("inspect a container", docker.inspect_container(id, None::<InspectContainerOptions>)).await;
+    Ok(if_found(found)?.and_then(Container::from_engine))
+}
+
 /// Those that serve: without the ones for one command.
 pub(crate) async fn services_of(engine: &Engine, project: &str) -> Result<Vec<Container>> {
-    let mut containers = containers_of(engine, project).await?;
+    let mut containers = Box::pin(containers_of(engine, project)).await?;
     containers.retain(|container| !container.is_one_off);
     Ok(containers)
 }
@@ -294,19 +335,30 @@ fn instance_at(now: Option<Timestamp>, containers: &[Container], endpoints: &[En
     }
 }
 
-/// What should run and does not, or not well. A service that is no endpoint and has ended well may have done all it was
-/// there for.
+/// The same, with more that is wrong.
+pub(crate) fn degraded(instance: Instance, more: Vec<String>) -> Instance {
+    match instance {
+        instance if more.is_empty() => instance,
+        Instance::Running { version, endpoints } => Instance::Degraded { version, endpoints, reason: more.join(", ") },
+        Instance::Degraded { version, endpoints, reason } => {
+            Instance::Degraded { version, endpoints, reason: format!("{reason}, {}", more.join(", ")) }
+        }
+        other => other,
+    }
+}
+
+/// What should run and does not, or not well. A job that has ended well has done all it was there for.
 fn down(now: Option<Timestamp>, containers: &[Container], endpoints: &[EndpointPort]) -> Vec<String> {
     let services: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.service.as_str()).collect();
     let why = |container: &Container| match container.state {
         State::Running => container.ailment(now),
-        State::Exited { status: 0, .. } if !services.contains(container.service.as_str()) => None,
+        State::Exited { status: 0, .. } if container.is_job() || container.was_done_at_start => None,
         State::Created { .. } | State::Restarting { .. } | State::Exited { .. } => Some(container.ending()),
     };
-    let sick = containers.iter().filter_map(|container| Some((container.title(containers), why(container)?)));
-    let sick = sick.map(|(title, why)| format!("{title}: {why}"));
+    let unhealthy = containers.iter().filter_map(|container| Some((container.title(containers), why(container)?)));
+    let unhealthy = unhealthy.map(|(title, why)| format!("{title}: {why}"));
     let gone = services.iter().filter(|name| !containers.iter().any(|container| container.service == **name));
-    sick.chain(gone.map(|name| format!("{name}: no container"))).collect()
+    unhealthy.chain(gone.map(|name| format!("{name}: no container"))).collect()
 }
 
 /// The version that all of them have.
@@ -351,5 +403,15 @@ mod tests {
         assert_eq!(at("22:13:00", 1), "degraded (version unknown) (worker: was restarted by the engine 0 s ago)");
         assert_eq!(at("22:13:51", 1), "running (version unknown)");
         assert_eq!(at("22:13:21", 0), "running (version unknown)");
+    }
+
+    #[test]
+    fn a_restart_that_a_start_has_forgiven_shows_until_the_container_has_proved_itself() {
+        let at = |time: &str| {
+            let forgiven = Container { was_restarted_at_start: true, ..worker(2) };
+            instance_at(format!("2023-11-14T{time}Z").parse().ok(), &[forgiven], &[]).to_string()
+        };
+        assert_eq!(at("22:13:21"), "degraded (version unknown) (worker: was restarted by the engine 0 s ago)");
+        assert_eq!(at("22:13:23"), "running (version unknown)");
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use bluegreen_core::{Error, ErrorKind};
+use bluegreen_core::{Error, ErrorKind, Mask, telling_lines};
 
 use super::container::{Container, State};
-use super::logs;
+use super::container_log;
 use crate::engine::Engine;
-use crate::mask::Mask;
 
 /// How many lines of each container's log an error holds.
 const LINES: usize = 10;
+
+/// Of how many times as many they are chosen.
+const LOOKED_AT: usize = 20;
 
 /// These containers failed, for these reasons (by id): the reasons, and the last that each of them wrote.
 pub(super) async fn of(engine: &Engine, mask: &Mask, all: &[Container], failed: &HashMap<String, String>) -> Error {
@@ -45,15 +47,15 @@ pub(super) async fn of_dead(engine: &Engine, mask: &Mask, all: &[Container], err
     };
     let failed: HashMap<_, _> =
         all.iter().filter(ended).map(|container| (container.id.clone(), container.ending())).collect();
-    if failed.is_empty() { error } else { of(engine, mask, all, &failed).await.because(error) }
+    if failed.is_empty() { error } else { of(engine, mask, all, &failed).await.with_source(error) }
 }
 
 async fn last_lines(engine: &Engine, mask: &Mask, container: &Container) -> String {
     // Without the log, the reason is still worth telling.
-    let lines = logs::of_container(engine, mask, &container.id, LINES).await.unwrap_or_default();
-    if lines.is_empty() {
-        return String::new();
+    let lines = container_log::of_container(engine, mask, &container.id, LINES * LOOKED_AT).await.unwrap_or_default();
+    let lines = telling_lines(lines.into_iter().map(|line| line.text), LINES);
+    match lines.is_empty() {
+        true => String::new(),
+        false => format!(", and wrote last: {}", lines.join(" | ")),
     }
-    let lines: Vec<_> = lines.into_iter().map(|line| line.text).collect();
-    format!(", and wrote last:\n{}\n", lines.join("\n"))
 }

@@ -1,30 +1,17 @@
 //! What the containers of a slot wrote; also after they are gone.
 
-use bluegreen_core::{Error, Result, Slot};
-use bollard::container::LogOutput;
-use bollard::query_parameters::LogsOptionsBuilder;
+use bluegreen_core::{Error, Mask, Result, Slot};
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
 use super::container::Container;
+use super::container_log::{Line, of_container};
 use super::records::StateDirectory;
-use crate::engine::{Answer, Engine, READING};
+use crate::engine::Engine;
 use crate::labels;
-use crate::mask::Mask;
 
 /// How many lines of each container are kept when it is removed.
 const KEPT: usize = 1000;
-
-/// How much of a line is shown.
-const LONGEST: usize = 8 << 10;
-
-/// One line, with the engine's time of it, by which the lines of several containers are put in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
-    pub(super) at: String,
-    pub(super) from: String,
-    pub(super) text: String,
-}
 
 /// The file with what a slot's containers wrote until they were removed.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -104,52 +91,6 @@ async fn kept(state: &StateDirectory, slot: Slot) -> Result<Kept> {
         Some(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
         None => Ok(Kept::default()),
     }
-}
-
-/// The last lines of one container, in the order in which they were written.
-pub(super) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: usize) -> Result<Vec<Line>> {
-    let docker = engine.docker().await?;
-    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string());
-    let mut chunks = Answer::new(docker.logs(id, Some(options.build())), READING);
-    let mut lines = std::collections::VecDeque::new();
-    loop {
-        let chunk = match chunks.next().await {
-            Ok(None) => break,
-            Ok(Some(
-                LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message },
-            )) => message,
-            Ok(Some(LogOutput::StdIn { .. })) => continue,
-            Err(error) => {
-                // It was removed meanwhile, or its log driver keeps nothing to be read.
-                match error.kind() {
-                    bluegreen_core::ErrorKind::NotFound => break,
-                    _ if error.message().contains("does not support reading") => break,
-                    _ => return Err(error.not_applied().trying("read the log of a container")),
-                }
-            }
-        };
-        let line = parse(&chunk);
-        // Only then is it cut, lest a part of a secret be left.
-        lines.push_back(Line { text: shortened(mask.apply(&line.text)), ..line });
-        if lines.len() > tail {
-            lines.pop_front();
-        }
-    }
-    Ok(lines.into())
-}
-
-/// "2023-11-14T22:13:20.123456789Z what it wrote"
-fn parse(chunk: &[u8]) -> Line {
-    let text = String::from_utf8_lossy(chunk);
-    let text = text.trim_end_matches(['\n', '\r']);
-    let (at, text) = text.split_once(' ').unwrap_or((text, ""));
-    Line { at: at.to_owned(), from: String::new(), text: text.to_owned() }
-}
-
-fn shortened(mut text: String) -> String {
-    let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
-    text
 }
 
 /// For messages of errors that must not hide the first one.

@@ -1,38 +1,54 @@
 //! [`ComposeRuntime`]: one compose project per slot.
 
+mod arrangement;
+mod brought_up;
+mod build;
 mod builder;
 mod clock;
 mod container;
+mod container_log;
 mod failure;
+mod live;
 mod logs;
 mod names;
+mod one_off;
 mod owner;
 mod ports;
+mod pre_stop;
 mod prepare;
+mod preview;
 mod prune;
 mod readiness;
 mod records;
+mod shared;
 mod start;
+mod start_notes;
 mod stop;
-mod taken;
+mod supervise;
+mod used_ports;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Command, Error, ErrorKind, Instance, Result, Runtime, ServiceName, Slot, Target};
+use bluegreen_core::{
+    Error, ErrorKind, Instance, Ownership, PerSlot, Preview, Reason, Result, Runtime, ServiceName, Slot, Stopped,
+    Target,
+};
+use futures::future::BoxFuture;
 
 use crate::compose::{Compose, Project};
-use crate::endpoint::EndpointPort;
 use crate::engine::Engine;
+use crate::wishes::Wishes;
+use brought_up::BroughtUp;
 use container::{Container, containers_of};
 use owner::is_ours;
 use records::StateDirectory;
+use start_notes::StartNotes;
 
-pub use builder::{ComposeRuntimeBuilder, DEFAULT_SETTLE, DEFAULT_START_DEADLINE};
+pub use builder::{ComposeRuntimeBuilder, DEFAULT_START_DEADLINE};
 pub use prune::Pruned;
 
 /// Runs each slot as a compose project of its own, `<service>-blue` and `<service>-green`, from the user's own compose
@@ -42,17 +58,20 @@ pub use prune::Pruned;
 /// gives. It is not changed: what is added (labels, exact images, ports for the endpoints) is in a file of our own that
 /// Compose gets as its last.
 ///
-/// - `prepare` pulls every image by its tag or digest, and records what it got. The same version with another image is
-///   a `Conflict`, found before anything is pulled, and so is a `container_name` that another container has. An image
+/// - `preview` and `prepare` refuse what two slots of the file cannot be: data that both would have open for writing or that
+///   one would begin without, networks on which names stand for the containers of both, and more.
+/// - `prepare` pulls every image by its tag or digest, or builds it, and records what it got. The same version with another
+///   image is a `Conflict`, found before anything is pulled, and so is a `container_name` that another container has. An image
 ///   that cannot be had is an error before anything is changed.
 /// - `start` runs what was prepared, by digest, wherever the tags point by then. It returns when all services with a
-///   healthcheck are healthy, and all others have been running for a [settle](ComposeRuntimeBuilder::settle) time. A
-///   container that ends, restarts or is unhealthy fails it at once, with its exit status, whether it was out of
-///   memory, and its last lines. A service that another one waits for with `service_completed_successfully` may end.
+///   healthcheck are healthy, and all others run. A container that ends, [restarts too
+///   often](ComposeRuntimeBuilder::restarts_allowed) or is unhealthy fails it at once, with its exit status, whether it was out
+///   of memory, and its last lines; and so it does while a pipeline waits for the slot's health. One that was restarted must then
+///   run for two seconds. [Jobs](ComposeRuntimeBuilder::job) may end.
 /// - `stop` stops what depends on others first (in a slot that Compose v2 started; v1 does not tell what does). Who comes
 ///   later has ten seconds to end, or the grace where that is shorter, also when the grace is used up. It keeps the last
-///   lines of the log, and removes the containers and the networks that were made for this project alone. It never removes
-///   a volume, nor a network with a name of its own.
+///   lines of the log, and removes the containers, their volumes without a name, and the networks that were made for this
+///   project alone. It never removes a volume with a name, nor a network with a name of its own.
 /// - A slot whose project is another service's, because both were given one name, is a `Conflict` for `start`, `stop`,
 ///   `inspect` and `logs`, and nothing is done to it.
 /// - `inspect` and `logs` ask the engine. A slot is [`Degraded`](Instance::Degraded) while some of it runs, and a container
@@ -78,23 +97,32 @@ pub struct ComposeRuntime {
 
 struct Inner {
     service: ServiceName,
+    ownership: Ownership,
     /// Blue's, then green's.
-    projects: [String; 2],
+    projects: PerSlot<String>,
     engine: Engine,
     compose: Compose,
-    endpoints: Vec<EndpointPort>,
+    wishes: Wishes,
+    /// Of the services that both slots use.
+    shared_project: String,
     settle: Duration,
     start_deadline: Duration,
+    restarts_allowed: Option<u32>,
     accept_changed_content: bool,
     /// Our own compose files, and the locks of the slots: where Compose runs.
     state: StateDirectory,
     /// What each version was prepared with, and the last logs.
     records: StateDirectory,
+    brought_up: BroughtUp,
 }
 
 impl Inner {
     fn project_name(&self, slot: Slot) -> String {
-        self.projects[usize::from(slot == Slot::Green)].clone()
+        self.name_of_project(slot).to_owned()
+    }
+
+    fn name_of_project(&self, slot: Slot) -> &str {
+        &self.projects[slot]
     }
 
     /// The containers that serve in a slot; a `Conflict` where they are another service's.
@@ -108,11 +136,16 @@ impl Inner {
 
     /// What is in a slot whose containers these are.
     async fn instance(&self, found: &[Container]) -> Result<Instance> {
-        let instance = container::instance(&self.engine, found, &self.endpoints).await?;
+        let resting = live::resting(self, found).await?;
+        let found: Vec<_> = found.iter().filter(|container| !resting.contains(&container.id)).cloned().collect();
+        let mut instance = container::instance(&self.engine, &found, &self.wishes.endpoints).await?;
+        if instance.is_running() {
+            instance = container::degraded(instance, shared::ailments(self).await?);
+        }
         // What a healthcheck printed may be anything.
         Ok(match instance {
             Instance::Degraded { version, endpoints, reason } => {
-                Instance::Degraded { version, endpoints, reason: self.compose.mask.apply(&reason) }
+                Instance::Degraded { version, endpoints, reason: self.compose.mask.apply(&reason).into_owned() }
             }
             other => other,
         })
@@ -176,18 +209,6 @@ impl ComposeRuntime {
         })
     }
 
-    /// Compose on a prepared release in its slot; without what it is to do.
-    pub(crate) async fn compose_command(&self, target: &Target, service: &str) -> Result<Command> {
-        let project = self.read_project(target).await?;
-        if !project.services.contains_key(service) {
-            return Err(Error::config(format!("the compose file has no service {service:?}")));
-        }
-        // One command in a container of its own, which has no ports.
-        let files = start::write_overlay(self, target, &project, &[], &BTreeMap::new()).await?;
-        let name = self.inner.project_name(target.slot);
-        self.inner.compose.command(&self.inner.engine, &name, target, Some(&files)).await
-    }
-
     async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
         let lines = logs::of_slot(&self.inner, slot, service, tail).await;
         lines.map_err(|error| self.located(error, || format!("read the logs of {slot}")))
@@ -197,14 +218,15 @@ impl ComposeRuntime {
     async fn read_project(&self, target: &Target) -> Result<Project> {
         let inner = &*self.inner;
         if target.service != inner.service {
-            return Err(Error::config(format!("this runtime is for the service {}", inner.service)));
+            return Err(Error::config(format!("this runtime is for the service {}", inner.service))
+                .with_reason(Reason::OtherService));
         }
         for (name, _) in target.release.settings() {
-            builder::check_variable(name).map_err(|error| error.trying("hand on the release's settings"))?;
+            builder::check_variable(name).map_err(|error| error.with_operation("hand on the release's settings"))?;
         }
         let name = inner.project_name(target.slot);
         let project = inner.compose.project(&inner.engine, &name, target).await?;
-        for endpoint in &inner.endpoints {
+        for endpoint in &inner.wishes.endpoints {
             if !project.services.contains_key(&endpoint.service) {
                 let what = format!(
                     "the compose file has no service {:?} for the endpoint {}",
@@ -217,13 +239,13 @@ impl ComposeRuntime {
     }
 
     fn located(&self, error: Error, what: impl FnOnce() -> String) -> Error {
-        error.trying(what()).with("engine", &self.inner.engine)
+        error.with_operation(what()).with("engine", &self.inner.engine)
     }
 }
 
 impl fmt::Display for ComposeRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [blue, green] = &self.inner.projects;
+        let PerSlot { blue, green } = &self.inner.projects;
         write!(f, "the compose projects {blue} and {green} on {}", self.inner.engine)
     }
 }
@@ -241,30 +263,55 @@ impl fmt::Debug for ComposeRuntime {
 
 #[async_trait]
 impl Runtime for ComposeRuntime {
+    /// Whose it is, it was told when it was built.
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.inner.ownership.bind(service)
+    }
+
     async fn prepare(&self, target: &Target) -> Result<()> {
         let done = prepare::prepare(self, target).await;
         done.map_err(|error| self.located(error, || format!("prepare {target}")))
     }
 
+    async fn preview(&self, target: &Target) -> Result<Preview> {
+        let done = preview::preview(self, target).await;
+        done.map_err(|error| self.located(error, || format!("preview {target}")))
+    }
     async fn start(&self, target: &Target) -> Result<Instance> {
         let done = start::start(self, target).await;
         done.map_err(|error| self.located(error, || format!("start {target}")))
     }
 
-    fn start_limit(&self) -> Option<Duration> {
+    fn start_timeout(&self) -> Option<Duration> {
         Some(self.inner.start_deadline)
     }
 
+    async fn supervise(&self, target: &Target, healthy: BoxFuture<'_, Result<()>>) -> Result<()> {
+        supervise::supervise(self, target, healthy).await
+    }
+
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        let look = async { self.inner.instance(&self.inner.services(slot).await?).await };
+        let look = async {
+            let mut found = self.inner.services(slot).await?;
+            StartNotes::apply(&self.inner.records, slot, &mut found).await?;
+            self.inner.instance(&found).await
+        };
         look.await.map_err(|error| self.located(error, || format!("inspect {slot}")))
     }
 
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
         let done = stop::stop(&self.inner, slot, grace).await;
         done.map_err(|error| self.located(error, || format!("stop {slot}")))
     }
 
+    async fn promoted(&self, live: Slot) -> Result<()> {
+        let done = live::promoted(&self.inner, live).await;
+        done.map_err(|error| self.located(error, || format!("start what runs only in the live slot, {live}")))
+    }
+    async fn stop_grace(&self, slot: Slot, grace: Duration) -> Result<Duration> {
+        let looked = stop::grace_of(&self.inner, slot, grace).await;
+        looked.map_err(|error| self.located(error, || format!("inspect {slot}")))
+    }
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
         self.read_logs(slot, None, tail).await
     }

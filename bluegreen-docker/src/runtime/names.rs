@@ -28,7 +28,7 @@ async fn is_free(engine: &Engine, service: &str, name: &str, own: &str) -> Resul
             let owner = project.map_or_else(String::new, |project| format!(", of the project {project},"));
             let what =
                 format!("another container{owner} has the name {name:?} that the file gives to that of {service}");
-            Err(Error::new(ErrorKind::Conflict, what).advice(ADVICE))
+            Err(Error::new(ErrorKind::Conflict, what).with_hint(ADVICE))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whose slot it is: two services whose projects were given one name would stop each other.
 
-use bluegreen_core::{Error, ErrorKind, Result, ServiceName};
+use bluegreen_core::{Error, ErrorKind, Reason, Result, ServiceName};
 
 use super::container::Container;
 use crate::labels;
@@ -15,8 +15,9 @@ pub(super) fn is_ours(found: &[Container], service: &ServiceName, project: &str)
             ErrorKind::Conflict,
             format!("the project of this slot belongs to the service {owner}, and is not touched for {service}"),
         )
+        .with_reason(Reason::OtherService)
         .not_applied()
         .with("project", project)
-        .advice("give one of the two services another project name, with `.project(..)`")),
+        .with_hint("give one of the two services another project name, with `.project(..)`")),
     }
 }

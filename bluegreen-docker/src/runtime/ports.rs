@@ -10,7 +10,7 @@ use bluegreen_core::{Error, ErrorKind, Result, Slot};
 use sha2::{Digest, Sha256};
 
 use super::container::Container;
-use super::taken::Taken;
+use super::used_ports::Taken;
 use crate::compose::{OwnPorts, Port, Project, Wish, in_words};
 use crate::endpoint::EndpointPort;
 
@@ -31,6 +31,8 @@ pub(super) struct Choice<'a> {
     pub(super) taken: Taken,
     /// Whether a port that the compose file gives can be replaced.
     pub(super) replaces: bool,
+    /// Whether ports that the compose file fixes stay as they are.
+    pub(super) as_written: bool,
 }
 
 impl Choice<'_> {
@@ -47,20 +49,29 @@ impl Choice<'_> {
                     added.push(Port::Short(format!("{LOOPBACK}:{}:{port}", in_words(&chosen))));
                 }
                 for entry in entries.iter_mut().filter(|entry| entry.covers(port)) {
-                    let within = match entry.wish() {
-                        Some(Wish::Any) => None,
-                        Some(Wish::Within(range)) => Some(range),
+                    let (within, at) = match entry.wish() {
+                        Some(Wish::Any) => (None, entry.address()),
+                        Some(Wish::Within(range)) => (Some(range), entry.address()),
+                        // Two slots cannot have it, and the router is in front.
+                        Some(Wish::Fixed(_)) if !self.as_written && self.replaces => (None, Some(LOOPBACK)),
                         Some(Wish::Fixed(_)) | None => continue,
                     };
                     if !self.replaces {
                         not_pinned(name, port);
                         continue;
                     }
-                    let address = entry.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                    let address = at.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
                     let chosen = self.choose(name, port, service.replicas(), address, within)?;
-                    if let Some(pinned) = entry.pinned(&chosen) {
+                    if let Some(pinned) = entry.pinned(at, &chosen) {
                         (*entry, changed) = (pinned, true);
                     }
+                }
+            }
+            let is_endpoint = |entry: &Port| self.ports_of(name).iter().any(|port| entry.covers(*port));
+            let is_fixed = |entry: &Port| matches!(entry.wish(), Some(Wish::Fixed(_))) && !is_endpoint(entry);
+            for entry in entries.iter_mut().filter(|entry| is_fixed(entry)) {
+                if let (true, false, Some(open)) = (self.replaces, self.as_written, entry.open()) {
+                    (*entry, changed) = (open, true);
                 }
             }
             if changed {
@@ -141,8 +152,8 @@ fn none_left(service: &str, port: u16, count: u16, within: &RangeInclusive<u16>)
         1 => format!("no port of {} is free for the port {port} of {service}", in_words(within)),
         _ => format!("no {count} ports in a row of {} are free for the port {port} of {service}", in_words(within)),
     };
-    Error::new(ErrorKind::Conflict, what).not_applied().advice(
-        "`docker ps` and `ss -ltnp` on the engine's machine show who has them; the other slot's are not free while \
+    Error::new(ErrorKind::Conflict, what).not_applied().with_hint(
+        "`docker ps`, and `ss -ltnp` as root, on the engine's machine show who has them; the other slot's are not free while \
              it is there; give `ports:` a larger range, or leave the port out of it",
     )
 }
@@ -168,6 +179,7 @@ mod tests {
             before: &[],
             taken: by_others,
             replaces: true,
+            as_written: true,
         };
         let ports = choice.make()?.into_iter().map(|(service, ports)| {
             let text = match ports {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bluegreen_core::{Clock, Error, ErrorKind, Result, SystemClock, Target};
+use bluegreen_core::{Clock, Error, ErrorKind, Reason, Result, SystemClock, Target, Version};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::arrangement::{Arrangement, arrange};
 use super::records::{Attempt, ImageRecord, Record, Records};
-use super::{ComposeRuntime, names};
-use crate::compose::PullPolicy;
+use super::{ComposeRuntime, build, names, shared};
+use crate::compose::{PullPolicy, Service};
 use crate::engine::Engine;
 use crate::image::{Pulled, Reference, digest_in_registry, find_local, pull};
 
@@ -18,28 +19,65 @@ const AT_A_TIME: usize = 3;
 /// One image that the release needs.
 struct Wanted {
     reference: Reference,
-    policy: PullPolicy,
+    /// What the compose file says about fetching it, if anything.
+    policy: Option<PullPolicy>,
+    platform: Option<String>,
+    /// Whether it may be built where it cannot be had, or must be.
+    build: Build,
     services: Vec<String>,
     /// What was recorded when this version was prepared before.
     recorded: Option<ImageRecord>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// The compose file does not say how.
+    No,
+    /// Where it is neither here nor in its registry.
+    IfMissing,
+    /// For each release anew, under a name that says which.
+    Always,
+}
+
+impl Build {
+    fn of(service: &Service, version: &Version) -> Self {
+        match (&service.build, build::is_per_release(service, version)) {
+            (None, _) => Self::No,
+            (Some(_), true) => Self::Always,
+            (Some(_), false) => Self::IfMissing,
+        }
+    }
+}
+
 pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result<()> {
-    let project = runtime.read_project(target).await?;
+    let arrangement = Box::pin(arrange(runtime, target)).await?.accepted()?;
+    let done = Box::pin(prepare_as(runtime, target, &arrangement)).await;
+    done.map_err(|error| arrangement.warned(error))
+}
+
+async fn prepare_as(runtime: &ComposeRuntime, target: &Target, arrangement: &Arrangement) -> Result<()> {
+    let project = &arrangement.project;
     let own = runtime.inner.project_name(target.slot);
-    names::are_free(&runtime.inner.engine, &project, &own).await.map_err(Error::not_applied)?;
+    names::are_free(&runtime.inner.engine, project, &own).await.map_err(Error::not_applied)?;
     let records = runtime.inner.records.read_all().await?;
     let recorded = records.releases.get(target.version());
     let accepts = runtime.inner.accept_changed_content;
 
     let mut wanted: BTreeMap<Reference, Wanted> = BTreeMap::new();
     for (name, service) in &project.services {
-        let text = service.image(name)?;
+        let build = Build::of(service, target.version());
+        let built = match build {
+            Build::Always => Some(build::name(&runtime.inner.service, name, target.version())),
+            Build::No | Build::IfMissing => None,
+        };
+        let text = built.as_deref().map_or_else(|| service.image(name), Ok)?;
         let reference: Reference = text.parse().map_err(|error: Error| {
             // The name may come from a variable that it should not come from.
-            Error::config(runtime.inner.compose.mask.apply(error.message())).with("compose service", name)
+            let masked = Error::config(runtime.inner.compose.mask.apply(error.message()).into_owned())
+                .with("compose service", name);
+            error.hint().map(str::to_owned).into_iter().fold(masked, Error::with_hint)
         })?;
-        let policy = service.pull_policy().unwrap_or(PullPolicy::Always);
+        let (policy, platform) = (service.pull_policy(), service.platform.clone());
         let before = recorded.and_then(|record| record.images.get(name)).cloned();
         if let (Some(before), false) = (&before, accepts)
             && before.reference != text
@@ -47,11 +85,18 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
             return Err(changed(target, name, &before.reference, text));
         }
         let entry = wanted.entry(reference.clone());
-        let wanted = entry.or_insert_with(|| Wanted { reference, policy, services: Vec::new(), recorded: before });
+        let wanted = entry.or_insert_with(|| Wanted {
+            reference,
+            policy,
+            platform,
+            build,
+            services: Vec::new(),
+            recorded: before,
+        });
         wanted.services.push(name.clone());
     }
     if let (Some(record), false) = (recorded, accepts) {
-        same_services(target, record, &project)?;
+        same_services(target, record, project)?;
     }
     if recorded.is_some() && !accepts {
         // All of them before any is fetched: fetching moves a tag.
@@ -60,6 +105,7 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
         }
     }
 
+    shared::prepare(runtime, target, arrangement).await?;
     let attempt = note_absent(runtime, target, records.attempts.get(target.version()), wanted.values()).await?;
     let fetch = |image: Wanted| async move {
         let found = fetch(&runtime.inner.engine, target, &image, accepts).await?;
@@ -67,6 +113,7 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
     };
     let fetched: Vec<_> =
         stream::iter(wanted.into_values().map(fetch)).buffer_unordered(AT_A_TIME).try_collect().await?;
+    let fetched = build_missing(runtime, target, fetched).await?;
 
     let mut images = BTreeMap::new();
     for (image, found) in fetched {
@@ -98,6 +145,35 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target) -> Result
     runtime.inner.records.change(insert).await
 }
 
+/// Builds what could not be had otherwise, all of it by one call of Compose.
+async fn build_missing(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    fetched: Vec<(Wanted, Option<Pulled>)>,
+) -> Result<Vec<(Wanted, Pulled)>> {
+    let (missing, mut all) = (fetched.iter().filter(|(_, found)| found.is_none()), Vec::new());
+    let names: BTreeMap<String, String> = missing
+        .flat_map(|(image, _)| image.services.iter().map(|name| (name.clone(), image.reference.to_string())))
+        .collect();
+    if !names.is_empty() {
+        build::run(runtime, target, &names).await?;
+    }
+    for (image, found) in fetched {
+        let found = match found {
+            Some(found) => Some(found),
+            None => {
+                find_local(&runtime.inner.engine, &image.reference).await?.map(|found| Pulled { ours: true, ..found })
+            }
+        };
+        let found = found.ok_or_else(|| {
+            Error::new(ErrorKind::Unexpected, "Compose succeeded, and did not build the image")
+                .with("image", &image.reference)
+        })?;
+        all.push((image, found));
+    }
+    Ok(all)
+}
+
 /// Writes down what is not here before it is fetched. Returns this version's attempt, if anything is or was missing.
 async fn note_absent(
     runtime: &ComposeRuntime,
@@ -110,7 +186,7 @@ async fn note_absent(
         let found = find_local(engine, &image.reference).await?;
         Ok::<_, Error>(found.is_none().then(|| image.reference.to_string()))
     };
-    let absent = try_join_all(wanted.filter(|image| image.policy != PullPolicy::Never).map(look)).await?;
+    let absent = try_join_all(wanted.filter(|image| image.policy != Some(PullPolicy::Never)).map(look)).await?;
     let mut attempt = before.cloned().unwrap_or_else(|| Attempt { began: SystemClock.now(), absent: BTreeSet::new() });
     let known = attempt.absent.len();
     attempt.absent.extend(absent.into_iter().flatten());
@@ -153,15 +229,17 @@ fn changed(target: &Target, service: &str, before: &str, now: &str) -> Error {
 
 fn conflict(what: String, target: &Target) -> Error {
     Error::new(ErrorKind::Conflict, format!("this version was prepared before with other content: {what}"))
+        .with_reason(Reason::OtherContent)
         .not_applied()
         .with("version", target.version())
-        .advice("give changed content a new version, or allow it with `.accept_changed_content(true)`")
+        .with_hint("give changed content a new version, or allow it with `.accept_changed_content(true)`")
 }
 
 /// Asks whether the name still stands for what was recorded: the registry, or the engine where images are not fetched.
 async fn is_unchanged(engine: &Engine, target: &Target, image: &Wanted) -> Result<()> {
     let Some(recorded) = image.recorded.as_ref().filter(|_| image.reference.digest.is_none()) else { return Ok(()) };
-    let (PullPolicy::Always, Some(before)) = (image.policy, &recorded.digest) else {
+    let asks = matches!(image.policy, None | Some(PullPolicy::Always));
+    let (true, Some(before)) = (asks, &recorded.digest) else {
         let found = find_local(engine, &image.reference).await?.filter(|found| found.id != recorded.id);
         let refused = found.map(|found| changed(target, &image.services.join(", "), &recorded.id, &found.id));
         return refused.map_or(Ok(()), Err);
@@ -189,26 +267,49 @@ async fn is_here(engine: &Engine, image: &Wanted) -> Result<Option<Pulled>> {
     Ok(found.map(|found| Pulled { digest: recorded.digest.clone(), ours: recorded.ours, ..found }))
 }
 
-async fn fetch(engine: &Engine, target: &Target, image: &Wanted, accepts: bool) -> Result<Pulled> {
+/// `None` for what is to be built.
+async fn fetch(engine: &Engine, target: &Target, image: &Wanted, accepts: bool) -> Result<Option<Pulled>> {
     // With changed content accepted, the name may stand for other content by now.
     let known = if accepts { None } else { is_here(engine, image).await? };
-    if let Some(found) = known {
-        return Ok(found);
+    if known.is_some() || image.build == Build::Always {
+        return Ok(known);
     }
-    let may_be_here = image.policy != PullPolicy::Always || image.reference.digest.is_some();
-    let here = if may_be_here { find_local(engine, &image.reference).await? } else { None };
-    if let Some(found) = here {
-        return Ok(found);
+    let may_be_here = matches!(image.policy, Some(PullPolicy::Missing | PullPolicy::Never)) || image.build != Build::No;
+    let here = match may_be_here || image.reference.digest.is_some() {
+        true => find_local(engine, &image.reference).await?,
+        false => None,
+    };
+    if here.is_some() {
+        return Ok(here);
     }
-    match image.policy {
-        PullPolicy::Never => Err(Error::new(ErrorKind::NotFound, "the engine does not have the image")
-            .not_applied()
-            .with("image", &image.reference)
-            .advice("its `pull_policy` says that it is not fetched: build it on the engine's machine first")),
-        PullPolicy::Always | PullPolicy::Missing => {
-            let found = pull(engine, &image.reference, &target.progress).await?;
+    if image.policy == Some(PullPolicy::Never) {
+        return match image.build {
+            Build::No => Err(Error::new(ErrorKind::NotFound, "the engine does not have the image")
+                .not_applied()
+                .with("image", &image.reference)
+                .with_hint("its `pull_policy` says that it is not fetched: build it on the engine's machine first")),
+            Build::IfMissing | Build::Always => Ok(None),
+        };
+    }
+    let error = match pull(engine, &image.reference, image.platform.as_deref(), &target.progress).await {
+        Ok(found) => {
             let ours = found.ours || image.recorded.as_ref().is_some_and(|before| before.ours && before.id == found.id);
-            Ok(Pulled { ours, ..found })
+            return Ok(Some(Pulled { ours, ..found }));
         }
+        Err(error) => error,
+    };
+    // Docker Hub refuses what it does not have as it refuses what one may not see.
+    let has_none = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unauthorized | ErrorKind::Unreachable);
+    if image.build == Build::IfMissing && has_none {
+        tracing::info!(image = %image.reference, error = %error.chain(), "not to be had, so it is built");
+        return Ok(None);
     }
+    if image.policy.is_none()
+        && has_none
+        && let Some(found) = find_local(engine, &image.reference).await?
+    {
+        tracing::warn!(image = %image.reference, error = %error.chain(), "using the image that is on the engine");
+        return Ok(Some(found));
+    }
+    Err(error)
 }

@@ -1,22 +1,32 @@
-//! When a slot is ready, and when it never will be. Pure: it is given what the engine shows, and the time.
+//! When a slot is ready, and when it never will be. Pure: it is given what the engine shows and tells, and the time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::container::{Container, Health, State, check_fails};
+use super::container::{Container, Health, State, TO_PROVE_ITSELF, check_fails, in_words};
 use crate::compose::Project;
+use crate::wishes::Wishes;
 
-/// Judges the containers of a slot that is being started.
+/// Judges the containers of a slot that is being brought up.
 #[derive(Debug)]
 pub(super) struct Readiness {
+    /// The services that may end with success.
+    may_end: BTreeSet<String>,
+    /// Those that are waited for until they have ended.
     jobs: BTreeSet<String>,
+    /// Those that need not run yet.
+    may_wait: BTreeSet<String>,
     wanted: BTreeSet<String>,
+    /// How often each container may be restarted, if not for as long as it is waited for.
+    restarts_allowed: Option<u32>,
     /// How often each container had been restarted when we came.
     restarts_before: HashMap<String, i64>,
-    /// Since when we see each container running.
-    seen_running: HashMap<String, Instant>,
+    /// Since when we see each container running, by how often it was restarted before.
+    seen_running: HashMap<(String, i64), Instant>,
+    /// The exit statuses of each container since we came, by its id.
+    ends: BTreeMap<String, Vec<i64>>,
     settle: Duration,
 }
 
@@ -39,22 +49,97 @@ pub(super) enum Judgement {
 }
 
 impl Readiness {
-    /// `before` is what is there already.
-    pub(super) fn new(project: &Project, before: &[Container], settle: Duration) -> Self {
-        let alive = before.iter().filter(|container| container.is_alive());
+    /// Of a slot that is about to be started. `before` is what is there already.
+    pub(super) fn of_start(
+        project: &Project,
+        wishes: &Wishes,
+        before: &[Container],
+        settle: Duration,
+        restarts_allowed: Option<u32>,
+    ) -> Self {
         let wanted = project.services.iter().filter(|(_, service)| service.is_wanted());
+        let by_policy = wishes.jobs_of(project);
+        // A restart policy alone does not say that it will end: servers have such ones too.
+        let jobs: BTreeSet<_> = project.jobs().into_iter().chain(wishes.jobs.iter().cloned()).collect();
+        // Compose brings those up too; nobody can tell them from a job.
+        let without_policy = project.services.iter().filter(|(name, service)| {
+            service.restart.is_none() && !wishes.has_endpoint(name) && !wishes.only_while_live.contains(*name)
+        });
+        let may_end = without_policy.map(|(name, _)| name.clone()).chain(by_policy).collect();
+        let wanted = wanted.map(|(name, _)| name.clone()).collect();
+        Self { jobs, wanted, settle, ..Self::new(may_end, wishes, before, restarts_allowed) }
+    }
+
+    /// Of a slot that was started before, by its containers: the compose file may be another one by now.
+    pub(super) fn of_kept(found: &[Container], wishes: &Wishes, restarts_allowed: Option<u32>) -> Self {
+        let ends = found.iter().filter(|container| container.is_job() || container.was_done_at_start);
+        let may_end = ends.map(|container| container.service.clone()).collect();
+        Self::new(may_end, wishes, found, restarts_allowed)
+    }
+
+    fn new(may_end: BTreeSet<String>, wishes: &Wishes, before: &[Container], restarts_allowed: Option<u32>) -> Self {
+        let alive = before.iter().filter(|container| container.is_alive());
         Self {
-            jobs: project.jobs(),
-            wanted: wanted.map(|(name, _)| name.clone()).collect(),
+            may_end,
+            jobs: BTreeSet::new(),
+            may_wait: wishes.only_while_live.clone(),
+            wanted: BTreeSet::new(),
+            restarts_allowed,
             restarts_before: alive.map(|container| (container.id.clone(), container.restarts)).collect(),
             seen_running: HashMap::new(),
-            settle,
+            ends: BTreeMap::new(),
+            settle: Duration::ZERO,
         }
     }
 
-    /// Whether a service is meant to end.
-    pub(super) fn is_job(&self, service: &str) -> bool {
-        self.jobs.contains(service)
+    /// Whether it is well that a container of this service has ended with success.
+    pub(super) fn may_end(&self, service: &str) -> bool {
+        self.may_end.contains(service)
+    }
+
+    /// The engine told that a container has ended.
+    pub(super) fn ended(&mut self, id: &str, status: i64) {
+        self.ends.entry(id.to_owned()).or_default().push(status);
+    }
+
+    /// The containers that have ended more than once, by id, with how often and how.
+    pub(super) fn loops(&self) -> HashMap<String, String> {
+        self.ends.keys().filter_map(|id| Some((id.clone(), self.in_numbers(id)?))).collect()
+    }
+
+    /// "ended 9 times: exit status 1 (8 times), exit status 137 (killed)", where it was more than once.
+    fn in_numbers(&self, id: &str) -> Option<String> {
+        let ends = self.ends.get(id).filter(|ends| ends.len() > 1)?;
+        let mut counts = BTreeMap::<i64, usize>::new();
+        ends.iter().for_each(|status| *counts.entry(*status).or_default() += 1);
+        let words = counts.into_iter().map(|(status, count)| match count {
+            1 => in_words(status, false, ""),
+            count => format!("{} ({count} times)", in_words(status, false, "")),
+        });
+        Some(format!("ended {} times: {}", ends.len(), words.collect::<Vec<_>>().join(", ")))
+    }
+
+    /// Why it does not run, or not for long.
+    pub(super) fn ending(&self, container: &Container) -> String {
+        let in_numbers = self.in_numbers(&container.id);
+        in_numbers.unwrap_or_else(|| match container.state {
+            State::Running => "was restarted by the engine".to_owned(),
+            _ => container.ending(),
+        })
+    }
+
+    fn restarts(&self, container: &Container) -> i64 {
+        container.restarts - self.restarts_before.get(&container.id).copied().unwrap_or(0)
+    }
+
+    fn is_too_often(&self, container: &Container) -> bool {
+        self.restarts_allowed.is_some_and(|allowed| self.restarts(container) > i64::from(allowed))
+    }
+
+    /// How long it must run until it counts as started: where nothing else vouches for it, and where it has ended before.
+    fn to_run(&self, container: &Container) -> Duration {
+        let settle = if container.health.is_none() { self.settle } else { Duration::ZERO };
+        if self.restarts(container) > 0 { settle.max(TO_PROVE_ITSELF) } else { settle }
     }
 
     /// `is_up` says whether Compose has done its part: until then, a container may wait to be started.
@@ -62,34 +147,33 @@ impl Readiness {
         let (mut on, mut until, mut failed) = (Vec::new(), None::<Instant>, Vec::new());
         for container in containers {
             let title = container.title(containers);
-            let restarts = self.restarts_before.get(&container.id).copied().unwrap_or(0);
             match (&container.state, &container.health) {
+                (State::Created { .. } | State::Exited { .. }, _) if self.may_wait.contains(&container.service) => {}
                 (State::Created { .. }, _) if !is_up => on.push(format!("{title}: not yet started")),
-                (State::Exited { status: 0, .. }, _) if self.jobs.contains(&container.service) => {}
+                (State::Exited { status: 0, .. }, _) if self.may_end(&container.service) => {}
                 // What had ended before is replaced by Compose, which is at it.
                 (State::Exited { .. }, _) if !is_up => on.push(format!("{title}: {}", container.ending())),
                 (State::Created { .. } | State::Exited { .. }, _) => {
-                    failed.push((container.id.clone(), container.ending()));
+                    failed.push((container.id.clone(), self.ending(container)));
                 }
-                (State::Restarting { .. }, _) => {
-                    failed.push((container.id.clone(), container.ending()));
+                (State::Restarting { .. } | State::Running, _) if self.is_too_often(container) => {
+                    failed.push((container.id.clone(), self.ending(container)));
                 }
-                (State::Running, _) if container.restarts > restarts => {
-                    failed.push((container.id.clone(), "was restarted by the engine".to_owned()));
-                }
+                (State::Restarting { .. }, _) => on.push(format!("{title}: {}", self.ending(container))),
                 (State::Running, Some(Health::Unhealthy(output))) => {
                     failed.push((container.id.clone(), check_fails(output)));
                 }
-                (State::Running, Some(Health::Healthy)) => {}
                 (State::Running, Some(Health::Starting)) => on.push(format!("{title}: not yet healthy")),
                 (State::Running, None) if self.jobs.contains(&container.service) => {
                     on.push(format!("{title}: not yet done"));
                 }
-                (State::Running, None) => {
-                    let settled = *self.seen_running.entry(container.id.clone()).or_insert(now) + self.settle;
-                    if settled > now {
-                        on.push(format!("{title}: not yet running for {:?}", self.settle));
-                        until = Some(until.map_or(settled, |until| until.min(settled)));
+                (State::Running, Some(Health::Healthy) | None) => {
+                    let start = (container.id.clone(), container.restarts);
+                    let (since, to_run) = (*self.seen_running.entry(start).or_insert(now), self.to_run(container));
+                    if since + to_run > now {
+                        let why = self.in_numbers(&container.id).map(|why| format!("{why}; ")).unwrap_or_default();
+                        on.push(format!("{title}: {why}not yet running for {to_run:?}"));
+                        until = Some(until.map_or(since + to_run, |until| until.min(since + to_run)));
                     }
                 }
             }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bluegreen_core::{Command, Error, ErrorKind, Host, Result, Slot, Timestamp, Version};
+use bluegreen_core::{Command, Error, ErrorKind, Host, Ownership, Result, Slot, Timestamp, Version, sha256_hex};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 /// The file of the state directory that holds the records, on the host.
 const FILE: &str = "releases.json";
@@ -61,14 +62,21 @@ impl ImageRecord {
     }
 }
 
-/// A directory of a service, on a host, for what must outlive this process.
+/// A directory of a service, on a host, for what must outlive this process. Refused where it is marked as another service's.
 #[derive(Debug, Clone)]
 pub(super) struct StateDirectory {
     pub(super) host: Arc<dyn Host>,
     pub(super) path: String,
+    ownership: Ownership,
+    /// Whether it was made, and marked.
+    claimed: Arc<OnceCell<()>>,
 }
 
 impl StateDirectory {
+    pub(super) fn new(host: Arc<dyn Host>, path: String, ownership: Ownership) -> Self {
+        Self { host, path, ownership, claimed: Arc::default() }
+    }
+
     pub(super) fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
@@ -79,15 +87,17 @@ impl StateDirectory {
     }
 
     pub(super) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.verify().await?;
         self.host.read(&self.file(name)).await.map_err(Error::not_applied)
     }
 
     /// Replaces a file that only this user can read.
     pub(super) async fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+        self.claim().await?;
         let path = self.file(name);
         match self.host.write(&path, contents, 0o600).await {
             Ok(()) => Ok(()),
-            // Most often the directory is there, which saves a command.
+            // It was removed since.
             Err(_) => {
                 self.make().await?;
                 self.host.write(&path, contents, 0o600).await
@@ -95,14 +105,24 @@ impl StateDirectory {
         }
     }
 
+    /// For what only looks.
+    pub(super) async fn verify(&self) -> Result<()> {
+        self.ownership.verify(&*self.host, &self.path).await.map_err(another_place)
+    }
+
+    /// For what writes.
+    async fn claim(&self) -> Result<()> {
+        let claim = async || {
+            self.make().await?;
+            self.ownership.claim(&*self.host, &self.path).await.map_err(another_place)
+        };
+        self.claimed.get_or_try_init(claim).await.map(drop)
+    }
+
     async fn make(&self) -> Result<()> {
         let command = Command::new("mkdir").args(["-p", "-m", "700", "--", &self.path]);
         let output = self.host.run(&command).await?.ok(&command, &self.host);
-        output.map(drop).map_err(|error| {
-            error
-                .trying("make the state directory")
-                .advice("name another one with `.state_directory(..)` or `.records_on(..)`")
-        })
+        output.map(drop).map_err(|error| another_place(error.not_applied().with_operation("make the state directory")))
     }
 
     pub(super) async fn read_all(&self) -> Result<Records> {
@@ -115,8 +135,8 @@ impl StateDirectory {
             Error::new(ErrorKind::Corrupt, "the record of prepared releases cannot be read")
                 .not_applied()
                 .with("path", self.file(FILE))
-                .because(error)
-                .advice("restore it; without it, a version could be deployed again with other content")
+                .with_source(error)
+                .with_hint("put it back from a backup; or move it away: then a kept release that is down must be deployed again, and a version could be deployed with other content")
         })
     }
 
@@ -128,22 +148,24 @@ impl StateDirectory {
                 let before = self.read(FILE).await?;
                 let mut records = self.parse(before.as_deref())?;
                 change(&mut records)?;
-                let text = serde_json::to_vec_pretty(&records)
-                    .map_err(|error| Error::new(ErrorKind::Unexpected, "cannot be written as JSON").because(error))?;
+                let text = serde_json::to_vec_pretty(&records).map_err(|error| {
+                    Error::new(ErrorKind::Unexpected, "cannot be written as JSON").with_source(error)
+                })?;
                 if self.replace(before.as_deref(), &text).await? {
                     return Ok(());
                 }
             }
             Err(Error::new(ErrorKind::Conflict, "others change it without end").not_applied().retryable(true))
         };
-        saving.await.map_err(|error: Error| error.trying("record the images of a release"))
+        saving.await.map_err(|error: Error| error.with_operation("record the images of a release"))
     }
 
     /// Replaces the records if they still are what they were before; tells whether they were.
     async fn replace(&self, before: Option<&[u8]>, text: &[u8]) -> Result<bool> {
-        let before = before.map(digest).unwrap_or_default();
+        self.claim().await?;
+        let before = before.map(sha256_hex).unwrap_or_default();
         let command = Command::script(include_str!("scripts/replace.sh")).called("replace the records");
-        let command = command.args([self.path.clone(), FILE.to_owned(), before, digest(text)]).stdin(text);
+        let command = command.args([self.path.clone(), FILE.to_owned(), before, sha256_hex(text)]).stdin(text);
         let output = self.host.run(&command).await?;
         match output.status {
             Some(3) => Ok(false),
@@ -151,16 +173,14 @@ impl StateDirectory {
                 .not_applied()
                 .retryable(true)
                 .with("lock", format!("{}.lock", self.file(FILE)))),
-            _ => output.ok(&command, &self.host).map(|_| true).map_err(|error| {
-                error
-                    .with("path", self.file(FILE))
-                    .advice("name another directory with `.state_directory(..)` or `.records_on(..)`")
-            }),
+            _ => output
+                .ok(&command, &self.host)
+                .map(|_| true)
+                .map_err(|error| another_place(error.with("path", self.file(FILE)))),
         }
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+fn another_place(error: Error) -> Error {
+    error.with_hint("name another directory with `.state_directory(..)` or `.records_on(..)`")
 }

@@ -4,44 +4,67 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
 
+use super::arrangement::{Arrangement, arrange};
 use super::container::{Container, services_of};
 use super::ports::Choice;
 use super::readiness::Readiness;
-use super::taken::Taken;
-use super::watch::Watch;
-use super::{ComposeRuntime, failure, names};
+use super::start_notes::StartNotes;
+use super::used_ports::Taken;
+use super::watch::{Known, Watch};
+use super::{ComposeRuntime, failure, names, shared};
 use crate::compose::{Overlay, OwnPorts, Project, SlotFiles};
 use crate::image::Reference;
 use crate::labels;
+use crate::wishes::Wishes;
 
 pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<Instance> {
-    let inner = &*runtime.inner;
-    let name = inner.project_name(target.slot);
-    let before = inner.services(target.slot).await?;
+    let before = runtime.inner.services(target.slot).await?;
     occupant_is_not_another(&before, target)?;
 
-    let project = runtime.read_project(target).await?;
-    let readiness = Readiness::new(&project, &before, inner.settle);
+    let arrangement = Box::pin(arrange(runtime, target)).await?.accepted()?;
+    let done = Box::pin(start_as(runtime, target, &arrangement, &before)).await;
+    done.map_err(|error| arrangement.warned(error))
+}
+
+async fn start_as(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    arrangement: &Arrangement,
+    before: &[Container],
+) -> Result<Instance> {
+    let inner = &*runtime.inner;
+    let name = inner.project_name(target.slot);
+    let project = &arrangement.project;
+    Box::pin(shared::bring_up(runtime, target, arrangement)).await?;
+    let readiness = Readiness::of_start(project, &inner.wishes, before, inner.settle, inner.restarts_allowed);
     // From before anything is started, so that no end of a container goes unheard.
-    let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, readiness, inner.start_deadline).await?;
-    if !is_whole(&before, &project) {
-        let ports = ports(runtime, target, &project, &before).await?;
-        let files = write_overlay(runtime, target, &project, &before, &ports).await?;
+    let known = Known::new(&inner.engine, readiness).await?;
+    let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, known, inner.start_deadline);
+    if !is_whole(before, project, &inner.wishes) {
+        let ports = ports(runtime, target, project, before).await?;
+        let files = write_overlay(runtime, target, arrangement, before, &ports).await?;
         let running = before.iter().any(Container::is_alive);
-        watch.during(up(runtime, target, &files, running)).await?;
+        watch.during(Box::pin(up(runtime, target, project, &files, running))).await?;
     }
-    watch.until_ready().await?;
+    Box::pin(watch.until_ready()).await?;
 
     let after = services_of(&inner.engine, &name).await.map_err(Error::maybe_applied)?;
-    is_all_there(&after, &project, target)?;
-    let instance = inner.instance(&after).await.map_err(Error::maybe_applied)?;
+    is_all_there(&after, project, target)?;
+    inner.brought_up.put(target, watch.into_known());
+    StartNotes::of(&after).write(&inner.records, target.slot).await.map_err(Error::maybe_applied)?;
+    let mut accepted = after.clone();
+    StartNotes::apply(&inner.records, target.slot, &mut accepted).await.map_err(Error::maybe_applied)?;
+    let instance = inner.instance(&accepted).await.map_err(Error::maybe_applied)?;
     has_all_endpoints(&instance, runtime)?;
     Ok(instance)
 }
 
 fn occupant_is_not_another(found: &[Container], target: &Target) -> Result<()> {
     let conflict = |what: String| {
-        Error::new(ErrorKind::Conflict, what).not_applied().with("slot", target.slot).advice("stop the slot first")
+        Error::new(ErrorKind::Conflict, what)
+            .not_applied()
+            .with("slot", target.slot)
+            .with_hint("`retire_now` stops it, where it has no traffic")
     };
     for container in found.iter().filter(|container| container.is_alive()) {
         match container.version() {
@@ -57,25 +80,26 @@ fn occupant_is_not_another(found: &[Container], target: &Target) -> Result<()> {
 }
 
 /// Whether all that the release needs runs, or has done its work.
-fn is_whole(found: &[Container], project: &Project) -> bool {
-    let jobs = project.jobs();
+fn is_whole(found: &[Container], project: &Project, wishes: &Wishes) -> bool {
+    let (jobs, may_wait) = (wishes.jobs_of(project), &wishes.only_while_live);
     let runs = |name: &String, replicas: u32| {
         let own = || found.iter().filter(|container| container.service == *name);
-        own().count() >= replicas as usize && own().all(|container| container.is_alive() || jobs.contains(name))
+        own().count() >= replicas as usize
+            && own().all(|container| container.is_alive() || jobs.contains(name) || may_wait.contains(name))
     };
     let mut wanted = project.services.iter().filter(|(_, service)| service.is_wanted());
     wanted.all(|(name, service)| runs(name, service.replicas())) && found.iter().any(Container::is_alive)
 }
 
 /// Chooses the ports that the slot's endpoints have from now on.
-async fn ports(
+pub(super) async fn ports(
     runtime: &ComposeRuntime,
     target: &Target,
     project: &Project,
     before: &[Container],
 ) -> Result<BTreeMap<String, OwnPorts>> {
     let inner = &*runtime.inner;
-    if inner.endpoints.is_empty() {
+    if inner.wishes.endpoints.is_empty() && project.services.values().all(|service| service.ports.is_empty()) {
         return Ok(BTreeMap::new());
     }
     let (own, other) = (inner.project_name(target.slot), inner.project_name(target.slot.other()));
@@ -83,10 +107,11 @@ async fn ports(
         project,
         project_name: &own,
         slot: target.slot,
-        endpoints: &inner.endpoints,
+        endpoints: &inner.wishes.endpoints,
         before,
         taken: Taken::by_others(&inner.engine, &own, before, &other).await?,
-        replaces: inner.compose.program().await?.replaces_lists(),
+        replaces: inner.compose.program().await?.replaces(),
+        as_written: inner.wishes.as_written,
     };
     choice.make()
 }
@@ -95,10 +120,11 @@ async fn ports(
 pub(super) async fn write_overlay(
     runtime: &ComposeRuntime,
     target: &Target,
-    project: &Project,
+    arrangement: &Arrangement,
     before: &[Container],
     ports: &BTreeMap<String, OwnPorts>,
 ) -> Result<SlotFiles> {
+    let project = &arrangement.project;
     let images = exact_images(runtime, target, project).await?;
     // Of what runs already, the labels stay as they are: Compose would make it anew for any other.
     let operation = before.iter().filter(|container| container.is_alive());
@@ -107,8 +133,11 @@ pub(super) async fn write_overlay(
         target,
         project,
         project_name: &runtime.inner.project_name(target.slot),
+        changes: &arrangement.findings.patch,
         images: &images,
         ports,
+        jobs: &runtime.inner.wishes.jobs_of(project),
+        only_while_live: &runtime.inner.wishes.only_while_live,
         v1: runtime.inner.compose.program().await?.is_v1(),
         operation: operation.unwrap_or(target.operation.as_str()),
     };
@@ -127,7 +156,7 @@ async fn exact_images(
     let unprepared = |what: &str| {
         Error::new(ErrorKind::NotFound, what.to_owned())
             .not_applied()
-            .advice("prepare the release before it is started")
+            .with_hint("deploy this version again: a deploy prepares it")
     };
     let record = records.releases.get(target.version()).filter(|record| !record.pruned);
     let record = record.ok_or_else(|| unprepared("this version has not been prepared"))?;
@@ -145,23 +174,41 @@ async fn exact_images(
     Ok(images)
 }
 
-async fn up(runtime: &ComposeRuntime, target: &Target, files: &SlotFiles, running: bool) -> Result<()> {
+async fn up(
+    runtime: &ComposeRuntime,
+    target: &Target,
+    project: &Project,
+    files: &SlotFiles,
+    running: bool,
+) -> Result<()> {
     let inner = &*runtime.inner;
     let name = inner.project_name(target.slot);
-    let command = inner.compose.command(&inner.engine, &name, target, Some(files)).await?;
-    let mut command = command.args(["up", "-d", "--no-build", "--remove-orphans"]).timeout(inner.start_deadline);
-    if running {
-        // A start that was cut off: what it has started stays.
-        command = command.arg("--no-recreate");
+    let waits = |name: &&String| inner.wishes.only_while_live.contains(*name);
+    let (later, now): (Vec<_>, Vec<_>) = project.services.keys().partition(waits);
+    let mut calls = vec![(vec!["up", "-d", "--no-build", "--remove-orphans"], now)];
+    if !later.is_empty() {
+        // Made with its slot, so that the shift needs nothing but the engine.
+        calls.push((vec!["up", "--no-start", "--no-deps", "--no-build"], later));
+    } else {
+        calls[0].1.clear();
     }
-    let output = inner.compose.run(&command).await?;
-    if output.success() {
-        return Ok(());
+    for (words, services) in calls {
+        let command = inner.compose.command(&inner.engine, &name, target, Some(files)).await?;
+        let mut command = command.args(words).timeout(inner.start_deadline).called("docker compose up");
+        if running {
+            // A start that was cut off: what it has started stays.
+            command = command.arg("--no-recreate");
+        }
+        let command = command.args(services.into_iter().cloned());
+        let output = inner.compose.run(&command).await?;
+        if !output.success() {
+            let error = explained(&output, output.clone().ok(&command, &inner.compose.host).err());
+            // What Compose says of a container that ended is less than what the engine knows of it.
+            let dead = services_of(&inner.engine, &name).await.unwrap_or_default();
+            return Err(failure::of_dead(&inner.engine, &inner.compose.mask, &dead, error).await);
+        }
     }
-    let error = explained(&output, output.clone().ok(&command, &inner.compose.host).err());
-    // What Compose says of a container that ended is less than what the engine knows of it.
-    let dead = services_of(&inner.engine, &name).await.unwrap_or_default();
-    Err(failure::of_dead(&inner.engine, &inner.compose.mask, &dead, error).await)
+    Ok(())
 }
 
 fn explained(output: &Output, error: Option<Error>) -> Error {
@@ -174,7 +221,7 @@ fn explained(output: &Output, error: Option<Error>) -> Error {
     } else {
         return error;
     };
-    Error::new(ErrorKind::Conflict, what).because(error).advice(advice)
+    Error::new(ErrorKind::Conflict, what).with_source(error).with_hint(advice)
 }
 
 const PORTS: &str = "two slots cannot share a port: let the engine choose it (`127.0.0.1::3000`, or no `ports:` and an \
@@ -198,14 +245,14 @@ fn is_all_there(found: &[Container], project: &Project, target: &Target) -> Resu
 }
 
 fn has_all_endpoints(instance: &Instance, runtime: &ComposeRuntime) -> Result<()> {
-    for endpoint in &runtime.inner.endpoints {
+    for endpoint in &runtime.inner.wishes.endpoints {
         if instance.endpoint(Some(&endpoint.name)).is_none() {
             return Err(Error::config(format!(
                 "the container of {} publishes no port {} for the endpoint {}",
                 endpoint.service, endpoint.port, endpoint.name
             ))
             .maybe_applied()
-            .advice("`docker ps` shows the ports; `network_mode: host` and `none` have none"));
+            .with_hint("`docker ps` shows the ports; `network_mode: host` and `none` have none"));
         }
     }
     Ok(())

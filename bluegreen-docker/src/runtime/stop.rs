@@ -3,16 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use bluegreen_core::{Error, ErrorKind, Result, Slot};
+use bluegreen_core::{Error, ErrorKind, Result, Slot, Stopped};
 use bollard::query_parameters::{
     ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
-use super::container::{Container, containers_of};
+use super::container::{Container, State, containers_of, inspect};
 use super::owner::is_ours;
-use super::{Inner, logs};
+use super::{Inner, logs, pre_stop};
 use crate::compose::wait_for_others;
 use crate::engine::{Engine, if_found, quick, within};
 use crate::labels;
@@ -31,16 +31,41 @@ const BEYOND: Duration = Duration::from_secs(30);
 /// How much longer than the grace the engine may take to kill what did not end.
 const TO_KILL: Duration = Duration::from_secs(60);
 
-pub(super) async fn stop(inner: &Inner, slot: Slot, grace: Duration) -> Result<()> {
-    let mut touched = false;
-    let done = take_down(inner, slot, grace, &mut touched).await;
+/// What a killed container lacks, most often.
+const INIT: &str = "a program that ignores SIGTERM as the container's first process ends with `init: true`, or with `exec` in \
+                    its start script; one that needs longer gets it by `stop_grace_period:`";
+
+pub(super) async fn stop(inner: &Inner, slot: Slot, grace: Duration) -> Result<Stopped> {
+    let (mut touched, mut killed) = (false, Vec::new());
+    let done = take_down(inner, slot, grace, &mut touched, &mut killed).await;
     // A look that fails has changed nothing; what went before it has.
-    done.map_err(|error| if touched { error.maybe_applied() } else { error })
+    done.map_err(|error| if touched { error.maybe_applied() } else { error })?;
+    let stopped = killed.iter().map(|(title, _)| title.clone()).fold(Stopped::default(), Stopped::killing);
+    Ok(if killed.iter().any(|(_, has_init)| !has_init) { stopped.with_hint(INIT) } else { stopped })
 }
 
-async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut bool) -> Result<()> {
+/// How long the containers of a slot are given in all, by the pipeline or by themselves.
+pub(super) async fn grace_of(inner: &Inner, slot: Slot, grace: Duration) -> Result<Duration> {
+    let containers = containers_of(&inner.engine, inner.name_of_project(slot)).await?;
+    let mut all = Duration::ZERO;
+    for now in in_order(&containers) {
+        let own = now.iter().map(|container| container.own_grace).max().unwrap_or_default();
+        all += grace.saturating_sub(all).max(own);
+    }
+    Ok(all.max(grace))
+}
+
+async fn take_down(
+    inner: &Inner,
+    slot: Slot,
+    grace: Duration,
+    touched: &mut bool,
+    killed: &mut Vec<(String, bool)>,
+) -> Result<()> {
     let Inner { service, engine, compose, state, records, .. } = inner;
     let project = &*inner.project_name(slot);
+    state.verify().await?;
+    records.verify().await?;
     let patience = Patience { deadline: Instant::now() + grace, at_least: grace.min(AT_LEAST) };
     let mut is_quiet = false;
     for round in 0..ROUNDS {
@@ -60,7 +85,7 @@ async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut boo
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         *touched = true;
-        stop_in_order(engine, &containers, patience).await?;
+        killed.extend(stop_in_order(engine, &containers, patience).await?);
         let services: Vec<_> = containers.iter().filter(|container| !container.is_one_off).cloned().collect();
         if let Err(error) = logs::keep(engine, &compose.mask, records, slot, &services).await {
             logs::not_kept(&error);
@@ -70,7 +95,7 @@ async fn take_down(inner: &Inner, slot: Slot, grace: Duration, touched: &mut boo
     }
     Err(Error::new(ErrorKind::Unexpected, "containers appear in the slot as fast as they are removed")
         .with("project", project)
-        .advice("is someone else at work on this project?"))
+        .with_hint("is someone else at work on this project?"))
 }
 
 /// How long containers are waited for until they are killed.
@@ -88,8 +113,9 @@ impl Patience {
     }
 }
 
-async fn stop_in_order(engine: &Engine, containers: &[Container], patience: Patience) -> Result<()> {
-    let mut left: Vec<&Container> = containers.iter().collect();
+/// Those that are told to end at the same time: what others depend on comes after these.
+fn in_order(containers: &[Container]) -> Vec<Vec<&Container>> {
+    let (mut left, mut order): (Vec<&Container>, _) = (containers.iter().collect(), Vec::new());
     while !left.is_empty() {
         let needed: BTreeSet<_> = left.iter().flat_map(|container| container.depends_on()).collect();
         let (later, mut now): (Vec<_>, Vec<_>) =
@@ -99,27 +125,51 @@ async fn stop_in_order(engine: &Engine, containers: &[Container], patience: Pati
             // They wait for each other, which Compose refuses: someone changed the labels.
             now = std::mem::take(&mut left);
         }
-        let grace = patience.left(Instant::now());
-        try_join_all(now.into_iter().map(|container| stop_one(engine, container, grace))).await?;
+        order.push(now);
     }
-    Ok(())
+    order
 }
 
-async fn stop_one(engine: &Engine, container: &Container, grace: Duration) -> Result<()> {
-    if !container.is_alive() {
-        return Ok(());
+/// Names what had to be killed, and says whether it had an init process.
+async fn stop_in_order(engine: &Engine, containers: &[Container], patience: Patience) -> Result<Vec<(String, bool)>> {
+    let mut killed = Vec::new();
+    for now in in_order(containers) {
+        let grace = patience.left(Instant::now());
+        let stopped = now.into_iter().map(|container| async move {
+            let was_killed = stop_one(engine, container, grace.max(container.own_grace)).await?;
+            Ok::<_, Error>(was_killed.then(|| (container.title(containers), container.has_init)))
+        });
+        killed.extend(try_join_all(stopped).await?.into_iter().flatten());
     }
+    Ok(killed)
+}
+
+/// Tells whether it had to be killed.
+pub(super) async fn stop_one(engine: &Engine, container: &Container, grace: Duration) -> Result<bool> {
+    if !container.is_alive() {
+        return Ok(false);
+    }
+    let began = Instant::now();
+    pre_stop::run(engine, container, grace).await;
+    let grace = grace.saturating_sub(began.elapsed());
     // The engine counts in whole seconds, and kills at once at zero.
     let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
     let options = StopContainerOptionsBuilder::default().t(seconds).build();
     let docker = engine.docker().await?;
+    let told = Instant::now();
     let stopped =
         within(grace + TO_KILL, "stop a container", docker.stop_container(&container.id, Some(options))).await;
-    if_found(stopped).map(drop).map_err(|error| error.with("compose service", &container.service))
+    if_found(stopped).map_err(|error| error.with("compose service", &container.service))?;
+    if told.elapsed() < grace {
+        return Ok(false);
+    }
+    let ended = inspect(engine, &container.id).await?;
+    Ok(ended.is_some_and(|ended| matches!(ended.state, State::Exited { status: 137, out_of_memory: false, .. })))
 }
 
+/// With its volumes that have no name: nobody could find them again. Those with a name stay.
 async fn remove(engine: &Engine, container: &Container) -> Result<()> {
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     let docker = engine.docker().await?;
     let removed = within(TO_KILL, "remove a container", docker.remove_container(&container.id, Some(options))).await;
     match removed {

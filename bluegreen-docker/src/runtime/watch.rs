@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use bluegreen_core::{Error, ErrorKind, Result};
+use bluegreen_core::{Error, ErrorKind, Mask, Result, Slot};
 use bollard::Docker;
 use bollard::errors::Error as EngineError;
 use bollard::models::{EventMessage, EventMessageTypeEnum};
@@ -16,9 +16,10 @@ use super::clock::engine_time;
 use super::container::{Container, KILLED, OUT_OF_MEMORY, in_words, services_of};
 use super::failure;
 use super::readiness::{Judgement, Readiness, Waiting};
+use super::records::StateDirectory;
+use super::start_notes::StartNotes;
 use crate::engine::Engine;
 use crate::labels;
-use crate::mask::Mask;
 
 /// How long an engine that cannot be reached is asked again: it may be restarting.
 const ENGINE_GONE: Duration = Duration::from_secs(15);
@@ -32,14 +33,44 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long after a container was killed the engine may tell that it was for its memory.
 const TO_TELL_OF_MEMORY: Duration = Duration::from_secs(1);
 
+/// How long the engine may take to tell what it has told nobody yet.
+const TO_CATCH_UP: Duration = Duration::from_secs(1);
+
 pub(super) struct Watch<'a> {
     engine: &'a Engine,
     mask: &'a Mask,
     project: &'a str,
-    readiness: Readiness,
+    known: Known,
     began: Instant,
     deadline: Instant,
     events: Option<BoxStream<'static, Result<EventMessage, EngineError>>>,
+    /// Whether all containers are there, and none may wait to be started any more.
+    is_up: bool,
+    forgiven: Option<Forgiven<'a>>,
+}
+
+/// What a later look at the slot is not to take for a fault.
+struct Forgiven<'a> {
+    records: &'a StateDirectory,
+    slot: Slot,
+    notes: StartNotes,
+}
+
+impl Forgiven<'_> {
+    async fn note(&mut self, containers: &[Container]) -> Result<()> {
+        let notes = StartNotes::of(containers);
+        if notes != self.notes {
+            notes.write(self.records, self.slot).await?;
+            self.notes = notes;
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a slot's containers; from one watch to the next.
+#[derive(Debug)]
+pub(super) struct Known {
+    readiness: Readiness,
     /// From when on events matter, in the engine's time: none is lost between two connections.
     since: i128,
     /// The containers in which the kernel killed a process for want of memory.
@@ -59,42 +90,69 @@ enum Heard {
     Silence,
 }
 
-impl<'a> Watch<'a> {
+impl Known {
     /// All events from now on count.
-    pub(super) async fn new(
-        engine: &'a Engine,
-        mask: &'a Mask,
-        project: &'a str,
-        readiness: Readiness,
-        limit: Duration,
-    ) -> Result<Watch<'a>> {
+    pub(super) async fn new(engine: &Engine, readiness: Readiness) -> Result<Self> {
         let since = engine_time(engine).await?.as_nanosecond();
+        Ok(Self { readiness, since, out_of_memory: BTreeSet::new() })
+    }
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(engine: &'a Engine, mask: &'a Mask, project: &'a str, known: Known, limit: Duration) -> Self {
         let began = Instant::now();
-        let (deadline, out_of_memory) = (began + limit, BTreeSet::new());
-        Ok(Self { engine, mask, project, readiness, began, deadline, events: None, since, out_of_memory })
+        Self {
+            engine,
+            mask,
+            project,
+            known,
+            began,
+            deadline: began + limit,
+            events: None,
+            is_up: false,
+            forgiven: None,
+        }
     }
 
-    /// Runs what brings the containers up, and fails as soon as one of them ends.
-    pub(super) async fn during(&mut self, up: impl Future<Output = Result<()>>) -> Result<()> {
-        let mut up = std::pin::pin!(up);
+    /// Runs what takes its time while containers come up, or are up, and fails as soon as one of them ends for good.
+    pub(super) async fn during(&mut self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        let mut work = std::pin::pin!(work);
         loop {
             let heard = tokio::select! {
                 biased;
-                done = &mut up => return done,
+                done = &mut work => return done,
                 heard = self.hear_until(Instant::now() + LOOK_AGAIN) => heard?,
             };
             if let Heard::End { id, service, status } = heard {
                 self.end(&id, &service, status).await?;
-            } else {
-                self.judge(false).await?;
             }
+            self.judge().await?;
         }
+    }
+
+    /// The same for containers that are all up. What has ended meanwhile, and is well again, is noted as forgiven.
+    pub(super) async fn supervise(
+        &mut self,
+        work: impl Future<Output = Result<()>>,
+        records: &'a StateDirectory,
+        slot: Slot,
+    ) -> Result<()> {
+        self.is_up = true;
+        self.forgiven = Some(Forgiven { records, slot, notes: StartNotes::default() });
+        self.is_well().await?;
+        self.during(work).await
+    }
+
+    /// Fails where one of them has ended for good.
+    pub(super) async fn is_well(&mut self) -> Result<()> {
+        self.judge().await.map(drop)
     }
 
     /// Waits until all containers are ready.
     pub(super) async fn until_ready(&mut self) -> Result<()> {
+        self.is_up = true;
         loop {
-            let Some(Waiting { on, until }) = self.judge(true).await? else { return Ok(()) };
+            let Some(Waiting { on, until }) = self.judge().await? else { return Ok(()) };
             if Instant::now() >= self.deadline {
                 return Err(self.too_late(&on).await);
             }
@@ -106,53 +164,82 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// What was learned, for the next watch.
+    pub(super) fn into_known(self) -> Known {
+        self.known
+    }
+
+    /// How those ended that did so more than once, each with what it wrote last; `None` where there are none.
+    pub(super) async fn loops(&mut self) -> Option<String> {
+        // What the engine has told by now, and nobody has heard yet.
+        let until = Instant::now() + TO_CATCH_UP;
+        while matches!(timeout_at(until, self.hear()).await, Ok(Ok(_))) {}
+        let loops = self.known.readiness.loops();
+        if loops.is_empty() {
+            return None;
+        }
+        let containers = services_of(self.engine, self.project).await.unwrap_or_default();
+        let told = failure::of(self.engine, self.mask, &containers, &loops).await;
+        Some(told.message().to_owned()).filter(|told| !told.is_empty())
+    }
+
     /// What there is to wait for, as the engine shows it now; `None` when all is ready. An `Err` when it fails the start.
-    async fn judge(&mut self, is_up: bool) -> Result<Option<Waiting>> {
+    async fn judge(&mut self) -> Result<Option<Waiting>> {
         let gone = Instant::now() + ENGINE_GONE;
         let containers = loop {
             match services_of(self.engine, self.project).await {
                 Ok(containers) => break containers,
-                Err(error) if error.is_retryable() && Instant::now() < gone.min(self.deadline) => {
+                Err(error) if error.is_retryable() && Instant::now() < gone => {
                     tracing::warn!(error = %error.chain(), "the engine does not answer; asking again");
                     tokio::time::sleep(ENGINE_PAUSE).await;
                 }
                 Err(error) => return Err(error.maybe_applied()),
             }
         };
-        match self.readiness.judge(&containers, is_up, Instant::now()) {
-            Judgement::Failed(failed) => Err(self.failed(&containers, failed.into_iter().collect()).await),
-            Judgement::Waiting(waiting) => Ok(Some(waiting)),
-            Judgement::Ready => Ok(None),
+        let waiting = match self.known.readiness.judge(&containers, self.is_up, Instant::now()) {
+            Judgement::Failed(failed) => return Err(self.failed(&containers, failed.into_iter().collect()).await),
+            Judgement::Waiting(waiting) => Some(waiting),
+            Judgement::Ready => None,
+        };
+        if let Some(forgiven) = &mut self.forgiven {
+            forgiven.note(&containers).await?;
         }
+        Ok(waiting)
     }
 
     async fn end(&mut self, id: &str, service: &str, status: i64) -> Result<()> {
-        if status == 0 && self.readiness.is_job(service) {
+        if status == 0 && self.known.readiness.may_end(service) {
             return Ok(());
         }
         let containers = services_of(self.engine, self.project).await.unwrap_or_default();
-        if !containers.iter().any(|container| container.id == id) {
+        let Some(found) = containers.iter().find(|container| container.id == id) else {
             let what = format!("{service} ended: {}", in_words(status, false, ""));
             return Err(Error::new(ErrorKind::Unhealthy, what));
+        };
+        // The engine starts it again, for as often as that is allowed; or it did, and a later end is the one that counts.
+        if found.is_alive() || (found.is_done() && self.known.readiness.may_end(service)) {
+            return Ok(());
         }
-        let failed = HashMap::from([(id.to_owned(), in_words(status, false, ""))]);
+        let failed = HashMap::from([(id.to_owned(), self.known.readiness.ending(found))]);
         Err(self.failed(&containers, failed).await)
     }
 
     /// The error for containers that fail the start, by id with the reason.
     async fn failed(&mut self, containers: &[Container], mut failed: HashMap<String, String>) -> Error {
+        let told = containers.iter().filter(|container| container.is_out_of_memory());
+        self.known.out_of_memory.extend(told.map(|container| container.id.clone()));
         // The engine tells of a container's end and of its want of memory in any order.
-        let is_open = |watch: &Self| {
-            failed.iter().any(|(id, reason)| reason.contains(KILLED) && !watch.out_of_memory.contains(id))
+        let is_open = |known: &Known| {
+            failed.iter().any(|(id, reason)| reason.contains(KILLED) && !known.out_of_memory.contains(id))
         };
         let until = Instant::now() + TO_TELL_OF_MEMORY;
-        while is_open(self) {
+        while is_open(&self.known) {
             if !matches!(timeout_at(until, self.hear()).await, Ok(Ok(_))) {
                 break;
             }
         }
         for (id, reason) in &mut failed {
-            if self.out_of_memory.contains(id) && !reason.contains(OUT_OF_MEMORY) {
+            if self.known.out_of_memory.contains(id) && !reason.contains(OUT_OF_MEMORY) {
                 *reason = format!("{}{OUT_OF_MEMORY}", reason.replace(KILLED, ""));
             }
         }
@@ -175,7 +262,7 @@ impl<'a> Watch<'a> {
     async fn hear(&mut self) -> Result<Heard> {
         loop {
             let docker = self.engine.docker().await?;
-            let events = self.events.get_or_insert_with(|| listen(docker, self.project, &moment(self.since)));
+            let events = self.events.get_or_insert_with(|| listen(docker, self.project, &moment(self.known.since)));
             let event = match events.next().await {
                 Some(Ok(event)) => event,
                 None | Some(Err(_)) => {
@@ -184,7 +271,7 @@ impl<'a> Watch<'a> {
                     return Ok(Heard::Silence);
                 }
             };
-            self.since = self.since.max(event.time_nano.map_or(0, i128::from) + 1);
+            self.known.since = self.known.since.max(event.time_nano.map_or(0, i128::from) + 1);
             let Some(actor) = event.actor else { continue };
             let (id, attributes) = (actor.id.unwrap_or_default(), actor.attributes.unwrap_or_default());
             let attribute = |name: &str| attributes.get(name).cloned().unwrap_or_default();
@@ -193,11 +280,12 @@ impl<'a> Watch<'a> {
             }
             match event.action.as_deref().unwrap_or_default() {
                 "oom" => {
-                    self.out_of_memory.insert(id);
+                    self.known.out_of_memory.insert(id);
                     return Ok(Heard::Other);
                 }
                 "die" => {
                     let status = attribute("exitCode").parse().unwrap_or(-1);
+                    self.known.readiness.ended(&id, status);
                     return Ok(Heard::End { id, service: attribute(labels::COMPOSE_SERVICE), status });
                 }
                 "start" => return Ok(Heard::Other),

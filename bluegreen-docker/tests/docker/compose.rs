@@ -10,7 +10,22 @@ use crate::support::{NotingHost, Shop, WAITS, needs_docker};
 /// A folder for `PATH` with these programs of the machine, and nothing else but the usual tools.
 fn tools(folder: &Path, programs: &[(&str, &str)]) -> String {
     std::fs::create_dir_all(folder).unwrap();
-    for tool in ["sh", "head", "cat", "mkdir", "printf", "env", "python3", "flock", "sha256sum", "cut", "mv", "sync"] {
+    for tool in [
+        "sh",
+        "head",
+        "cat",
+        "mkdir",
+        "printf",
+        "env",
+        "python3",
+        "flock",
+        "sha256sum",
+        "cut",
+        "ln",
+        "mv",
+        "rm",
+        "sync",
+    ] {
         for place in ["/usr/bin", "/bin"] {
             let program = Path::new(place).join(tool);
             if program.exists() {

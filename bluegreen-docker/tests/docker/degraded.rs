@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bluegreen_core::event::What;
+use bluegreen_core::event::EventKind;
 use bluegreen_core::memory::{MemoryRouter, MemoryStateStore};
-use bluegreen_core::pipeline::{Builder, Strategy};
+use bluegreen_core::pipeline::{PipelineBuilder, Strategy};
 use bluegreen_core::testing::ScriptedHealth;
 use bluegreen_core::{Event, Health, Instance, Pipeline, Release, Runtime, Secret, Slot, observer};
 use bluegreen_docker::ComposeRuntime;
@@ -15,7 +15,7 @@ use crate::support::{Shop, WAITS, docker, docker_ok, grace, needs_docker};
 fn shop() -> Shop {
     let shop = Shop::new(
         "services: {api: {image: 'IMAGES/app:${VERSION}'}, worker: {image: 'IMAGES/app:${VERSION}'}, \
-         setup: {image: 'IMAGES/app:${VERSION}'}}",
+         setup: {image: 'IMAGES/app:${VERSION}', restart: 'no'}}",
     );
     for version in ["1.0", "1.1"] {
         shop.publish(&format!("app:{version}"), &format!("{WAITS} # {version}"));
@@ -34,7 +34,7 @@ fn builder(
     runtime: &ComposeRuntime,
     router: &MemoryRouter,
     store: &MemoryStateStore,
-) -> Builder {
+) -> PipelineBuilder {
     let well = ScriptedHealth::new([Health::healthy_as(version.parse().unwrap())]);
     Pipeline::builder(&shop.name)
         .runtime(runtime.clone())
@@ -87,7 +87,7 @@ async fn a_release_whose_api_dies_during_the_bake_is_rolled_back_although_its_wo
     let killed = Mutex::new(false);
     let seen = Arc::clone(&shop);
     let kill = observer::from_fn(move |event: &Event| {
-        if matches!(event.what, What::Soaking { .. }) && !std::mem::replace(&mut *killed.lock().unwrap(), true) {
+        if matches!(event.what, EventKind::Soaking { .. }) && !std::mem::replace(&mut *killed.lock().unwrap(), true) {
             docker_ok(&["kill", &seen.container(Slot::Green, "api")]);
         }
     });
@@ -112,7 +112,7 @@ services:
   worker:
     image: IMAGES/app:${VERSION}
     restart: always
-    healthcheck: {test: [CMD-SHELL, 'test ! -e /tmp/sick || { echo no $TOKEN; false; }'], interval: 1s, retries: 1}
+    healthcheck: {test: [CMD-SHELL, 'test ! -e /tmp/unhealthy || { echo no $TOKEN; false; }'], interval: 1s, retries: 1}
     environment: {TOKEN: '${TOKEN}'}
 ",
     );
@@ -135,7 +135,7 @@ fn restarts_by_itself(shop: &Shop, slot: Slot) {
 }
 
 fn waits_for(container: &str, format: &str, expected: &str) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while docker_ok(&["inspect", "--format", format, container]) != expected {
         assert!(Instant::now() < deadline, "{container} is not {expected}");
         std::thread::sleep(Duration::from_millis(20));
@@ -160,7 +160,7 @@ async fn a_slot_with_a_container_that_the_engine_restarted_or_that_is_unhealthy_
     docker_ok(&["restart", "-t", "5", &worker]);
     assert!(!inspected().await.is_degraded(), "{}", inspected().await);
 
-    docker_ok(&["exec", &worker, "touch", "/tmp/sick"]);
+    docker_ok(&["exec", &worker, "touch", "/tmp/unhealthy"]);
     waits_for(&worker, "{{.State.Health.Status}}", "unhealthy");
     assert_eq!(inspected().await.to_string(), "degraded 1.0 (worker: its healthcheck fails: no ***)");
     assert_eq!(inspected().await.endpoints().len(), 1, "the api is well");
@@ -175,7 +175,7 @@ async fn a_release_whose_worker_dies_during_the_bake_is_rolled_back_although_the
     first.deploy(Release::new("1.0").unwrap()).await.unwrap();
     let (seen, died) = (Arc::clone(&shop), Mutex::new(false));
     let kill = observer::from_fn(move |event: &Event| {
-        if matches!(event.what, What::Soaking { .. }) && !std::mem::replace(&mut *died.lock().unwrap(), true) {
+        if matches!(event.what, EventKind::Soaking { .. }) && !std::mem::replace(&mut *died.lock().unwrap(), true) {
             restarts_by_itself(&seen, Slot::Green);
         }
     });
@@ -194,7 +194,7 @@ async fn a_pipeline_with_a_shorter_deadline_still_tells_what_was_not_ready() {
         "services: {api: {image: 'IMAGES/app:${VERSION}', healthcheck: {test: ['CMD', 'false'], interval: 60s}}}",
     );
     shop.publish("app:1.0", WAITS);
-    let runtime = shop.builder().start_deadline(Duration::from_secs(6)).build().unwrap();
+    let runtime = shop.builder().start_deadline(Duration::from_secs(40)).build().unwrap();
     let builder = builder(&shop, "1.0", &runtime, &MemoryRouter::new(), &MemoryStateStore::new());
     let pipeline = builder.start_deadline(Duration::from_secs(2)).build().unwrap();
     let error = pipeline.deploy(Release::new("1.0").unwrap()).await.unwrap_err().to_string();

@@ -7,15 +7,20 @@
 mod build;
 mod compose;
 mod conformance;
+mod corpus;
 mod degraded;
 mod engine;
+mod jobs;
 mod migrate;
 mod owner;
 mod ports;
 mod prepare;
 mod prune;
+mod shared;
 mod start;
 mod stop;
+mod supervise;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod two_slots;

@@ -13,6 +13,9 @@ use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
 use crate::support::{Fate, Shop, WAITS, docker_ok, eventually, grace, needs_docker, proxy};
 
+/// Long enough for a migration to begin, also on a machine that is busy otherwise.
+const LIMIT: Duration = Duration::from_secs(25);
+
 /// The data is a file with a line for each thing that a version needs; a migration takes its time, and is repeatable.
 const MIGRATE: &str = r#"case $1 in
 expand) grep -q '^new$' /data/schema || { echo half >> /data/log; sleep 0.05; echo new >> /data/schema; };;
@@ -174,11 +177,12 @@ async fn a_migration_that_takes_too_long_is_told_and_not_ended() {
             When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
             When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
         };
-        let script = "touch /data/begun; sleep 8; echo done >> /data/schema";
-        let migrator = builder.expand(["sh", "-c", script]).limit(Duration::from_secs(5)).build().unwrap();
+        let script = "touch /data/begun; until [ -e /data/may-end ]; do sleep 0.1; done; echo done >> /data/schema";
+        let migrator = builder.expand(["sh", "-c", script]).limit(LIMIT).build().unwrap();
         let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
         assert!(data.shop.path("data/begun").exists() && error.to_string().contains("still runs"), "{error}");
+        std::fs::write(data.shop.path("data/may-end"), "").unwrap();
         eventually("it ends by itself", async || data.schema().exists()).await;
     }
 }
@@ -284,8 +288,8 @@ async fn a_pipeline_cuts_off_a_migration_inside_the_failed_slot_and_not_one_in_a
             When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
             When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
         };
-        let script = "touch /data/begun; sleep 8; touch /data/ended";
-        let migrator = builder.expand(["sh", "-c", script]).limit(Duration::from_secs(4)).build().unwrap();
+        let script = "touch /data/begun; until [ -e /data/may-end ]; do sleep 0.1; done; touch /data/ended";
+        let migrator = builder.expand(["sh", "-c", script]).limit(LIMIT).build().unwrap();
         let pipeline = Pipeline::builder(&shop.name)
             .runtime(runtime)
             .migrator(migrator)
@@ -300,7 +304,10 @@ async fn a_pipeline_cuts_off_a_migration_inside_the_failed_slot_and_not_one_in_a
         assert!(error.chain().contains("did not end within") || error.chain().contains("still runs"), "{error:?}");
         assert!(shop.path("data/begun").exists() && !shop.path("data/ended").exists());
         match when {
-            When::BeforeStart => eventually("it ends by itself", async || shop.path("data/ended").exists()).await,
+            When::BeforeStart => {
+                std::fs::write(shop.path("data/may-end"), "").unwrap();
+                eventually("it ends by itself", async || shop.path("data/ended").exists()).await;
+            }
             // Nothing is left in which it could go on.
             When::AfterStart => assert_eq!(shop.ps(Slot::Blue, &["-a", "-q"]), Vec::<String>::new()),
         }

@@ -2,10 +2,12 @@
 
 use bluegreen_core::memory::{MemoryRouter, MemoryStateStore};
 use bluegreen_core::testing::ScriptedHealth;
-use bluegreen_core::{Effect, ErrorKind, Health, Instance, Migrator, Phase, Pipeline, Release, Result, Runtime, Slot};
+use bluegreen_core::{
+    Effect, ErrorKind, Health, Instance, LocalHost, Migrator, Phase, Pipeline, Reason, Release, Result, Runtime, Slot,
+};
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
-use crate::support::{Shop, WAITS, grace, needs_docker};
+use crate::support::{Shop, WAITS, grace, needs_docker, unique};
 
 /// A service that runs in these slots.
 async fn shop_in(slots: &[Slot]) -> Shop {
@@ -49,6 +51,48 @@ async fn a_project_of_another_service_is_not_touched() {
     assert_eq!(shop.running(Slot::Green), before);
     // Its other slot has nothing of anybody's.
     assert_eq!(other.inspect(Slot::Blue).await.unwrap(), Instance::Absent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_of_another_service_is_neither_read_nor_written() {
+    needs_docker!();
+    let shop = shop_in(&[]).await;
+    let (own, file) = (shop.path("state"), shop.path("compose.yaml"));
+    let directory = own.to_str().unwrap();
+    let runtime = shop.builder().state_directory(directory).build().unwrap();
+    let target = shop.version(Slot::Green, "1.0");
+    // As an earlier version left it: without a mark.
+    std::fs::create_dir(&own).unwrap();
+    runtime.preview(&target).await.unwrap();
+    runtime.prepare(&target).await.unwrap();
+    let kept = || {
+        let files = std::fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (before, name) = (kept(), unique("other"));
+    let elsewhere = shop.path("elsewhere");
+    let builder = || ComposeRuntime::builder(&name, file.to_str().unwrap());
+    let other = builder().state_directory(directory).build().unwrap();
+    let records = builder().state_directory(elsewhere.to_str().unwrap());
+    let records = records.records_on(LocalHost::new(), directory).build().unwrap();
+    let mut theirs = target.clone();
+    theirs.service = name.parse().unwrap();
+    for other in [other, records] {
+        for refused in [
+            other.preview(&theirs).await.map(drop),
+            other.prepare(&theirs).await,
+            other.start(&theirs).await.map(drop),
+            other.stop(Slot::Green, grace()).await.map(drop),
+            other.logs(Slot::Green, 1).await.map(drop),
+            other.prune(1).await.map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.reason(), Some(Reason::OtherService), "{error:?}");
+            assert!(error.to_string().contains("`.state_directory(..)`"), "{error}");
+        }
+    }
+    assert_eq!(kept(), before);
+    runtime.start(&target).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ fn recorded(shop: &Shop) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_name_that_the_other_slot_has_is_told_before_anything_is_changed() {
+async fn a_container_name_that_two_slots_cannot_have_is_told_before_anything_is_changed() {
     needs_docker!();
     let name = unique("name");
     for (program, named) in [(&["docker", "compose"][..], &name), (&["docker-compose"][..], &format!("{name}-v1"))] {
@@ -57,19 +57,12 @@ async fn a_container_name_that_the_other_slot_has_is_told_before_anything_is_cha
             shop.write("compose.yaml", &format!("{ONE}    container_name: {named}\n"));
         };
         file(named);
-        let runtime = shop.builder().compose_program(program.iter().copied()).build().unwrap();
-        for slot in [Slot::Blue, Slot::Blue] {
-            runtime.prepare(&shop.version(slot, "1.0")).await.unwrap();
-            runtime.start(&shop.version(slot, "1.0")).await.unwrap();
-        }
+        let runtime = shop.builder().compose_program(program.iter().copied()).as_written(true).build().unwrap();
         let error = runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap_err();
-        assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error:?}");
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains(named) && text.contains("-blue") && text.contains("-${SLOT}"), "{text}");
-        // One that appears after that is told in the same words.
-        let error = runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
-        assert!(error.to_string().contains("-${SLOT}"), "{error}");
+        assert!(text.contains(named) && text.contains("services.api.container_name"), "{text}");
+        assert!(text.contains("-${SLOT}"), "{text}");
 
         file(&format!("{named}-${{SLOT}}"));
         runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
@@ -78,6 +71,11 @@ async fn a_container_name_that_the_other_slot_has_is_told_before_anything_is_cha
             docker_ok(&["inspect", "--format", "{{.Name}}", &shop.container(Slot::Green, "api")]),
             format!("/{named}-green")
         );
+        // One that somebody else has is told too.
+        docker_ok(&["create", "--name", &format!("{named}-blue"), &shop.images.name("app:1.0")]);
+        let error = runtime.prepare(&shop.version(Slot::Blue, "1.0")).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error:?}");
+        assert!(error.to_string().contains(&format!("{named}-blue")), "{error}");
     }
 }
 
@@ -318,7 +316,7 @@ async fn a_compose_file_that_makes_no_sense_is_told_and_nothing_is_changed() {
     let cases = [
         ("services: {api: {image: 'IMAGES/app:${NEEDED:?no such variable}'}}", "no such variable"),
         ("services: {api: {imagee: x}}", "imagee"),
-        ("services: {api: {build: .}}", "image"),
+        ("services: {api: {build: .}}", "Dockerfile"),
         ("services: {api: {image: 'IMAGES/app:a b'}}", "app:a b"),
     ];
     for (text, named) in cases {

@@ -69,7 +69,7 @@ async fn images_that_came_by_a_prepare_that_failed_are_removed_too() {
             .into_iter()
             .find(|version| line.contains("web&") && line.contains(&format!("tag={version}")));
         if let Some(version) = missing.filter(|_| line.starts_with("POST /images/create")) {
-            let (name, deadline) = (format!("{prefix}/app:{version}"), Instant::now() + Duration::from_secs(30));
+            let (name, deadline) = (format!("{prefix}/app:{version}"), Instant::now() + Duration::from_secs(120));
             let is_here = || docker(&["image", "inspect", &name]).status.success();
             tokio::task::block_in_place(|| {
                 while !is_here() && Instant::now() < deadline {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bluegreen_core::{ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot};
+use bluegreen_core::{Effect, ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot};
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
-use crate::support::{Fate, NotingHost, Shop, WAITS, docker_ok, get, grace, needs_docker, proxy, serves};
+use crate::support::{
+    Fate, NotingHost, START_DEADLINE, Shop, WAITS, docker, docker_ok, eventually, get, grace, needs_docker, proxy,
+    serves,
+};
 
 async fn deploy(runtime: &ComposeRuntime, shop: &Shop, slot: Slot) -> bluegreen_core::Result<Instance> {
     runtime.prepare(&shop.version(slot, "1.0")).await.unwrap();
@@ -33,11 +36,11 @@ async fn a_slot_is_started_when_all_that_have_a_healthcheck_are_healthy() {
 services:
   api:
     image: IMAGES/api:${VERSION}
-    healthcheck: {test: ['CMD', 'wget', '-q', '-O-', 'http://127.0.0.1:3000/'], interval: 1s}
+    healthcheck: {test: ['CMD', 'wget', '-q', '-O-', 'http://127.0.0.1:3000/'], interval: 1s, retries: 100}
   web:
     image: IMAGES/web:${VERSION}
     depends_on: {api: {condition: service_healthy}}
-    healthcheck: {test: ['CMD', 'wget', '-q', '-O-', 'http://127.0.0.1:3000/'], interval: 1s}
+    healthcheck: {test: ['CMD', 'wget', '-q', '-O-', 'http://127.0.0.1:3000/'], interval: 1s, retries: 100}
   worker:
     image: IMAGES/worker:${VERSION}
 ",
@@ -88,7 +91,7 @@ services:
     let text = error.to_string();
     assert!(text.contains("worker: exit status 3") && text.contains("cannot reach the database"), "{text}");
     assert!(!text.contains("api:"), "the one that did not fail is blamed: {text}");
-    assert!(took < Duration::from_secs(20), "it waited for the others: {took:?}");
+    assert!(took < START_DEADLINE, "it waited for the others: {took:?}");
     assert_eq!(shop.running(Slot::Blue), before);
     live.stop(Slot::Green, grace()).await.unwrap();
     assert_eq!(shop.running(Slot::Blue), before);
@@ -155,7 +158,7 @@ services:
     });
     let builder = shop.builder().docker_host(format!("unix://{}", socket.display()));
     let runtime = builder.start_deadline(Duration::from_secs(600)).build().unwrap();
-    let started = tokio::time::timeout(Duration::from_secs(90), deploy(&runtime, &shop, Slot::Green)).await;
+    let started = tokio::time::timeout(START_DEADLINE, deploy(&runtime, &shop, Slot::Green)).await;
     assert!(started.expect("it waits for its deadline").unwrap().is_running());
     assert!(stalled.load(Ordering::SeqCst), "no events were asked for");
 }
@@ -188,7 +191,7 @@ services:
 ",
     );
     shop.publish("app:1.0", WAITS);
-    let runtime = shop.builder().start_deadline(Duration::from_secs(5)).build().unwrap();
+    let runtime = shop.builder().start_deadline(Duration::from_secs(40)).build().unwrap();
     let error = deploy(&runtime, &shop, Slot::Green).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     let text = error.to_string();
@@ -197,15 +200,31 @@ services:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_without_a_healthcheck_must_run_for_the_settle_time() {
+async fn a_program_without_a_healthcheck_is_waited_for_only_where_it_is_to_settle() {
     needs_docker!();
-    let shop = Shop::new("services: {api: {image: 'IMAGES/bad:${VERSION}'}}");
-    shop.publish("bad:1.0", "sleep 2; exit 1");
-    let patient = shop.builder().settle(Duration::from_secs(6)).build().unwrap();
-    let error = deploy(&patient, &shop, Slot::Green).await.unwrap_err();
+    let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}}");
+    shop.publish("app:1.0", "trap 'echo is told to fail; exit 1' USR1; while :; do sleep 1 & wait $!; done");
+    let (hour, target) = (Duration::from_secs(3600), shop.version(Slot::Green, "1.0"));
+    let patient = shop.builder().settle(hour).start_deadline(hour).build().unwrap();
+    patient.prepare(&target).await.unwrap();
+    let fails = async {
+        eventually("it runs", async || shop.running(Slot::Green).len() == 1).await;
+        // It is told until it hears.
+        loop {
+            docker(&["kill", "-s", "USR1", &shop.container(Slot::Green, "api")]);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let started = tokio::select! {
+        started = patient.start(&target) => started,
+        never = fails => never,
+    };
+    let error = started.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unhealthy, "{error:?}");
+    assert!(error.to_string().contains("is told to fail"), "{error}");
     patient.stop(Slot::Green, grace()).await.unwrap();
-    shop.runtime().start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    let runtime = shop.builder().settle(Duration::ZERO).start_deadline(hour).build().unwrap();
+    runtime.start(&target).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,22 +259,25 @@ services:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_the_other_slot_has_is_told_with_what_to_do() {
+async fn a_port_that_two_slots_cannot_share_is_told_before_anything_is_changed_or_left_out() {
     needs_docker!();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let compose = format!("services: {{api: {{image: 'IMAGES/app:${{VERSION}}', ports: ['127.0.0.1:{port}:3000']}}}}");
     let shop = Shop::new(&compose);
     shop.publish("app:1.0", WAITS);
+    for builder in [shop.builder().as_written(true), shop.builder().compose_program(["docker-compose"])] {
+        let error = builder.build().unwrap().prepare(&shop.version(Slot::Blue, "1.0")).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("services.api.ports: 127.0.0.1:{port}:3000")), "{text}");
+        assert!(text.contains("127.0.0.1::3000"), "{text}");
+    }
+    // Unless the file is to be run as it is, each slot gets a port of its own instead.
     let runtime = shop.runtime();
-    deploy(&runtime, &shop, Slot::Blue).await.unwrap();
-    let live = shop.running(Slot::Blue);
-    let error = deploy(&runtime, &shop, Slot::Green).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
-    assert!(error.to_string().contains("127.0.0.1::3000"), "{error}");
-    assert_eq!(shop.running(Slot::Blue), live);
-    // What the engine leaves behind is no obstacle to the next start.
-    runtime.stop(Slot::Blue, grace()).await.unwrap();
-    runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
+    for slot in Slot::BOTH {
+        deploy(&runtime, &shop, slot).await.unwrap();
+    }
+    assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(), "the port of the file is taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ services:
   api:
     image: IMAGES/app:${{VERSION}}
     volumes: ['data:/tmp/data', 'common:/tmp/common']
-    networks: [default, far, named]
+    networks: {{default: {{}}, far: {{aliases: ['api-${{SLOT}}']}}, named: {{aliases: ['api-${{SLOT}}']}}}}
 networks:
   far: {{name: {shared}, external: true}}
   named: {{name: {shared}-named}}
@@ -36,7 +36,7 @@ volumes:
     shop.publish("app:1.0", WAITS);
     docker_ok(&["network", "create", &shared]);
     let _removed = Leftovers(shared.clone());
-    let runtime = shop.runtime();
+    let runtime = shop.builder().data_per_slot(["data"]).data_shared(["common"]).build().unwrap();
     for slot in Slot::BOTH {
         runtime.prepare(&shop.version(slot, "1.0")).await.unwrap();
         runtime.start(&shop.version(slot, "1.0")).await.unwrap();
@@ -107,7 +107,7 @@ async fn what_others_depend_on_may_end_gracefully_although_they_have_used_up_the
     let runtime = shop.runtime();
     runtime.prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
     runtime.start(&shop.version(Slot::Green, "1.0")).await.unwrap();
-    runtime.stop(Slot::Green, Duration::from_secs(2)).await.unwrap();
+    runtime.stop(Slot::Green, Duration::from_secs(6)).await.unwrap();
     assert_eq!(runtime.logs(Slot::Green, 10).await.unwrap(), ["db | all is written"]);
 }
 

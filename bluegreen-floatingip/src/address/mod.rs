@@ -1,9 +1,9 @@
 //! Floating IPs: one address, moved between two servers.
 
+mod address_move;
 mod look;
 mod provider;
-mod relocation;
 mod router;
 
-pub use provider::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
+pub use provider::{ActionId, ActionState, AddressProvider, Assigned, Holder, Observed, Transition};
 pub use router::FloatingIpRouter;

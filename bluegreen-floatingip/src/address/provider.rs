@@ -4,7 +4,7 @@ use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bluegreen_core::{Result, Slot};
+use bluegreen_core::{Result, ServiceName, Slot};
 
 /// What a cloud, or any other mover of addresses, must be able to do for a
 /// [`FloatingIpRouter`](crate::FloatingIpRouter). The provider knows which server each slot is; the router does the
@@ -64,6 +64,30 @@ use bluegreen_core::{Result, Slot};
 /// ```
 #[async_trait]
 pub trait AddressProvider: Debug + Display + Send + Sync + 'static {
+    /// Says for which service the address is moved. From then on every method that asks the provider refuses an address that
+    /// is marked as another service's, with [`Reason::OtherService`](bluegreen_core::Reason), and the first
+    /// [`assign`](Self::assign) marks one that nobody has marked. See [`Ownership`](bluegreen_core::Ownership). No I/O,
+    /// repeatable.
+    ///
+    /// Nothing is marked unless a provider does.
+    ///
+    /// # Errors
+    /// `Conflict` for that reason when it acts for another service already; `Config` for a name that no mark can hold.
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        let _ = service;
+        Ok(())
+    }
+
+    /// Refuses an address of another service, for calls that need nothing else of the provider.
+    ///
+    /// Nothing is checked unless a provider does.
+    ///
+    /// # Errors
+    /// `Conflict` for that reason; when the mark cannot be read.
+    async fn verify(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Who holds the address now, and whether that is about to change.
     ///
     /// # Errors
@@ -95,7 +119,7 @@ pub struct Observed {
     /// Who holds the address.
     pub holder: Holder,
     /// Whether that is about to change.
-    pub motion: Motion,
+    pub transition: Transition,
 }
 
 /// Who holds an address.
@@ -107,7 +131,7 @@ pub enum Holder {
     /// No server.
     Nobody,
     /// A server that is neither blue nor green, as the provider names it.
-    Stranger(String),
+    Other(String),
     /// Both servers, which only happens to addresses that servers set up themselves.
     Both,
 }
@@ -115,7 +139,7 @@ pub enum Holder {
 /// Whether the holder of an address is about to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Motion {
+pub enum Transition {
     /// No.
     Settled,
     /// The provider is working on it, for this reason. Waiting helps.
@@ -127,11 +151,11 @@ pub enum Motion {
 impl Observed {
     /// A holder that stays what it is.
     pub fn settled(holder: Holder) -> Self {
-        Self { holder, motion: Motion::Settled }
+        Self { holder, transition: Transition::Settled }
     }
 
     pub(crate) fn is_settled_at(&self, slot: Slot) -> bool {
-        self.holder == Holder::Slot(slot) && self.motion == Motion::Settled
+        self.holder == Holder::Slot(slot) && self.transition == Transition::Settled
     }
 }
 
@@ -140,7 +164,7 @@ impl fmt::Display for Holder {
         match self {
             Self::Slot(slot) => write!(f, "{slot}"),
             Self::Nobody => f.write_str("nobody"),
-            Self::Stranger(server) => write!(f, "{server}, which is neither blue nor green"),
+            Self::Other(server) => write!(f, "{server}, which is neither blue nor green"),
             Self::Both => f.write_str("blue and green at once"),
         }
     }
@@ -197,6 +221,12 @@ macro_rules! forward {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<T: AddressProvider + ?Sized> AddressProvider for $pointer<T> {
+            fn bind_service(&self, service: &ServiceName) -> Result<()> {
+                (**self).bind_service(service)
+            }
+            async fn verify(&self) -> Result<()> {
+                (**self).verify().await
+            }
             async fn observe(&self) -> Result<Observed> {
                 (**self).observe().await
             }

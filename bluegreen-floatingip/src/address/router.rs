@@ -3,14 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Granularity, Instance, Result, Router, Slot, Split};
-use tokio::time::{Instant, timeout_at};
+use bluegreen_core::{
+    Error, ErrorKind, Granularity, Instance, Ownership, Preview, Result, Router, ServiceName, Slot, Split,
+};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::look::look;
-use super::provider::{AddressProvider, Holder, Motion, Observed};
-use super::relocation::Relocation;
-use crate::outstanding::Outstanding;
-use crate::patience::{LOOK_LIMIT, Patience};
+use super::address_move::AddressMove;
+use super::look::{look, split_of};
+use super::provider::{AddressProvider, Holder, Observed, Transition};
+use crate::pending::Pending;
+use crate::polling::{LOOK_TIMEOUT, Polling};
 use crate::probe::{Confirmation, PublicProbe};
 
 /// Moves one address between the servers of blue and green, by any [`AddressProvider`].
@@ -27,9 +29,10 @@ use crate::probe::{Confirmation, PublicProbe};
 #[derive(Debug, Clone)]
 pub struct FloatingIpRouter {
     provider: Arc<dyn AddressProvider>,
-    patience: Patience,
+    polling: Polling,
     confirmation: Confirmation,
-    outstanding: Outstanding,
+    pending: Pending,
+    ownership: Ownership,
 }
 
 impl FloatingIpRouter {
@@ -37,9 +40,10 @@ impl FloatingIpRouter {
     pub fn new(provider: impl AddressProvider) -> Self {
         Self {
             provider: Arc::new(provider),
-            patience: Patience::default(),
+            polling: Polling::default(),
             confirmation: Confirmation::default(),
-            outstanding: Outstanding::default(),
+            pending: Pending::default(),
+            ownership: Ownership::new(),
         }
     }
 
@@ -47,14 +51,14 @@ impl FloatingIpRouter {
     /// below the pipeline's limit for a shift.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.patience.deadline = deadline;
+        self.polling.deadline = deadline;
         self
     }
 
     /// How long to wait between two polls, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
     #[must_use]
     pub fn poll_every(mut self, least: Duration, most: Duration) -> Self {
-        self.patience.poll_every = (least, most);
+        self.polling.poll_every = (least, most);
         self
     }
 
@@ -62,7 +66,7 @@ impl FloatingIpRouter {
     /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
     #[must_use]
     pub fn lost_reply(mut self, wait: Duration) -> Self {
-        self.patience.lost_reply = wait;
+        self.polling.lost_reply = wait;
         self
     }
 
@@ -76,37 +80,31 @@ impl FloatingIpRouter {
         self
     }
 
+    /// Refuses an address of another service.
+    async fn verify(&self) -> Result<()> {
+        let late =
+            |_| Err(Error::new(ErrorKind::Timeout, format!("the provider did not answer within {LOOK_TIMEOUT:?}")));
+        let verified = timeout(LOOK_TIMEOUT, self.provider.verify()).await.unwrap_or_else(late);
+        verified.map_err(|error| error.not_applied().with_operation("see whose the address is").with("router", self))
+    }
+
     async fn look(&self) -> Result<Observed> {
-        look(&*self.provider, &self.outstanding, self.patience.lost_reply).await
+        look(&*self.provider, &self.pending, self.polling.lost_reply).await
     }
 
     /// Waits while the provider is busy with the address: what it is now would be no answer.
     async fn settled(&self) -> Result<Holder> {
-        let deadline = Instant::now() + LOOK_LIMIT.min(self.patience.deadline);
+        let deadline = Instant::now() + LOOK_TIMEOUT.min(self.polling.deadline);
         let mut last = "the provider did not answer".to_owned();
         while let Ok(seen) = timeout_at(deadline, self.look()).await {
             let seen = seen?;
-            let Motion::Pending(why) = seen.motion else { return Ok(seen.holder) };
+            let Transition::Pending(why) = seen.transition else { return Ok(seen.holder) };
             last = format!("the address is with {} and may be about to move: {why}", seen.holder);
-            if !self.patience.pause(deadline).await {
+            if !self.polling.pause(deadline).await {
                 break;
             }
         }
         Err(Error::new(ErrorKind::Timeout, last).not_applied())
-    }
-}
-
-/// The split that a holder stands for.
-pub(super) fn split_of(holder: &Holder) -> Result<Option<Split>> {
-    match holder {
-        Holder::Slot(slot) => Ok(Some(Split::all(*slot))),
-        Holder::Nobody => Ok(None),
-        Holder::Stranger(_) => Err(Error::new(ErrorKind::Conflict, format!("the address is with {holder}"))
-            .not_applied()
-            .advice("somebody else moved it: find out why, and assign it to blue or green by hand")),
-        Holder::Both => Err(Error::new(ErrorKind::Conflict, format!("the address is with {holder}"))
-            .not_applied()
-            .advice("take it from the one that should not have it: ip address del ADDRESS dev INTERFACE")),
     }
 }
 
@@ -122,27 +120,42 @@ impl Router for FloatingIpRouter {
         Granularity::AllOrNothing
     }
 
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)?;
+        self.provider.bind_service(service)
+    }
+
+    async fn preview(&self, _slot: Slot) -> Result<Preview> {
+        self.verify().await?;
+        Ok(Preview::default())
+    }
+
     async fn current(&self) -> Result<Option<Split>> {
         let current = self.settled().await.and_then(|holder| split_of(&holder));
-        current.map_err(|error| error.trying("ask who holds the address").with("router", self))
+        current.map_err(|error| error.with_operation("ask who holds the address").with("router", self))
     }
 
     /// Servers are fixed: nothing to do.
     async fn attach(&self, _slot: Slot, _instance: &Instance) -> Result<()> {
-        Ok(())
+        self.verify().await
+    }
+
+    async fn detach(&self, _slot: Slot) -> Result<()> {
+        self.verify().await
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
-        let about = |error: Error| error.trying(format!("move the address to {to}")).with("router", self);
+        let about = |error: Error| error.with_operation(format!("move the address to {to}")).with("router", self);
         let Some(slot) = to.sole() else {
             return Err(about(Error::new(ErrorKind::Unsupported, "an address belongs to one server at a time")));
         };
-        Relocation::new(&*self.provider, &self.patience, &self.outstanding, slot).run(from).await.map_err(about)?;
-        self.confirmation.of(slot, &self.patience).await.map_err(about)
+        AddressMove::new(&*self.provider, &self.polling, &self.pending, slot).run(from).await.map_err(about)?;
+        self.confirmation.of(slot, &self.polling).await.map_err(about)
     }
 
     /// Connections end at the servers: this router sees none of them.
     async fn in_flight(&self, _slot: Slot) -> Result<Option<u64>> {
+        self.verify().await?;
         Ok(None)
     }
 }

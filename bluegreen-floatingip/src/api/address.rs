@@ -1,5 +1,5 @@
 use bluegreen_core::{Error, Result};
-use reqwest::Url;
+use bluegreen_http_client::{Url, is_this_machine};
 
 /// The address of an API, to which a token may be sent: HTTPS, or this machine.
 pub(super) fn checked(text: &str) -> Result<Url> {
@@ -17,14 +17,6 @@ pub(super) fn checked(text: &str) -> Result<Url> {
         "https" => Ok(url),
         "http" if is_this_machine(&url) => Ok(url),
         _ => Err(refused("a token is sent over https only, or to this machine".to_owned())),
-    }
-}
-
-pub(super) fn is_this_machine(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
-        None => false,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What came back, judged.
 
 use bluegreen_core::Secret;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::{Response, StatusCode, Url};
+use bluegreen_http_client::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use bluegreen_http_client::{Response, StatusCode, Url};
 use serde_json::Value;
 
 use super::Trouble;
@@ -14,15 +14,13 @@ const BODY_LIMIT: usize = 1 << 20;
 const SHOWN: usize = 200;
 
 /// The whole body, as text.
-pub(super) async fn read(mut response: Response) -> Result<String, Trouble> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(Trouble::from)? {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(Trouble::Nonsense(format!("{}, with more than {BODY_LIMIT} bytes", response.status())));
-        }
-        body.extend_from_slice(&chunk);
+pub(super) async fn read(response: Response) -> Result<String, Trouble> {
+    let status = response.status();
+    let body = response.body(BODY_LIMIT).await.map_err(Trouble::from)?;
+    if !body.complete {
+        return Err(Trouble::Nonsense(format!("{status}, with more than {BODY_LIMIT} bytes")));
     }
-    Ok(String::from_utf8_lossy(&body).into_owned())
+    Ok(String::from_utf8_lossy(&body.bytes).into_owned())
 }
 
 /// JSON, or why not. An answer without a body is `null`.

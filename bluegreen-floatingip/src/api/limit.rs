@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use bluegreen_http_client::header::{HeaderMap, RETRY_AFTER};
 
 /// A limit that lasts longer ends the call: a deploy must not hang for an hour.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ impl Quota {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use bluegreen_http_client::header::HeaderValue;
 
     use super::*;
 

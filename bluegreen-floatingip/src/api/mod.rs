@@ -9,17 +9,17 @@ mod trouble;
 use std::time::Duration;
 
 use bluegreen_core::{Result, Secret};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, StatusCode, Url};
+use bluegreen_http_client::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use bluegreen_http_client::{Client, Method, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::sleep;
 
 pub(crate) use client::client_for;
 pub(crate) use limit::Quota;
-pub(crate) use trouble::Trouble;
+pub(crate) use trouble::{MAINTENANCE, Trouble};
 
 /// For one call, until the last byte of its answer. These APIs answer within a second or two.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Calls that only look are repeated after an answer that says nothing, so often in all.
 const LOOKS: u32 = 3;
@@ -102,11 +102,13 @@ impl Api {
             url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
             url.set_query(query);
             let header = authorization(&self.token).map_err(Trouble::Config)?;
-            let mut request = self.client.request(method, url).header(AUTHORIZATION, header);
+            let mut request = self.client.request(method, &url).map_err(Trouble::from)?;
+            request.headers_mut().insert(AUTHORIZATION, header);
             if let Some(body) = body {
-                request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+                request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                *request.body_mut() = body.to_string().into();
             }
-            let response = request.send().await.map_err(Trouble::from)?;
+            let response = self.client.send(request).await.map_err(Trouble::from)?;
             let (status, headers) = (response.status(), response.headers().clone());
             let text = answer::read(response).await?;
             if status == StatusCode::TOO_MANY_REQUESTS {
@@ -117,7 +119,7 @@ impl Api {
             }
             answer::judge(status, &headers, &text, &self.token)
         };
-        tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Err(Trouble::Late(CALL_LIMIT)))
+        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Trouble::Late(CALL_TIMEOUT)))
     }
 }
 

@@ -1,10 +1,9 @@
 //! Everything that can be wrong with a call, and what it means for whoever made it.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bluegreen_core::{Error, ErrorKind};
-use reqwest::StatusCode;
+use bluegreen_http_client::StatusCode;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Trouble {
@@ -64,6 +63,8 @@ impl Trouble {
     pub(crate) fn may_be_applied(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Late(_) | Self::Nonsense(_) => true,
+            // Hetzner does not tell what a service of its own had done when it failed.
+            Self::Refused { code, .. } if code == "service_error" => true,
             Self::Refused { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
             Self::Config(_)
             | Self::Unconnected(_)
@@ -86,11 +87,12 @@ impl Trouble {
     }
 
     fn error(self, what: impl Into<String>, on_denial: &'static str) -> Error {
-        let (kind, advice) = match &self {
-            Self::Config(_) => (ErrorKind::Config, None),
-            Self::Unconnected(_) | Self::Lost(_) => (ErrorKind::Unreachable, None),
-            Self::Late(_) | Self::Limited { .. } => (ErrorKind::Timeout, None),
-            Self::Refused { status, .. } | Self::TurnedAway { status, .. } => match status.as_u16() {
+        let (kind, advice) = match (&self, self.code().and_then(by_code)) {
+            (_, Some((kind, advice))) => (kind, Some(advice)),
+            (Self::Config(_), _) => (ErrorKind::Config, None),
+            (Self::Unconnected(_) | Self::Lost(_), _) => (ErrorKind::Unreachable, None),
+            (Self::Late(_) | Self::Limited { .. }, _) => (ErrorKind::Timeout, None),
+            (Self::Refused { status, .. } | Self::TurnedAway { status, .. }, _) => match status.as_u16() {
                 401 => (ErrorKind::Unauthorized, Some("is the token right, and not expired?")),
                 403 => (ErrorKind::Unauthorized, Some(on_denial)),
                 404 | 410 => (ErrorKind::NotFound, None),
@@ -98,30 +100,46 @@ impl Trouble {
                 500.. => (ErrorKind::Unreachable, None),
                 _ => (ErrorKind::Unexpected, None),
             },
-            Self::Redirected { .. } => (ErrorKind::Unexpected, Some("is the API's address right?")),
-            Self::Nonsense(_) => (ErrorKind::Unexpected, None),
+            (Self::Redirected { .. }, _) => (ErrorKind::Unexpected, Some("is the API's address right?")),
+            (Self::Nonsense(_), _) => (ErrorKind::Unexpected, None),
         };
         // A limit that is worth waiting for was waited for already.
-        let error = Error::new(kind, self.to_string()).trying(what.into()).retryable(self.says_nothing());
+        let error = Error::new(kind, self.to_string())
+            .with_operation(what.into())
+            .retryable(self.says_nothing() || self.code() == Some(MAINTENANCE));
         match advice {
-            Some(advice) => error.advice(advice),
+            Some(advice) => error.with_hint(advice),
             None => error,
         }
     }
 }
 
-impl From<reqwest::Error> for Trouble {
-    fn from(error: reqwest::Error) -> Self {
-        let reason = deepest(&error);
-        if error.is_connect() || error.is_builder() { Self::Unconnected(reason) } else { Self::Lost(reason) }
-    }
+/// Hetzner's word for an API that takes no changes for a while.
+pub(crate) const MAINTENANCE: &str = "maintenance";
+
+/// What a word of Hetzner's means, where its status alone would mislead: a 403 is not always the token's fault.
+fn by_code(code: &str) -> Option<(ErrorKind, &'static str)> {
+    Some(match code {
+        "token_readonly" => (ErrorKind::Unauthorized, "the token may only read: use one that may read and write"),
+        MAINTENANCE => (ErrorKind::Unhealthy, "try again when the provider's status page says that it is over"),
+        "resource_limit_exceeded" => {
+            (ErrorKind::Unexpected, "the project's limit is reached: remove what is not used, or have the limit raised")
+        }
+        "resolve_cloud_public_targets_error" => (
+            ErrorKind::Config,
+            "the server has no public IPv4 address: name an IPv6 address of it with `reached_at`, or use the private network",
+        ),
+        "resolve_cloud_private_targets_error" => {
+            (ErrorKind::Config, "attach the server to the network of the load balancer")
+        }
+        "ip_not_assigned_to_server" => (ErrorKind::Config, "name an address of this server with `reached_at`"),
+        _ => return None,
+    })
 }
 
-/// The innermost reason: "Connection refused (os error 111)". The outer ones repeat the URL.
-fn deepest(error: &reqwest::Error) -> String {
-    let mut reason: &dyn StdError = error;
-    while let Some(source) = reason.source() {
-        reason = source;
+impl From<bluegreen_http_client::Error> for Trouble {
+    fn from(error: bluegreen_http_client::Error) -> Self {
+        let reason = error.to_string();
+        if error.is_connect() || error.is_request() { Self::Unconnected(reason) } else { Self::Lost(reason) }
     }
-    reason.to_string()
 }

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{Error, ErrorKind, Result, Secret};
-use reqwest::Method;
+use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 
 use super::{API, settings};
 use crate::api::{Api, Quota, Trouble};
-use crate::load_balancer::{Accepted, Balancer, Members, Seen};
+use crate::load_balancer::{Accepted, Balancer, Members, Seen, documented};
 use crate::{LoadBalancerRouter, Pools, Ports};
 
 /// What a 403 most often means here, when it is not that the balancer is busy.
-const SCOPES: &str = "does the token have the scopes load_balancer:read and load_balancer:update?";
+const SCOPES: &str =
+    "does the token have the scopes load_balancer:read, load_balancer:update, droplet:read and project:read?";
 
 /// A load balancer of DigitalOcean, from which a [`LoadBalancerRouter`] is made.
 ///
@@ -21,6 +22,15 @@ const SCOPES: &str = "does the token have the scopes load_balancer:read and load
 /// own health check needs (an interval for each answer that makes it healthy and one more, and the time for one answer:
 /// with the defaults of the control panel 65 s), unless told otherwise; have it
 /// [confirmed](LoadBalancerRouter::confirm_by) by a probe.
+///
+/// The token needs the scopes `load_balancer:read`, `load_balancer:update`, `droplet:read` and `project:read`. The control
+/// panel adds by itself what these require: `actions:read`, `image:read`, `regions:read`, `sizes:read`, `tag:read` and
+/// `vpc:read`. Without `project:read` the API does not tell the project of a load balancer, and a write, which replaces all
+/// settings, would move it to the default project: a switch by ports is refused then, before anything is changed.
+///
+/// A load balancer cannot be marked as a service's: it has no labels, its tag chooses droplets, and its name belongs to those
+/// who look for it. What is refused is one with droplets, or ports, of neither slot. Two services with the same droplets and
+/// ports are not told apart: give each a load balancer of its own.
 ///
 /// ```no_run
 /// use bluegreen_core::{Secret, Slot};
@@ -95,7 +105,7 @@ fn busy(trouble: &Trouble) -> Option<String> {
 
 /// How long a new droplet needs at most until it is given requests: its first check may come a whole interval late, and the
 /// last one may take as long as an answer is waited for. What is not told is what the control panel sets.
-fn healthy_within(check: &Value) -> Duration {
+fn health_deadline(check: &Value) -> Duration {
     let number = |key: &str, default: u64| check[key].as_u64().unwrap_or(default);
     let checks = number("healthy_threshold", 5).saturating_add(1);
     let seconds = number("check_interval_seconds", 10).saturating_mul(checks);
@@ -116,26 +126,26 @@ impl Balancer for DigitalOceanBalancer {
         let balancer = &answer["load_balancer"];
         if !balancer.is_object() {
             let message = "the answer is not what was expected: it has no load balancer in it";
-            return Err(Error::new(ErrorKind::Unexpected, message).trying(what).not_applied());
+            return Err(Error::new(ErrorKind::Unexpected, message).with_operation(what).not_applied());
         }
         let tag = balancer["tag"].as_str().filter(|tag| !tag.is_empty());
         let members = match tag {
             Some(tag) => Members::Chosen(format!("it takes the droplets with the tag {}", self.api.shown(tag))),
-            None => {
-                let ids = balancer["droplet_ids"].as_array().into_iter().flatten();
-                Members::Servers(ids.filter_map(Value::as_u64).map(|id| (id, None)).collect())
-            }
+            None => match balancer["droplet_ids"].as_array() {
+                Some(ids) => Members::Servers(ids.iter().filter_map(Value::as_u64).map(|id| (id, None)).collect()),
+                None => Members::Chosen("the API does not tell its droplets".to_owned()),
+            },
         };
         let busy = match balancer["status"].as_str() {
-            Some("active") | None => None,
+            Some("new") => Some("its status is new".to_owned()),
             Some("errored") => {
                 let message = "DigitalOcean says that the load balancer is in error";
-                return Err(Error::new(ErrorKind::Unhealthy, message).trying(what).not_applied());
+                return Err(Error::new(ErrorKind::Unhealthy, message).with_operation(what).not_applied());
             }
-            Some(other) => Some(format!("its status is {}", self.api.shown(other))),
+            _ => None,
         };
-        let healthy_within = Some(healthy_within(&balancer["health_check"]));
-        Ok(Seen { members, busy, settings: settings::writable(balancer), healthy_within })
+        let health_deadline = Some(health_deadline(&balancer["health_check"]));
+        Ok(Seen { members, busy, settings: settings::writable(balancer), health_deadline, max_targets: None })
     }
 
     fn shown(&self, text: &str) -> String {
@@ -146,16 +156,30 @@ impl Balancer for DigitalOceanBalancer {
         Ok(settings::with_droplets(settings, servers))
     }
 
-    async fn add(&self, servers: &[u64], _wanted: &Value) -> Result<Accepted> {
-        let body = json!({ "droplet_ids": servers });
+    fn judged(&self, settings: &Value) -> Value {
+        documented(settings, &settings::DOCUMENTED)
+    }
+
+    async fn add(&self, wanted: &Value) -> Result<Accepted> {
+        let body = json!({ "droplet_ids": wanted["droplet_ids"] });
         self.change(Method::POST, &format!("{}/droplets", self.path()), &body, "add droplets to the load balancer")
             .await
     }
 
-    async fn remove(&self, servers: &[u64]) -> Result<Accepted> {
+    async fn remove(&self, servers: &[u64], _settings: &Value) -> Result<Accepted> {
         let body = json!({ "droplet_ids": servers });
         let what = "remove droplets from the load balancer";
         self.change(Method::DELETE, &format!("{}/droplets", self.path()), &body, what).await
+    }
+
+    fn check_writable(&self, settings: &Value) -> Result<()> {
+        if settings["project_id"].is_string() {
+            return Ok(());
+        }
+        let message = "the API does not tell its project, and a write without it would move it to the default project";
+        Err(Error::new(ErrorKind::Unauthorized, message)
+            .not_applied()
+            .with_hint("give the token the scope project:read"))
     }
 
     fn retargeted(&self, settings: &Value, port: &dyn Fn(u64) -> u64) -> Value {
@@ -163,8 +187,7 @@ impl Balancer for DigitalOceanBalancer {
     }
 
     fn target_ports(&self, settings: &Value) -> Vec<u64> {
-        let rules = settings["forwarding_rules"].as_array().into_iter().flatten();
-        rules.filter_map(|rule| rule["target_port"].as_u64()).collect()
+        settings::target_ports(settings)
     }
 
     async fn write(&self, _seen: &Value, wanted: &Value) -> Result<Accepted> {
@@ -179,9 +202,9 @@ mod tests {
     #[test]
     fn a_new_droplet_is_given_one_interval_and_one_answer_more_than_the_checks_take() {
         let check = json!({ "check_interval_seconds": 3, "healthy_threshold": 2, "response_timeout_seconds": 4 });
-        assert_eq!(healthy_within(&check), Duration::from_secs(3 * 3 + 4));
-        assert_eq!(healthy_within(&Value::Null), Duration::from_secs(65));
+        assert_eq!(health_deadline(&check), Duration::from_secs(3 * 3 + 4));
+        assert_eq!(health_deadline(&Value::Null), Duration::from_secs(65));
         let endless = json!({ "check_interval_seconds": u64::MAX });
-        assert_eq!(healthy_within(&endless), Duration::from_secs(u64::MAX));
+        assert_eq!(health_deadline(&endless), Duration::from_secs(u64::MAX));
     }
 }

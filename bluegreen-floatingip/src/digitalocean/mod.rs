@@ -11,4 +11,5 @@ pub use reserved_ip::DigitalOceanIp;
 const API: &str = "https://api.digitalocean.com";
 
 /// What a 403 most often means here.
-const SCOPES: &str = "does the token have the scopes reserved_ip:read, reserved_ip:update and droplet:read?";
+const SCOPES: &str =
+    "does the token have the scopes reserved_ip:read, reserved_ip:update, droplet:read and, for IPv6, actions:read?";

@@ -4,23 +4,29 @@ use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot};
-use reqwest::Method;
+use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 
 use super::{API, SCOPES};
 use crate::api::{Api, Quota, Trouble};
 use crate::servers::Servers;
-use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
+use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Observed, Transition};
 
 /// A reserved IP of DigitalOcean, IPv4 or IPv6, that is moved between two droplets.
 ///
-/// The token needs the scopes `reserved_ip:read`, `reserved_ip:update` and `droplet:read`. Without the last one the API
-/// does not tell who holds the address; that is an error here, and never taken for an address that nobody holds.
+/// The token needs the scopes `reserved_ip:read`, `reserved_ip:update`, `droplet:read` and, for IPv6, `actions:read`. The
+/// control panel adds by itself what these require: `actions:read`, `image:read`, `regions:read` and `sizes:read`. Without
+/// `droplet:read` the API does not tell who holds the address; that is an error here, and never taken for an address that
+/// nobody holds.
 ///
 /// A reserved IP moves within its region, each droplet can have one, and it cannot point to a load balancer. The API has
 /// no compare-and-set: let one deployer at a time move an address (the pipeline's lease sees to that). For IPv6 it does
 /// not tell either whether a move is under way: after a deployer's death in that very moment, `recover` sees the old
 /// holder until the address has moved.
+///
+/// A reserved IP has no tags or labels, so it cannot be marked as a service's. What is refused is an address that a droplet
+/// has which is neither blue's nor green's. Two services with the same two droplets are not told apart: give each an address
+/// of its own.
 #[derive(Debug)]
 pub struct DigitalOceanIp {
     api: Api,
@@ -104,23 +110,26 @@ impl AddressProvider for DigitalOceanIp {
             let _ = self.region.set(region.to_owned());
         }
         let holder = match ip["droplet"]["id"].as_u64() {
-            Some(id) => self.droplets.slot_of(id).map_or_else(
-                || Holder::Stranger(format!("droplet {id}{}", self.name_of(&ip["droplet"]))),
-                Holder::Slot,
-            ),
+            Some(id) => self
+                .droplets
+                .slot_of(id)
+                .map_or_else(|| Holder::Other(format!("droplet {id}{}", self.name_of(&ip["droplet"]))), Holder::Slot),
             None => self.nobody().await?,
         };
         let locked = ip["locked"].as_bool() == Some(true);
-        let motion =
-            if locked { Motion::Pending("the address has a pending event".to_owned()) } else { Motion::Settled };
-        Ok(Observed { holder, motion })
+        let transition = if locked {
+            Transition::Pending("the address has a pending event".to_owned())
+        } else {
+            Transition::Settled
+        };
+        Ok(Observed { holder, transition })
     }
 
     async fn preflight(&self, to: Slot) -> Result<()> {
         let id = self.droplets.of(to);
         let what = format!("check droplet {id} ({to})");
         let droplet = self.droplet(id).await.map_err(|trouble| trouble.looking(what.clone(), SCOPES))?;
-        let refused = |kind, message: String| Err(Error::new(kind, message).trying(what.clone()).not_applied());
+        let refused = |kind, message: String| Err(Error::new(kind, message).with_operation(what.clone()).not_applied());
         match droplet["status"].as_str() {
             Some("active") => {}
             status => {
@@ -129,7 +138,7 @@ impl AddressProvider for DigitalOceanIp {
             }
         }
         if droplet["locked"].as_bool() == Some(true) {
-            let busy = Error::new(ErrorKind::Conflict, "the droplet has a pending event").trying(what.clone());
+            let busy = Error::new(ErrorKind::Conflict, "the droplet has a pending event").with_operation(what.clone());
             return Err(busy.not_applied().retryable(true));
         }
         match (droplet["region"]["slug"].as_str(), self.region.get()) {
@@ -175,5 +184,5 @@ impl AddressProvider for DigitalOceanIp {
 
 fn unexpected(what: &'static str, message: &str) -> Error {
     let message = format!("the answer is not what was expected: {message}");
-    Error::new(ErrorKind::Unexpected, message).trying(what).not_applied()
+    Error::new(ErrorKind::Unexpected, message).with_operation(what).not_applied()
 }

@@ -1,24 +1,33 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot};
-use reqwest::Method;
+use bluegreen_core::{Error, ErrorKind, Result, Secret, ServiceName, Slot};
+use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 
+use super::label::Label;
 use super::{API, RIGHTS, is_busy};
 use crate::api::{Api, Quota};
 use crate::servers::Servers;
-use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
+use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Observed, Transition};
 
 /// A floating IP of Hetzner Cloud, IPv4 or IPv6, that is moved between two servers.
 ///
 /// The token is one of the project with permission to read and write. The address must be configured inside of both
 /// servers beforehand, since Hetzner only routes it there: [`preflight`](AddressProvider::preflight) cannot see that.
+///
+/// # Whose it is
+///
+/// The first move of a pipeline labels the floating IP `bluegreen-service=SERVICE`, and keeps the other labels. From then on
+/// another service is refused, also when it only looks. The API has no compare-and-set: of two services that come to an
+/// address without a label in the same moment, the one that wrote first is refused at its next look. To give the address to
+/// another service, remove the label.
 #[derive(Debug)]
 pub struct HetznerIp {
     api: Api,
     id: u64,
     servers: Servers,
+    label: Label,
 }
 
 impl HetznerIp {
@@ -35,22 +44,45 @@ impl HetznerIp {
     /// # Errors
     /// `Config` when the API's address is neither HTTPS nor on this machine.
     pub fn at(api: &str, token: Secret, floating_ip: u64, servers: Servers) -> Result<Self> {
-        Ok(Self { api: Api::new("Hetzner", Quota::Trickle, api, token)?, id: floating_ip, servers })
+        Ok(Self {
+            api: Api::new("Hetzner", Quota::Trickle, api, token)?,
+            id: floating_ip,
+            servers,
+            label: Label::default(),
+        })
     }
 
     async fn floating_ip(&self) -> Result<Value> {
         let what = "read the floating IP";
-        let path = format!("/v1/floating_ips/{}", self.id);
-        let mut answer = self.api.get(&path).await.map_err(|trouble| trouble.looking(what, RIGHTS))?;
-        match answer["floating_ip"].take() {
-            Value::Object(fields) => Ok(Value::Object(fields)),
-            _ => Err(unexpected(what, "it has no floating IP in it")),
+        let mut answer = self.api.get(&self.path()).await.map_err(|trouble| trouble.looking(what, RIGHTS))?;
+        let ip = answer["floating_ip"].take();
+        if !ip.is_object() {
+            return Err(unexpected(what, "it has no floating IP in it"));
         }
+        self.label.check(&self.api, &ip, self.place())?;
+        Ok(ip)
+    }
+
+    /// Labels the address as the service's, where it is not. `Some`: not now, for this reason.
+    async fn claim(&self) -> Result<Option<String>> {
+        if self.label.is_settled() {
+            return Ok(None);
+        }
+        let ip = self.floating_ip().await?;
+        self.label.write(&self.api, &self.path(), "floating_ip", &ip, self.place()).await
+    }
+
+    fn path(&self) -> String {
+        format!("/v1/floating_ips/{}", self.id)
+    }
+
+    fn place(&self) -> String {
+        format!("the floating IP {self}")
     }
 
     /// The actions on the address that have not ended.
     async fn running(&self) -> Result<Option<String>> {
-        let path = format!("/v1/floating_ips/{}/actions?status=running", self.id);
+        let path = format!("{}/actions?status=running", self.path());
         let answer = self.api.get(&path).await;
         let answer = answer.map_err(|trouble| trouble.looking("read the floating IP's actions", RIGHTS))?;
         let running = answer["actions"].as_array().into_iter().flatten().find(|action| action["status"] == "running");
@@ -75,6 +107,17 @@ impl fmt::Display for HetznerIp {
 
 #[async_trait]
 impl AddressProvider for HetznerIp {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.label.bind(service)
+    }
+
+    async fn verify(&self) -> Result<()> {
+        if !self.label.is_settled() {
+            self.floating_ip().await?;
+        }
+        Ok(())
+    }
+
     async fn observe(&self) -> Result<Observed> {
         // In this order: an action that ends in between has changed the holder before it did.
         let running = self.running().await?;
@@ -83,20 +126,20 @@ impl AddressProvider for HetznerIp {
             Value::Null => Holder::Nobody,
             server => match server.as_u64() {
                 Some(id) => {
-                    self.servers.slot_of(id).map_or_else(|| Holder::Stranger(format!("server {id}")), Holder::Slot)
+                    self.servers.slot_of(id).map_or_else(|| Holder::Other(format!("server {id}")), Holder::Slot)
                 }
                 None => return Err(unexpected("read the floating IP", "its server is not a number")),
             },
         };
-        Ok(Observed { holder, motion: running.map_or(Motion::Settled, Motion::Pending) })
+        Ok(Observed { holder, transition: running.map_or(Transition::Settled, Transition::Pending) })
     }
 
     async fn preflight(&self, to: Slot) -> Result<()> {
         let id = self.servers.of(to);
         let what = format!("check server {id} ({to})");
-        let refused = |kind, message: String| Error::new(kind, message).trying(what.clone()).not_applied();
-        let (ip, server) =
-            tokio::try_join!(self.floating_ip(), self.server(id)).map_err(|error| error.trying(what.clone()))?;
+        let refused = |kind, message: String| Error::new(kind, message).with_operation(what.clone()).not_applied();
+        let (ip, server) = tokio::try_join!(self.floating_ip(), self.server(id))
+            .map_err(|error| error.with_operation(what.clone()))?;
         if ip["blocked"].as_bool() == Some(true) {
             return Err(refused(ErrorKind::Unhealthy, "the floating IP is blocked by Hetzner".to_owned()));
         }
@@ -111,9 +154,7 @@ impl AddressProvider for HetznerIp {
             return Err(refused(ErrorKind::Conflict, "the server is locked".to_owned()).retryable(true));
         }
         let there = ip["home_location"]["network_zone"].as_str();
-        let location =
-            if server["location"].is_object() { &server["location"] } else { &server["datacenter"]["location"] };
-        match (location["network_zone"].as_str(), there) {
+        match (server["location"]["network_zone"].as_str(), there) {
             (Some(here), Some(there)) if here != there => Err(refused(
                 ErrorKind::Config,
                 self.api.shown(&format!("it is in the network zone {here}, and the address is in {there}")),
@@ -124,7 +165,10 @@ impl AddressProvider for HetznerIp {
 
     async fn assign(&self, to: Slot) -> Result<Assigned> {
         let server = self.servers.of(to);
-        let path = format!("/v1/floating_ips/{}/actions/assign", self.id);
+        if let Some(why) = self.claim().await? {
+            return Ok(Assigned::Busy(why));
+        }
+        let path = format!("{}/actions/assign", self.path());
         match self.api.send(Method::POST, &path, &json!({ "server": server })).await {
             Ok(answer) => match answer["action"]["id"].as_u64() {
                 Some(id) => Ok(Assigned::Started(ActionId::new(id))),
@@ -161,5 +205,5 @@ impl AddressProvider for HetznerIp {
 
 fn unexpected(what: &'static str, message: &str) -> Error {
     let message = format!("the answer is not what was expected: {message}");
-    Error::new(ErrorKind::Unexpected, message).trying(what).not_applied()
+    Error::new(ErrorKind::Unexpected, message).with_operation(what).not_applied()
 }

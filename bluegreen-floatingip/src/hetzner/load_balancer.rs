@@ -1,16 +1,20 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Result, Secret};
-use reqwest::Method;
+use bluegreen_core::{Error, ErrorKind, Result, Secret, ServiceName};
+use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::label::Label;
+use super::services::{SERVICE, retargeted, target_ports, updates};
+use super::targets::{Reach, TARGET, addition, is_one_of, members, removal, write_address_one_way};
 use super::{API, RIGHTS, is_busy};
 use crate::api::{Api, Quota};
-use crate::load_balancer::{Accepted, Balancer, Members, Seen};
+use crate::load_balancer::{Accepted, Balancer, Members, Seen, documented};
 use crate::{LoadBalancerRouter, Pools, Ports};
 
 /// Between two polls of an action: these take a second or two, and 3,600 calls an hour are allowed.
@@ -23,12 +27,22 @@ const SILENT_POLLS: u32 = 5;
 ///
 /// Hetzner says which targets it calls healthy, and a router by servers waits for that. By ports, each service is changed
 /// by a call of its own: with several services there is a moment at which some lead to the new slot and some to the old.
+///
+/// The token is one of the project with permission to read and write. An exchange during which the load balancer would have
+/// more targets than its type takes is refused before anything is changed, and by [`plan`](LoadBalancerRouter::plan).
+///
+/// # Whose it is
+///
+/// The first change of a pipeline labels the load balancer `bluegreen-service=SERVICE`, and keeps the other labels. From then
+/// on another service is refused, also when it only looks. The API has no compare-and-set: of two services that come to a
+/// load balancer without a label in the same moment, the one that wrote first is refused at its next look. To give the load
+/// balancer to another service, remove the label.
 #[derive(Debug)]
 pub struct HetznerBalancer {
     api: Api,
     id: u64,
-    /// As the targets are that are there, unless set.
-    private: Option<bool>,
+    reach: Reach,
+    label: Label,
 }
 
 impl HetznerBalancer {
@@ -45,7 +59,8 @@ impl HetznerBalancer {
     /// # Errors
     /// `Config` when the API's address is neither HTTPS nor on this machine.
     pub fn at(api: &str, token: Secret, load_balancer: u64) -> Result<Self> {
-        Ok(Self { api: Api::new("Hetzner", Quota::Trickle, api, token)?, id: load_balancer, private: None })
+        let api = Api::new("Hetzner", Quota::Trickle, api, token)?;
+        Ok(Self { api, id: load_balancer, reach: Reach::default(), label: Label::default() })
     }
 
     /// Whether servers that are added are reached over the private network. Unless set, as the targets are that are there;
@@ -53,7 +68,31 @@ impl HetznerBalancer {
     /// cannot be told because the targets differ, or when they are not as set here.
     #[must_use]
     pub fn private(mut self, private: bool) -> Self {
-        self.private = Some(private);
+        self.reach.private = Some(private);
+        self
+    }
+
+    /// At which public addresses this server is reached when it is added: one target for each. Unless set, at its IPv4
+    /// address. Needed for servers without one, and wherever the targets that are there are reached over IPv6: a switch by
+    /// servers is refused otherwise, before anything is changed.
+    ///
+    /// ```
+    /// use std::net::Ipv6Addr;
+    ///
+    /// use bluegreen_core::Secret;
+    /// use bluegreen_floatingip::{HetznerBalancer, Pools};
+    ///
+    /// # fn example() -> bluegreen_core::Result<()> {
+    /// let address = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, last, 0, 0, 0, 1).into();
+    /// let router = HetznerBalancer::new(Secret::from_env("HCLOUD_TOKEN")?, 4711)?
+    ///     .reached_at(11, [address(11)])
+    ///     .reached_at(22, [address(22)])
+    ///     .by_servers(Pools::new([11], [22])?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn reached_at(mut self, server: u64, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.reach.addresses.insert(server, addresses.into_iter().collect());
         self
     }
 
@@ -67,42 +106,40 @@ impl HetznerBalancer {
         LoadBalancerRouter::by_ports(self, ports)
     }
 
-    /// Whether a new target is to be reached over the private network, beside these.
-    fn is_private_beside(&self, targets: &[Value]) -> Result<bool> {
-        let ids = |private: bool| -> Vec<u64> {
-            targets.iter().filter(|target| is_private(target) == private).filter_map(server_of).collect()
-        };
-        let (private, public) = (ids(true), ids(false));
-        let there = match (private.is_empty(), public.is_empty()) {
-            (true, true) => return Ok(self.private.unwrap_or(false)),
-            (false, false) => {
-                let message = format!(
-                    "it reaches the servers {private:?} over the private network and {public:?} over the public one: how it \
-                     is to reach new ones cannot be told"
-                );
-                return Err(Error::config(message).advice("remove those that are wrong, and add them the other way"));
-            }
-            (_, public_is_empty) => public_is_empty,
-        };
-        match self.private {
-            Some(wanted) if wanted != there => {
-                let (is, asked) = if there { ("private", "public") } else { ("public", "private") };
-                let message = format!(
-                    "it reaches its servers over the {is} network, and the router was told to have new ones reached over the \
-                     {asked} one"
-                );
-                Err(Error::config(message).advice("leave that setting out, or change the targets by hand first"))
-            }
-            _ => Ok(there),
-        }
-    }
-
     fn path(&self) -> String {
         format!("/v1/load_balancers/{}", self.id)
     }
 
+    fn place(&self) -> String {
+        format!("the load balancer {self}")
+    }
+
+    async fn balancer(&self) -> Result<Value> {
+        let what = "read the load balancer";
+        let mut answer = self.api.get(&self.path()).await.map_err(|trouble| trouble.looking(what, RIGHTS))?;
+        let balancer = answer["load_balancer"].take();
+        if !balancer["targets"].is_array() {
+            let message = "the answer is not what was expected: it has no load balancer with targets in it";
+            return Err(Error::new(ErrorKind::Unexpected, message).with_operation(what).not_applied());
+        }
+        self.label.check(&self.api, &balancer, self.place())?;
+        Ok(balancer)
+    }
+
+    /// Labels the load balancer as the service's, where it is not. `Some`: not now, for this reason.
+    async fn claim(&self) -> Result<Option<String>> {
+        if self.label.is_settled() {
+            return Ok(None);
+        }
+        let balancer = self.balancer().await?;
+        self.label.write(&self.api, &self.path(), "load_balancer", &balancer, self.place()).await
+    }
+
     /// Asks for an action, and waits for its end. `done` are the refusals that say that it is so already.
     async fn act(&self, action: &str, body: &Value, done: &[&str]) -> Result<Accepted> {
+        if let Some(why) = self.claim().await? {
+            return Ok(Accepted::Busy(why));
+        }
         let what = format!("{action} of the load balancer");
         let path = format!("{}/actions/{action}", self.path());
         let answer = match self.api.send(Method::POST, &path, body).await {
@@ -119,20 +156,15 @@ impl HetznerBalancer {
         };
         let Some(id) = answer["action"]["id"].as_u64() else {
             let message = "the answer is not what was expected: it has no action in it";
-            return Err(Error::new(ErrorKind::Unexpected, message).trying(what));
+            return Err(Error::new(ErrorKind::Unexpected, message).with_operation(what));
         };
         self.finish(id, what).await
     }
 
     /// One action after the other, until one is not taken; and how many were done.
-    async fn act_on_each(
-        &self,
-        action: &str,
-        bodies: impl Iterator<Item = Value> + Send,
-        done: &[&str],
-    ) -> (Result<Accepted>, usize) {
-        for (changed, body) in bodies.enumerate() {
-            match self.act(action, &body, done).await {
+    async fn act_on_each(&self, action: &str, bodies: Vec<Value>, done: &[&str]) -> (Result<Accepted>, usize) {
+        for (changed, body) in bodies.iter().enumerate() {
+            match self.act(action, body, done).await {
                 Ok(Accepted::Yes) => {}
                 Ok(Accepted::Busy(why)) if changed > 0 => return (Ok(Accepted::Partly(why)), changed),
                 other => return (other, changed),
@@ -150,7 +182,7 @@ impl HetznerBalancer {
                     Some("error") => {
                         let why = answer["action"]["error"]["message"].as_str().unwrap_or("it does not say why");
                         let message = format!("action {id} failed: {}", self.api.shown(why));
-                        return Err(Error::new(ErrorKind::Unexpected, message).trying(what).not_applied());
+                        return Err(Error::new(ErrorKind::Unexpected, message).with_operation(what).not_applied());
                     }
                     _ => silent = 0,
                 },
@@ -183,130 +215,74 @@ impl fmt::Display for HetznerBalancer {
 
 #[async_trait]
 impl Balancer for HetznerBalancer {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.label.bind(service)
+    }
+
+    async fn verify(&self) -> Result<()> {
+        if !self.label.is_settled() {
+            self.balancer().await?;
+        }
+        Ok(())
+    }
+
     async fn read(&self) -> Result<Seen> {
         let busy = self.running().await?;
-        let what = "read the load balancer";
-        let answer = self.api.get(&self.path()).await.map_err(|trouble| trouble.looking(what, RIGHTS))?;
-        let balancer = &answer["load_balancer"];
-        if !balancer.is_object() {
-            let message = "the answer is not what was expected: it has no load balancer in it";
-            return Err(Error::new(ErrorKind::Unexpected, message).trying(what).not_applied());
-        }
-        let members = match members(balancer) {
+        let balancer = self.balancer().await?;
+        let members = match members(balancer["targets"].as_array().map(Vec::as_slice).unwrap_or_default()) {
             Members::Chosen(how) => Members::Chosen(self.api.shown(&how)),
             servers => servers,
         };
-        Ok(Seen { members, busy, settings: settings(balancer), healthy_within: None })
+        let max_targets = balancer["load_balancer_type"]["max_targets"].as_u64();
+        let max_targets = max_targets.and_then(|max| usize::try_from(max).ok());
+        Ok(Seen { members, busy, settings: balancer, health_deadline: None, max_targets })
     }
 
     fn shown(&self, text: &str) -> String {
         self.api.shown(text)
     }
 
+    fn judged(&self, settings: &Value) -> Value {
+        let mut judged = documented(settings, &json!({ "services": [*SERVICE], "targets": [*TARGET] }));
+        judged["targets"].as_array_mut().into_iter().flatten().for_each(write_address_one_way);
+        judged
+    }
+
     fn with_members(&self, settings: &Value, servers: &BTreeSet<u64>) -> Result<Value> {
-        let there = settings["targets"].as_array().cloned().unwrap_or_default();
-        let mut targets: BTreeMap<u64, Value> =
-            there.iter().filter_map(|target| Some((server_of(target)?, target.clone()))).collect();
-        targets.retain(|id, _| servers.contains(id));
-        if servers.len() > targets.len() {
-            let private = self.is_private_beside(&there)?;
-            for id in servers {
-                targets.entry(*id).or_insert_with(|| target(*id, private));
-            }
-        }
+        let there = settings["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let targets = self.reach.targets(there, servers)?;
         let mut settings = settings.clone();
-        if let Some(fields) = settings.as_object_mut() {
-            fields.insert("targets".to_owned(), targets.into_values().collect());
-        }
+        settings["targets"] = targets.into();
         Ok(settings)
     }
 
-    async fn add(&self, servers: &[u64], wanted: &Value) -> Result<Accepted> {
-        let targets = wanted["targets"].as_array().into_iter().flatten();
-        let bodies = targets.filter_map(|wanted| {
-            let id = server_of(wanted).filter(|id| servers.contains(id))?;
-            Some(target(id, is_private(wanted)))
-        });
+    async fn add(&self, wanted: &Value) -> Result<Accepted> {
+        let bodies = wanted["targets"].as_array().into_iter().flatten().map(addition).collect();
         self.act_on_each("add_target", bodies, &["target_already_defined"]).await.0
     }
 
-    async fn remove(&self, servers: &[u64]) -> Result<Accepted> {
-        let target = |id| json!({ "type": "server", "server": { "id": id } });
-        self.act_on_each("remove_target", servers.iter().map(target), &["not_found"]).await.0
+    async fn remove(&self, servers: &[u64], settings: &Value) -> Result<Accepted> {
+        let servers = servers.iter().copied().collect();
+        let targets = settings["targets"].as_array().into_iter().flatten();
+        let bodies = targets.filter(|target| is_one_of(target, &servers)).map(removal).collect();
+        self.act_on_each("remove_target", bodies, &["not_found", "load_balancer_target_not_found"]).await.0
+    }
+
+    /// Each service is updated by itself.
+    fn check_writable(&self, _settings: &Value) -> Result<()> {
+        Ok(())
     }
 
     fn retargeted(&self, settings: &Value, port: &dyn Fn(u64) -> u64) -> Value {
-        let mut settings = settings.clone();
-        let replace = |value: &mut Value| {
-            if let Some(old) = value.as_u64() {
-                *value = json!(port(old));
-            }
-        };
-        for service in settings.get_mut("services").and_then(Value::as_array_mut).into_iter().flatten() {
-            service.get_mut("destination_port").map(replace);
-            service.get_mut("health_check").and_then(|check| check.get_mut("port")).map(replace);
-        }
-        settings
+        retargeted(settings, port)
     }
 
     fn target_ports(&self, settings: &Value) -> Vec<u64> {
-        let services = settings["services"].as_array().into_iter().flatten();
-        services.filter_map(|service| service["destination_port"].as_u64()).collect()
+        target_ports(settings)
     }
 
     async fn write(&self, seen: &Value, wanted: &Value) -> Result<Accepted> {
-        let services = |settings: &Value| settings["services"].as_array().cloned().unwrap_or_default();
-        let old = services(seen);
-        let (services, fields) = (services(wanted), ["listen_port", "destination_port", "health_check"]);
-        let differing = services.iter().filter(|service| !old.contains(service));
-        let bodies = differing.map(|service| fields.iter().map(|field| (*field, service[*field].clone())).collect());
-        let (answer, changed) = self.act_on_each("update_service", bodies, &[]).await;
+        let (answer, changed) = self.act_on_each("update_service", updates(seen, wanted), &[]).await;
         answer.map_err(|error| if changed > 0 { error.maybe_applied() } else { error })
     }
-}
-
-/// A target, as it is added.
-fn target(server: u64, private: bool) -> Value {
-    json!({ "type": "server", "server": { "id": server }, "use_private_ip": private })
-}
-
-fn server_of(target: &Value) -> Option<u64> {
-    target["server"]["id"].as_u64()
-}
-
-fn is_private(target: &Value) -> bool {
-    target["use_private_ip"].as_bool().unwrap_or(false)
-}
-
-/// What people set, without health and traffic, which change by themselves.
-fn settings(balancer: &Value) -> Value {
-    let mut targets = balancer["targets"].clone();
-    if let Some(targets) = targets.as_array_mut() {
-        for target in targets.iter_mut().filter_map(Value::as_object_mut) {
-            target.remove("health_status");
-            target.remove("targets");
-        }
-        // Their order means nothing, and must not look like a change.
-        targets.sort_by_key(server_of);
-    }
-    json!({ "services": balancer["services"], "algorithm": balancer["algorithm"], "targets": targets })
-}
-
-fn members(balancer: &Value) -> Members {
-    let mut servers = BTreeMap::new();
-    for target in balancer["targets"].as_array().into_iter().flatten() {
-        match (target["type"].as_str(), server_of(target)) {
-            (Some("server"), Some(id)) => {
-                let states: Vec<&Value> =
-                    target["health_status"].as_array().into_iter().flatten().map(|health| &health["status"]).collect();
-                let healthy = !states.is_empty() && states.iter().all(|state| *state == "healthy");
-                servers.insert(id, Some(healthy));
-            }
-            (Some("label_selector"), _) => {
-                return Members::Chosen("it takes the servers with a label".to_owned());
-            }
-            (kind, _) => return Members::Chosen(format!("it has a target of the kind {}", kind.unwrap_or("unknown"))),
-        }
-    }
-    Members::Servers(servers)
 }

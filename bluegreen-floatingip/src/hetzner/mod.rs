@@ -1,10 +1,15 @@
 //! Hetzner Cloud.
 
 mod floating_ip;
+mod label;
 mod load_balancer;
+mod services;
+mod targets;
 
 pub use floating_ip::HetznerIp;
 pub use load_balancer::HetznerBalancer;
+
+use crate::api::{MAINTENANCE, Trouble};
 
 /// Where the API is.
 const API: &str = "https://api.hetzner.cloud";
@@ -13,7 +18,7 @@ const API: &str = "https://api.hetzner.cloud";
 const RIGHTS: &str = "is the token of this project, with permission to read and write?";
 
 /// Whether the API says that it would do it, but not now.
-fn is_busy(trouble: &crate::api::Trouble) -> Option<String> {
-    let crate::api::Trouble::Refused { code, message, .. } = trouble else { return None };
-    matches!(code.as_str(), "conflict" | "locked").then(|| format!("{code}: {message}"))
+fn is_busy(trouble: &Trouble) -> Option<String> {
+    let Trouble::Refused { code, message, .. } = trouble else { return None };
+    matches!(code.as_str(), "conflict" | "locked" | MAINTENANCE).then(|| format!("{code}: {message}"))
 }

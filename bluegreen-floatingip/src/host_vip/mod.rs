@@ -1,20 +1,23 @@
 //! An address between two servers of one's own.
 
 mod interface;
+mod lingering;
 mod script;
+mod server;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Host, Result, Slot};
+use bluegreen_core::{Error, ErrorKind, Ownership, Result, ServiceName, Slot};
 
-use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Motion, Observed};
-use interface::Interface;
-use script::{Purpose, State};
+use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Observed, Transition};
+pub use lingering::Lingering;
+use script::{Purpose, Report, State};
+pub use server::VipServer;
 
-/// Moves an address between two servers on one network, over any [`Host`]: what keepalived does by itself, done by a
+/// Moves an address between two servers on one network, over any [`Host`](bluegreen_core::Host): what keepalived does by itself, done by a
 /// deployer when it decides to.
 ///
 /// A move adds the address to the new server and announces it (gratuitous ARP, or unsolicited neighbour advertisements),
@@ -41,6 +44,13 @@ use script::{Purpose, State};
 /// other one by hand: `ip address add ADDRESS/32 dev eth0` (`/128` for IPv6). Neighbours notice within a minute, and at once
 /// by `arping -U -c 5 -I eth0 ADDRESS` (IPv4).
 ///
+/// # Whose it is
+///
+/// The first move of a pipeline marks the address as the service's on each server where it changes something, by a file with
+/// the service's name (see [`VipServer::marks_in`]). From then on another service is refused, also when it only looks. The
+/// marks are read and written by the commands that look and move; none is run for them alone in a shift. To give the address to
+/// another service, remove the file on both servers.
+///
 /// # Example
 ///
 /// ```
@@ -61,35 +71,9 @@ pub struct HostVip {
     green: VipServer,
     lingering: Lingering,
     sudo: bool,
-}
-
-/// What becomes of the connections that are open on the old server when the address leaves it. They are lost either way:
-/// drain first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lingering {
-    /// They are reset, so that clients notice at once. Connections to the server's other addresses are left alone. A
-    /// kernel without `CONFIG_INET_DIAG_DESTROY` cannot do that, and `ss` does not say so: what is left is counted
-    /// afterwards, and a warning is logged. The address moves all the same.
-    Reset,
-    /// They are left: idle ones and uploads are reset at their next packet, downloads hang until the client gives up.
-    Leave,
-}
-
-/// A server and the interface on which it takes the address.
-#[derive(Debug, Clone)]
-pub struct VipServer {
-    host: Arc<dyn Host>,
-    interface: Interface,
-}
-
-impl VipServer {
-    /// A server by its host and the name of the interface: `eth0`.
-    ///
-    /// # Errors
-    /// `Config` when that cannot be the name of an interface.
-    pub fn new(host: impl Host, interface: &str) -> Result<Self> {
-        Ok(Self { host: Arc::new(host), interface: Interface::new(interface)? })
-    }
+    ownership: Ownership,
+    /// The mark was read: nobody changes it.
+    ours: AtomicBool,
 }
 
 impl HostVip {
@@ -105,7 +89,8 @@ impl HostVip {
         if local || address.is_loopback() || address.is_multicast() || address.is_unspecified() {
             return Err(Error::config(format!("{address} cannot be moved between servers")));
         }
-        Ok(Self { address, blue, green, lingering, sudo: false })
+        let (ownership, ours) = (Ownership::new(), AtomicBool::new(false));
+        Ok(Self { address, blue, green, lingering, sudo: false, ownership, ours })
     }
 
     /// Has what changes something run as root by `sudo -n`, for hosts where one does not log in as root.
@@ -131,15 +116,17 @@ impl HostVip {
         }
     }
 
-    async fn run(&self, slot: Slot, purpose: Purpose) -> Result<State> {
+    async fn run(&self, slot: Slot, purpose: Purpose) -> Result<Report> {
         let server = self.server(slot);
-        let run = script::run(&*server.host, self.address, &server.interface, purpose, self.sudo);
+        let run = script::run(server, self.address, &self.ownership, purpose, self.sudo);
         run.await.map_err(|error| error.with("slot", slot).with("host", &server.host))
     }
 
     async fn look(&self) -> Result<(State, State)> {
-        tokio::try_join!(self.run(Slot::Blue, Purpose::Look), self.run(Slot::Green, Purpose::Look))
-            .map_err(Error::not_applied)
+        let look = |slot| self.run(slot, Purpose::Look);
+        let (blue, green) = tokio::try_join!(look(Slot::Blue), look(Slot::Green)).map_err(Error::not_applied)?;
+        self.ours.store(blue.ours || green.ours, Ordering::Relaxed);
+        Ok((blue.state, green.state))
     }
 }
 
@@ -152,7 +139,7 @@ impl fmt::Display for HostVip {
 /// Who has the address, by what the two servers say.
 fn judge(blue: State, green: State) -> Observed {
     let unfinished =
-        |slot, why: &str| Observed { holder: Holder::Slot(slot), motion: Motion::Unfinished(why.to_owned()) };
+        |slot, why: &str| Observed { holder: Holder::Slot(slot), transition: Transition::Unfinished(why.to_owned()) };
     let both = "the old server still has the address";
     let alone = "the server has the address, and was not told that the move is complete";
     match (blue, green) {
@@ -170,6 +157,17 @@ fn judge(blue: State, green: State) -> Observed {
 
 #[async_trait]
 impl AddressProvider for HostVip {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)
+    }
+
+    async fn verify(&self) -> Result<()> {
+        if self.ownership.service().is_some() && !self.ours.load(Ordering::Relaxed) {
+            self.look().await?;
+        }
+        Ok(())
+    }
+
     async fn observe(&self) -> Result<Observed> {
         let (blue, green) = self.look().await?;
         Ok(judge(blue, green))
@@ -198,7 +196,7 @@ impl AddressProvider for HostVip {
         }
         if there != State::Absent {
             self.run(old, Purpose::Release(self.lingering)).await.map_err(|error| {
-                error.maybe_applied().advice(format!(
+                error.maybe_applied().with_hint(format!(
                     "traffic goes to {to}, and {old} may still have the address: moving it again, to either, completes it"
                 ))
             })?;
@@ -243,7 +241,7 @@ mod tests {
         ] {
             let seen = judge(blue, green);
             assert_eq!(seen.holder, Holder::Slot(slot));
-            assert!(matches!(seen.motion, Motion::Unfinished(_)), "{seen:?}");
+            assert!(matches!(seen.transition, Transition::Unfinished(_)), "{seen:?}");
         }
     }
 }

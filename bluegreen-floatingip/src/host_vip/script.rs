@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bluegreen_core::{Command, Error, ErrorKind, Host, Result};
+use bluegreen_core::{Command, Error, ErrorKind, Ownership, Result};
 
-use super::Lingering;
-use super::interface::Interface;
+use super::lingering::Lingering;
+use super::server::VipServer;
 
 const LIBRARY: &str = include_str!("scripts/lib.sh");
 const ANNOUNCER: &str = include_str!("scripts/announce.py");
@@ -63,38 +63,57 @@ impl Purpose {
         }
     }
 
-    fn command(self, address: IpAddr, interface: &Interface) -> Command {
-        let words = [address.to_string(), interface.to_string(), self.argument().to_owned()];
+    fn command(self, address: IpAddr, server: &VipServer, service: &str) -> Command {
+        let (address, interface) = (address.to_string(), server.interface.to_string());
+        let mark = server.mark_of(&address);
+        let words = [address, interface, self.argument().to_owned(), mark, service.to_owned()];
         Command::script(format!("{LIBRARY}\n{}", self.body())).args(words).timeout(LIMIT)
     }
 }
 
-/// Runs one, and tells what it says of the address.
+/// What a script says of the address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Report {
+    pub(super) state: State,
+    /// It is marked, and not as another service's.
+    pub(super) ours: bool,
+}
+
+/// Runs one, and refuses the address where the server has it marked as another service's.
 pub(super) async fn run(
-    host: &dyn Host,
+    server: &VipServer,
     address: IpAddr,
-    interface: &Interface,
+    ownership: &Ownership,
     purpose: Purpose,
     sudo: bool,
-) -> Result<State> {
+) -> Result<Report> {
+    let host = &*server.host;
+    let service = ownership.service().map_or("", |service| service.as_str());
     // A look needs no rights.
     let sudo = sudo && !matches!(purpose, Purpose::Look);
-    let command = purpose.command(address, interface).sudo(sudo);
-    let output = host.run(&command).await.map_err(|error| error.trying(purpose.words()))?;
+    let command = purpose.command(address, server, service).sudo(sudo);
+    let output = host.run(&command).await.map_err(|error| error.with_operation(purpose.words()))?;
     let said = output.error_text();
     if !output.success() {
         let message = if said.is_empty() { output.ending() } else { said };
-        return Err(Error::new(ErrorKind::Unexpected, message).trying(purpose.words()));
+        return Err(Error::new(ErrorKind::Unexpected, message).with_operation(purpose.words()));
     }
     if !said.is_empty() {
         tracing::warn!(%host, %address, "{}: {said}", purpose.words());
     }
-    match output.text().as_str() {
-        "absent" | "released" => Ok(State::Absent),
-        "candidate" | "taken" => Ok(State::Candidate),
-        "held" | "confirmed" | "ready" => Ok(State::Held),
-        other => {
-            Err(Error::new(ErrorKind::Unexpected, format!("the script answered {other:?}")).trying(purpose.words()))
+    let text = output.text();
+    let (word, mark) = text.split_once(' ').unwrap_or((&text, ""));
+    let checked = ownership.check(Some(mark), address);
+    checked
+        .map_err(|error| error.with_operation(purpose.words()).with("mark", server.mark_of(&address.to_string())))?;
+    let state = match word {
+        "absent" | "released" => State::Absent,
+        "candidate" | "taken" => State::Candidate,
+        "held" | "confirmed" | "ready" => State::Held,
+        _ => {
+            let message = format!("the script answered {text:?}");
+            return Err(Error::new(ErrorKind::Unexpected, message).with_operation(purpose.words()));
         }
-    }
+    };
+    Ok(Report { state, ours: !mark.is_empty() })
 }

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::Result;
+use bluegreen_core::{Result, ServiceName};
 use serde_json::Value;
 
 /// One load balancer of one cloud. A new cloud implements this, and offers
@@ -16,10 +16,26 @@ use serde_json::Value;
 /// are added or removed, some may have been in any case.
 #[async_trait]
 pub(crate) trait Balancer: Debug + Display + Send + Sync + 'static {
+    /// From here on a balancer that is marked as another service's is refused, and one that nobody has marked is marked at the
+    /// first change. No effect where there is nothing to mark.
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        let _ = service;
+        Ok(())
+    }
+
+    /// Refuses a balancer of another service, as every other method that asks the cloud does.
+    async fn verify(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn read(&self) -> Result<Seen>;
 
     /// A text that the cloud has sent, as it may be shown: the start of it, without the token.
     fn shown(&self, text: &str) -> String;
+
+    /// The part of the settings that tells whether somebody else changed them: what is documented, and concerns what is
+    /// written. A provider may add any other member at any time, and change it by itself.
+    fn judged(&self, settings: &Value) -> Value;
 
     /// The settings with these servers behind it, and no others. Those that are there stay as they are; new ones become like
     /// those that are there.
@@ -28,10 +44,17 @@ pub(crate) trait Balancer: Debug + Display + Send + Sync + 'static {
     /// `Config` when what new ones are to be like cannot be told.
     fn with_members(&self, settings: &Value, servers: &BTreeSet<u64>) -> Result<Value>;
 
-    /// Adds servers as they are in these settings.
-    async fn add(&self, servers: &[u64], wanted: &Value) -> Result<Accepted>;
+    /// Adds the servers that are in these settings.
+    async fn add(&self, wanted: &Value) -> Result<Accepted>;
 
-    async fn remove(&self, servers: &[u64]) -> Result<Accepted>;
+    /// Removes those of the servers that are in the settings, which were read last.
+    async fn remove(&self, servers: &[u64], settings: &Value) -> Result<Accepted>;
+
+    /// Whether [`write`](Self::write) keeps all that it is not asked to change.
+    ///
+    /// # Errors
+    /// With what would be lost.
+    fn check_writable(&self, settings: &Value) -> Result<()>;
 
     /// The settings with each target port, and each port of a health check, replaced by what the function says. All that
     /// is not known stays as it is.
@@ -50,11 +73,13 @@ pub(crate) struct Seen {
     pub(crate) members: Members,
     /// Why it takes no changes now.
     pub(crate) busy: Option<String>,
-    /// All that can be set, without what changes by itself. Two of them are the same if nobody has changed anything.
+    /// All that can be set, without what changes by itself.
     pub(crate) settings: Value,
     /// How long a new server needs, by the balancer's own health check, until it is given requests. `None`: it says itself
     /// which are healthy.
-    pub(crate) healthy_within: Option<Duration>,
+    pub(crate) health_deadline: Option<Duration>,
+    /// How many targets it takes at most, if it says so.
+    pub(crate) max_targets: Option<usize>,
 }
 
 /// Who gets the requests.

@@ -57,11 +57,12 @@ impl Ports {
         let slots: Vec<Slot> =
             ours.map(|port| if self.moved(*port, Slot::Blue) == *port { Slot::Blue } else { Slot::Green }).collect();
         let green = slots.iter().filter(|slot| **slot == Slot::Green).count();
-        match super::switch::share(green, slots.len()) {
+        match super::share::share(green, slots.len()) {
             Some(split) => Ok(split),
             None => Err(Error::config(format!(
-                "the load balancer has no rule to any of the ports {:?}; its targets are {targets:?}",
-                self.pairs
+                "the load balancer has no rule to any of the ports {:?}; its target ports are {:?}",
+                self.pairs,
+                targets.iter().collect::<BTreeSet<_>>()
             ))),
         }
     }

@@ -3,17 +3,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Granularity, Instance, Result, Router, Slot, Split};
+use bluegreen_core::{
+    Error, ErrorKind, Granularity, Instance, Ownership, Preview, Result, Router, ServiceName, Slot, Split,
+};
 use tokio::time::Instant;
 
 use super::balancer::{Balancer, Seen};
 use super::change::Change;
+use super::pools::Pools;
 use super::ports::Ports;
-use super::servers::{Manner, Pools};
-use super::switch::Desk;
+use super::switch::BalancerSession;
+use super::waves::Rollout;
 use super::{retarget, servers};
-use crate::outstanding::Outstanding;
-use crate::patience::{LOOK_LIMIT, Patience};
+use crate::pending::Pending;
+use crate::polling::{LOOK_TIMEOUT, Polling};
 use crate::probe::{Confirmation, PublicProbe};
 
 /// Switches a cloud's load balancer: from [`DigitalOceanBalancer`](crate::DigitalOceanBalancer) or
@@ -29,27 +32,30 @@ use crate::probe::{Confirmation, PublicProbe};
 /// is changed to the new slot's port: in one write at DigitalOcean, in one for each service at Hetzner. All other settings
 /// are written back as they were read, those that are not known here included.
 ///
-/// A change by somebody else in between is refused with a `Conflict` that names it. The clouds offer no compare-and-set,
-/// so one that falls between the last look and the write is seen only afterwards; let one deployer at a time work.
+/// A change by somebody else to what a switch writes is refused with a `Conflict` that names it: by servers, the servers; by
+/// ports at Hetzner, ports and health checks of the services; by ports at DigitalOcean, every documented setting. Anything
+/// else may change meanwhile. The clouds offer no compare-and-set, so a change that falls between the last look and the
+/// write is seen only afterwards; let one deployer at a time work.
 #[derive(Debug, Clone)]
 pub struct LoadBalancerRouter {
     balancer: Arc<dyn Balancer>,
     mode: Mode,
-    patience: Patience,
+    polling: Polling,
     confirmation: Confirmation,
-    outstanding: Outstanding,
+    pending: Pending,
+    ownership: Ownership,
 }
 
 #[derive(Debug, Clone)]
 enum Mode {
-    Servers(Pools, Manner),
+    Servers(Pools, Rollout),
     Ports(Ports),
 }
 
 impl LoadBalancerRouter {
     pub(crate) fn by_servers(balancer: impl Balancer, pools: Pools) -> Self {
-        let manner = Manner { at_a_time: None, pause: Duration::ZERO, healthy_within: None };
-        Self::new(balancer, Mode::Servers(pools, manner))
+        let rollout = Rollout { at_a_time: None, pause: Duration::ZERO, health_deadline: None };
+        Self::new(balancer, Mode::Servers(pools, rollout))
     }
 
     pub(crate) fn by_ports(balancer: impl Balancer, ports: Ports) -> Self {
@@ -57,22 +63,28 @@ impl LoadBalancerRouter {
     }
 
     fn new(balancer: impl Balancer, mode: Mode) -> Self {
-        let (patience, confirmation) = (Patience::default(), Confirmation::default());
-        Self { balancer: Arc::new(balancer), mode, patience, confirmation, outstanding: Outstanding::default() }
+        Self {
+            balancer: Arc::new(balancer),
+            mode,
+            polling: Polling::default(),
+            confirmation: Confirmation::default(),
+            pending: Pending::default(),
+            ownership: Ownership::new(),
+        }
     }
 
     /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep it
     /// below the pipeline's limit for a shift.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.patience.deadline = deadline;
+        self.polling.deadline = deadline;
         self
     }
 
     /// How long to wait between two looks, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
     #[must_use]
     pub fn poll_every(mut self, least: Duration, most: Duration) -> Self {
-        self.patience.poll_every = (least, most);
+        self.polling.poll_every = (least, most);
         self
     }
 
@@ -80,7 +92,7 @@ impl LoadBalancerRouter {
     /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
     #[must_use]
     pub fn lost_reply(mut self, wait: Duration) -> Self {
-        self.patience.lost_reply = wait;
+        self.polling.lost_reply = wait;
         self
     }
 
@@ -100,15 +112,15 @@ impl LoadBalancerRouter {
     /// refused for this router, which is all or nothing.
     ///
     /// The whole of it has to end within the [deadline](Self::deadline). Where the balancer does not say which servers are
-    /// healthy (DigitalOcean), each turn takes what its [health check needs](Self::healthy_within), 65 s with the defaults of
+    /// healthy (DigitalOcean), each turn takes what its [health check needs](Self::health_deadline), 65 s with the defaults of
     /// the control panel: three servers one at a time need a deadline of about four minutes. A shift that cannot end in time
     /// is refused before anything is changed, with the deadline that it would need. Up to 90 s more may pass after the
-    /// deadline until the old servers are back, so give the pipeline a `shift_limit` above both: its five minutes are enough
+    /// deadline until the old servers are back, so give the pipeline a `shift_timeout` above both: its five minutes are enough
     /// for a deadline of 210 s.
     #[must_use]
     pub fn at_a_time(mut self, servers: usize, pause: Duration) -> Self {
-        if let Mode::Servers(_, manner) = &mut self.mode {
-            (manner.at_a_time, manner.pause) = (Some(servers), pause);
+        if let Mode::Servers(_, rollout) = &mut self.mode {
+            (rollout.at_a_time, rollout.pause) = (Some(servers), pause);
         }
         self
     }
@@ -117,9 +129,9 @@ impl LoadBalancerRouter {
     /// set, what its health check needs: the healthy threshold and one more, times the interval, and the time for one
     /// answer. No effect by ports.
     #[must_use]
-    pub fn healthy_within(mut self, time: Duration) -> Self {
-        if let Mode::Servers(_, manner) = &mut self.mode {
-            manner.healthy_within = Some(time);
+    pub fn health_deadline(mut self, time: Duration) -> Self {
+        if let Mode::Servers(_, rollout) = &mut self.mode {
+            rollout.health_deadline = Some(time);
         }
         self
     }
@@ -127,13 +139,14 @@ impl LoadBalancerRouter {
     /// What a switch to this slot would change in the balancer's settings, for a plan or a log.
     ///
     /// # Errors
-    /// When the balancer cannot be read.
+    /// When the balancer cannot be read, and when a switch would be refused because of how the balancer is set up.
     pub async fn plan(&self, to: Slot) -> Result<Change> {
-        let seen = self.desk(LOOK_LIMIT).read().await.map_err(self.naming("plan a switch"))?;
-        match &self.mode {
-            Mode::Ports(ports) => Ok(retarget::change(&*self.balancer, ports, &seen, to)),
-            Mode::Servers(pools, _) => pools.change(&*self.balancer, &seen, to).map_err(self.naming("plan a switch")),
-        }
+        let seen = self.session(LOOK_TIMEOUT).read().await.map_err(self.naming("plan a switch"))?;
+        let plan = match &self.mode {
+            Mode::Ports(ports) => retarget::plan(&*self.balancer, ports, &seen, to),
+            Mode::Servers(pools, rollout) => servers::plan(&*self.balancer, pools, rollout, &seen, to),
+        };
+        plan.map_err(self.naming("plan a switch"))
     }
 
     fn split(&self, seen: &Seen) -> Result<Option<Split>> {
@@ -143,19 +156,25 @@ impl LoadBalancerRouter {
         }
     }
 
-    fn desk(&self, limit: Duration) -> Desk<'_> {
-        let limit = limit.min(self.patience.deadline);
-        Desk {
+    fn session(&self, limit: Duration) -> BalancerSession<'_> {
+        let limit = limit.min(self.polling.deadline);
+        BalancerSession {
             balancer: &*self.balancer,
-            patience: &self.patience,
-            outstanding: &self.outstanding,
+            polling: &self.polling,
+            pending: &self.pending,
             deadline: Instant::now() + limit,
         }
     }
 
+    /// Refuses a balancer of another service.
+    async fn verify(&self) -> Result<()> {
+        let verified = self.session(LOOK_TIMEOUT).in_time(self.balancer.verify()).await;
+        verified.map_err(Error::not_applied).map_err(self.naming("see whose the load balancer is"))
+    }
+
     fn naming(&self, what: impl Into<String>) -> impl FnOnce(Error) -> Error {
         let (what, router) = (what.into(), self.to_string());
-        move |error| error.trying(what).with("router", router)
+        move |error| error.with_operation(what).with("router", router)
     }
 }
 
@@ -171,17 +190,31 @@ impl Router for LoadBalancerRouter {
         Granularity::AllOrNothing
     }
 
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)?;
+        self.balancer.bind_service(service)
+    }
+
+    async fn preview(&self, _slot: Slot) -> Result<Preview> {
+        self.verify().await?;
+        Ok(Preview::default())
+    }
+
     async fn current(&self) -> Result<Option<Split>> {
         let look = async {
             let led_to = |seen: &Seen, slot| self.split(seen).is_ok_and(|split| split == Some(Split::all(slot)));
-            self.split(&self.desk(LOOK_LIMIT).settled(led_to).await?)
+            self.split(&self.session(LOOK_TIMEOUT).settled(led_to).await?)
         };
         look.await.map_err(self.naming("ask the load balancer"))
     }
 
     /// Servers and ports are fixed: nothing to do.
     async fn attach(&self, _slot: Slot, _instance: &Instance) -> Result<()> {
-        Ok(())
+        self.verify().await
+    }
+
+    async fn detach(&self, _slot: Slot) -> Result<()> {
+        self.verify().await
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
@@ -190,17 +223,20 @@ impl Router for LoadBalancerRouter {
             let message = "a cloud's load balancer has no weights; it switches from one slot to the other";
             return Err(about(Error::new(ErrorKind::Unsupported, message)));
         };
-        let desk = self.desk(self.patience.deadline);
+        let session = self.session(self.polling.deadline);
         match &self.mode {
-            Mode::Servers(pools, manner) => servers::switch(desk, pools, manner, &self.confirmation, from, slot).await,
-            Mode::Ports(ports) => retarget::switch(desk, ports, from, slot).await,
+            Mode::Servers(pools, rollout) => {
+                servers::switch(session, pools, rollout, &self.confirmation, from, slot).await
+            }
+            Mode::Ports(ports) => retarget::switch(session, ports, from, slot).await,
         }
         .map_err(about)?;
-        self.confirmation.of(slot, &self.patience).await.map_err(about)
+        self.confirmation.of(slot, &self.polling).await.map_err(about)
     }
 
     /// The clouds do not say.
     async fn in_flight(&self, _slot: Slot) -> Result<Option<u64>> {
+        self.verify().await?;
         Ok(None)
     }
 }

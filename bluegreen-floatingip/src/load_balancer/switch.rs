@@ -2,38 +2,27 @@
 
 use std::time::Duration;
 
-use bluegreen_core::{Effect, Error, ErrorKind, Result, Slot, Split};
+use bluegreen_core::{Effect, Error, ErrorKind, Reason, Result, Slot};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::balancer::{Accepted, Balancer, Seen};
 use super::change::Change;
-use crate::outstanding::Outstanding;
-use crate::patience::Patience;
-
-/// The share of green among so many; none of none.
-pub(super) fn share(green: usize, all: usize) -> Option<Split> {
-    match (green, all) {
-        (_, 0) => None,
-        (0, _) => Some(Split::all(Slot::Blue)),
-        (green, all) if green == all => Some(Split::all(Slot::Green)),
-        (green, all) => {
-            let percent = u8::try_from((green * 100 / all).clamp(1, 99)).unwrap_or(50);
-            Split::toward(Slot::Green, percent).ok()
-        }
-    }
-}
+use super::members::members;
+use super::pools::known;
+use crate::pending::Pending;
+use crate::polling::Polling;
 
 /// A balancer, and how long one is patient with it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Desk<'a> {
+pub(super) struct BalancerSession<'a> {
     pub(super) balancer: &'a dyn Balancer,
-    pub(super) patience: &'a Patience,
-    pub(super) outstanding: &'a Outstanding,
+    pub(super) polling: &'a Polling,
+    pub(super) pending: &'a Pending,
     pub(super) deadline: Instant,
 }
 
-impl Desk<'_> {
+impl BalancerSession<'_> {
     /// What there is, as soon as the balancer is not busy. An answer that says nothing is waited out like one that says
     /// busy: a cloud whose API fails for a moment still balances.
     pub(super) async fn idle(&self) -> Result<Seen> {
@@ -48,9 +37,9 @@ impl Desk<'_> {
             last = match seen {
                 Ok(seen) => {
                     // What was cut off may still come.
-                    let mut cut_off = self.outstanding.get().filter(|asked| asked.is_within(self.patience.lost_reply));
+                    let mut cut_off = self.pending.get().filter(|asked| asked.is_within(self.polling.lost_reply));
                     if cut_off.as_ref().is_some_and(|asked| led_to(&seen, asked.to)) {
-                        self.outstanding.clear();
+                        self.pending.clear();
                         cut_off = None;
                     }
                     let Some(why) = seen.busy.clone().or(cut_off.map(|asked| asked.words())) else { return Ok(seen) };
@@ -62,7 +51,7 @@ impl Desk<'_> {
                 }
                 Err(error) => return Err(error.not_applied()),
             };
-            if !self.patience.pause(self.deadline).await {
+            if !self.polling.pause(self.deadline).await {
                 break;
             }
         }
@@ -82,11 +71,11 @@ impl Desk<'_> {
     /// Asks for one change.
     pub(super) async fn ask(&self, to: Slot, call: impl Future<Output = Result<Accepted>>) -> Result<Accepted> {
         // Before the call, which may be cut off.
-        self.outstanding.begin(to);
+        self.pending.begin(to);
         let answer = self.in_time(call).await;
         // One whose answer was lost, or did not come in time, may still be made.
         if !answer.as_ref().is_err_and(|error| error.effect() == Effect::Unknown) {
-            self.outstanding.clear();
+            self.pending.clear();
         }
         answer
     }
@@ -97,55 +86,93 @@ impl Desk<'_> {
     }
 
     pub(super) fn late(&self, last: String) -> Error {
-        Error::new(ErrorKind::Timeout, format!("not done within {:?}: {last}", self.patience.deadline))
+        Error::new(ErrorKind::Timeout, format!("not done within {:?}: {last}", self.polling.deadline))
     }
 
-    /// Asks for a change until it is taken. `done` tells from what there is whether it is made already: that is looked at
-    /// before each attempt but the first, so that nothing is asked for twice after an answer that was lost.
-    pub(super) async fn change<C, F>(&self, to: Slot, ask: C, done: impl Fn(&Seen) -> bool) -> Result<()>
-    where
-        C: Fn() -> F,
-        F: Future<Output = Result<Accepted>>,
-    {
-        let mut unknown = false;
+    /// The error of a call that may be made again: late, and said once.
+    pub(super) fn still_late(&self, error: Error) -> Error {
+        if self.left().is_zero() { error } else { self.late(error.to_string()) }
+    }
+
+    /// What to tell of a look that failed: that the time is over says less than what was said until then.
+    pub(super) fn said_before(&self, before: Option<Error>, look: Error) -> Error {
+        before.filter(|_| Instant::now() >= self.deadline).unwrap_or(look)
+    }
+
+    /// Asks for a change until it is taken, beginning with what was `seen` last. Before each further attempt, and after a
+    /// refusal, it is looked whether the change is made already: nothing is asked for twice after an answer that was lost,
+    /// and a provider may have any word for what is so already.
+    pub(super) async fn change(&self, to: Slot, edit: &Edit<'_>, seen: &Seen) -> Result<()> {
+        let (mut unknown, mut seen, mut before) = (false, seen.clone(), None);
         loop {
-            let why = match self.ask(to, ask()).await {
+            let error = match self.ask(to, edit.ask(self.balancer, &seen)).await {
                 Ok(Accepted::Yes) => return Ok(()),
-                Ok(Accepted::Busy(why)) => why,
+                Ok(Accepted::Busy(why)) => self.late(why),
                 Ok(Accepted::Partly(why)) => {
                     unknown = true;
-                    why
+                    self.late(why)
                 }
                 Err(error) => {
                     unknown |= error.effect() == Effect::Unknown;
                     if !unknown && !error.is_retryable() {
-                        return Err(error);
+                        let done = self.read().await.is_ok_and(|seen| edit.is_done(self.balancer, &seen));
+                        return if done { Ok(()) } else { Err(error) };
                     }
-                    error.to_string()
+                    self.still_late(error)
                 }
             };
-            let error = self.late(why);
-            if !self.patience.pause(self.deadline).await {
-                return Err(if unknown { error } else { error.not_applied() });
+            let error = self.said_before(before, error);
+            if !self.polling.pause(self.deadline).await {
+                return Err(if unknown { error.maybe_applied() } else { error.not_applied() });
             }
-            match self.settled(|seen, asked| asked == to && done(seen)).await {
-                Ok(seen) if done(&seen) => return Ok(()),
-                Ok(_) => {}
-                Err(look) => return Err(if unknown { look.maybe_applied() } else { look }),
+            seen = match self.settled(|seen, asked| asked == to && edit.is_done(self.balancer, seen)).await {
+                Ok(seen) => seen,
+                Err(look) => {
+                    let error = self.said_before(Some(error), look);
+                    return Err(if unknown { error.maybe_applied() } else { error.not_applied() });
+                }
+            };
+            before = Some(error);
+            if edit.is_done(self.balancer, &seen) {
+                return Ok(());
             }
         }
     }
 }
 
-pub(super) fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
-    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
-    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found))).not_applied()
+/// A change of the servers behind a balancer.
+pub(super) enum Edit<'a> {
+    /// Adds the servers that are in these settings.
+    Add(Value),
+    /// Removes these servers.
+    Remove(&'a [u64]),
+}
+
+impl Edit<'_> {
+    async fn ask(&self, balancer: &dyn Balancer, seen: &Seen) -> Result<Accepted> {
+        match self {
+            Self::Add(wanted) => balancer.add(wanted).await,
+            Self::Remove(servers) => balancer.remove(servers, &seen.settings).await,
+        }
+    }
+
+    fn is_done(&self, balancer: &dyn Balancer, seen: &Seen) -> bool {
+        match self {
+            Self::Add(wanted) => {
+                Change::lost_between(&members(balancer, wanted), &members(balancer, &seen.settings)).is_empty()
+            }
+            Self::Remove(servers) => {
+                known(&seen.members).is_ok_and(|there| !servers.iter().any(|id| there.contains_key(id)))
+            }
+        }
+    }
 }
 
 /// Someone else changed the balancer while it was being switched.
 pub(super) fn interfered(balancer: &dyn Balancer, before: &Value, now: &Value) -> Error {
-    let change = Change::between(before, now);
+    let change = Change::lost_between(&balancer.judged(before), &balancer.judged(now));
     let change = change.lines().iter().map(|line| balancer.shown(line)).collect::<Vec<_>>().join("; ");
     Error::new(ErrorKind::Conflict, format!("somebody else changed the load balancer in between: {change}"))
-        .advice("look whether the change was meant, and switch again")
+        .with_reason(Reason::ChangedElsewhere)
+        .with_hint("look whether the change was meant, and switch again")
 }

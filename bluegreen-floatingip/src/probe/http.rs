@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{Error, Result, Slot};
-use reqwest::header::{CONNECTION, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
+use bluegreen_http_client::header::{CONNECTION, HeaderName, HeaderValue};
+use bluegreen_http_client::{Client, Method, Url};
+use tokio::time::timeout;
 
 use super::PublicProbe;
 use crate::api::client_for;
@@ -50,8 +51,9 @@ impl fmt::Display for HttpProbe {
 #[async_trait]
 impl PublicProbe for HttpProbe {
     async fn answers(&self) -> Result<Option<Slot>> {
-        let request = self.client.get(self.url.clone()).header(CONNECTION, HeaderValue::from_static("close"));
-        let Ok(response) = request.timeout(LIMIT).send().await else { return Ok(None) };
+        let Ok(mut request) = self.client.request(Method::GET, &self.url) else { return Ok(None) };
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let Ok(Ok(response)) = timeout(LIMIT, self.client.send(request)).await else { return Ok(None) };
         if !response.status().is_success() {
             return Ok(None);
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 pub use http::HttpProbe;
 
-use crate::patience::Patience;
+use crate::polling::Polling;
 
 /// Tells which slot answers at the public address.
 ///
@@ -47,9 +47,9 @@ impl Confirmation {
     }
 
     /// Returns when the slot answered so many times in a row.
-    pub(crate) async fn of(&self, slot: Slot, patience: &Patience) -> Result<()> {
+    pub(crate) async fn of(&self, slot: Slot, polling: &Polling) -> Result<()> {
         let Some((probe, needed)) = &self.probe else { return Ok(()) };
-        let limit = patience.deadline.min(LIMIT);
+        let limit = polling.deadline.min(LIMIT);
         let deadline = Instant::now() + limit;
         let mut streak = 0;
         loop {
@@ -61,7 +61,7 @@ impl Confirmation {
             if streak > 0 {
                 continue;
             }
-            if !patience.pause(deadline).await {
+            if !polling.pause(deadline).await {
                 let last = answered.map_or("nobody", Slot::as_str);
                 let message = format!(
                     "the provider has switched, but {slot} did not answer {needed} times in a row within {:?}; \

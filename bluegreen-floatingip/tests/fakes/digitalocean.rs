@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::server::{Call, Cloud, Reply, no, takes};
+use super::server::{Call, Cloud, Reply, rate_limit, takes};
+use super::spec::Spec;
 use super::{Ending, Hook, Move};
 
 /// The state of the fake.
@@ -112,18 +113,20 @@ impl DigitalOcean {
         let state = self.state.lock().unwrap();
         let Some(ip) = state.ips.get(address) else { return no(404, "not_found", "The resource was not found.") };
         let droplet = match ip.droplet {
-            Some(id) if !state.hides_droplets => json!({ "id": id, "name": format!("web{id}") }),
+            Some(id) if !state.hides_droplets => describe_droplet(id, &state.droplets[&id]),
             _ => Value::Null,
         };
         if address.contains(':') {
-            let fields = json!({ "ip": address, "region_slug": ip.region, "droplet": droplet });
-            return (200, json!({ "reserved_ipv6": fields }));
+            let mut answer = Spec::digitalocean().answer(&format!("/v2/reserved_ipv6/{address}"));
+            let fields = &mut answer["reserved_ipv6"];
+            (fields["ip"], fields["region_slug"], fields["droplet"]) = (json!(address), json!(ip.region), droplet);
+            return (200, answer);
         }
-        let region = json!({ "slug": ip.region, "name": "Somewhere", "features": [] });
-        let fields = json!({
-            "ip": address, "droplet": droplet, "region": region, "locked": ip.locked, "project_id": "p",
-        });
-        (200, json!({ "reserved_ip": fields }))
+        let mut answer = Spec::digitalocean().answer(&format!("/v2/reserved_ips/{address}"));
+        let fields = &mut answer["reserved_ip"];
+        (fields["ip"], fields["locked"], fields["droplet"]) = (json!(address), json!(ip.locked), droplet);
+        fields["region"]["slug"] = json!(ip.region);
+        (200, answer)
     }
 
     fn read_droplet(&self, id: u64) -> Reply {
@@ -132,11 +135,7 @@ impl DigitalOcean {
             return no(403, "forbidden", "You are not authorized to perform this operation");
         }
         let Some(droplet) = state.droplets.get(&id) else { return no(404, "not_found", "The resource was not found.") };
-        let fields = json!({
-            "id": id, "name": format!("web{id}"), "status": droplet.status, "locked": droplet.locked,
-            "region": { "slug": droplet.region },
-        });
-        (200, json!({ "droplet": fields }))
+        (200, json!({ "droplet": describe_droplet(id, droplet) }))
     }
 
     fn assign(self: &Arc<Self>, address: &str, body: &Value) -> Reply {
@@ -189,20 +188,52 @@ impl DigitalOcean {
                 ip.droplet = Some(moved.to);
             }
         });
-        (201, json!({ "action": { "id": id, "status": "in-progress", "type": "assign_ip" } }))
+        (201, describe_action(id, "in-progress"))
     }
 
     fn read_action(&self, address: Option<&str>, id: &str) -> Reply {
         let state = self.state.lock().unwrap();
-        let action = id.parse().ok().and_then(|id: u64| state.actions.get(&id));
+        let id: u64 = id.parse().unwrap_or(0);
+        let action = state.actions.get(&id);
         match action.filter(|action| action.visible && address.is_none_or(|address| action.address == address)) {
-            Some(action) => (200, json!({ "action": { "id": id, "status": action.status, "type": "assign_ip" } })),
+            Some(action) => (200, describe_action(id, action.status)),
             None => no(404, "not_found", "The resource was not found."),
         }
     }
 }
 
+fn describe_droplet(id: u64, droplet: &Droplet) -> Value {
+    let mut fields = Spec::digitalocean().answer(&format!("/v2/droplets/{id}"))["droplet"].take();
+    (fields["id"], fields["name"]) = (json!(id), json!(format!("web{id}")));
+    (fields["status"], fields["locked"]) = (json!(droplet.status), json!(droplet.locked));
+    fields["region"]["slug"] = json!(droplet.region);
+    fields
+}
+
+fn describe_action(id: u64, status: &str) -> Value {
+    let mut answer = Spec::digitalocean().answer(&format!("/v2/actions/{id}"));
+    let action = &mut answer["action"];
+    (action["id"], action["status"], action["type"]) = (json!(id), json!(status), json!("assign_ip"));
+    if status == "in-progress" {
+        action["completed_at"] = Value::Null;
+    }
+    answer
+}
+
+/// A refusal.
+pub(crate) fn no(status: u16, id: &str, message: &str) -> Reply {
+    (status, json!({ "id": id, "message": message, "request_id": "req-0" }))
+}
+
 impl Cloud for DigitalOcean {
+    fn spec() -> &'static Spec {
+        Spec::digitalocean()
+    }
+
+    fn headers() -> Vec<(&'static str, String)> {
+        rate_limit(5000)
+    }
+
     fn handle(self: &Arc<Self>, call: &Call) -> Reply {
         let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
         match (call.method.as_str(), parts.as_slice()) {

@@ -1,4 +1,4 @@
-//! A fake load balancer of DigitalOcean. A write replaces everything, as with the real one.
+//! A fake load balancer of DigitalOcean. A write replaces everything, as with the real one, and lists have no order.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Traffic;
-use super::server::{Call, Cloud, Reply, no};
+use super::digitalocean::no;
+use super::server::{Call, Cloud, Reply, rate_limit};
+use super::shuffle::rotate_lists;
+use super::spec::Spec;
 
 type Edit = Box<dyn FnOnce(&mut Value) + Send>;
 
@@ -20,6 +23,7 @@ struct State {
     traffic: Traffic,
     busy_until: Instant,
     busy_for: Duration,
+    hides_project: bool,
     reads: usize,
     edits: Vec<(usize, Edit)>,
 }
@@ -27,28 +31,38 @@ struct State {
 impl DigitalOceanLb {
     pub(crate) const ID: &str = "4de7ac8b-495b-4884-9a69-1050c6793cd6";
 
-    /// With these droplets, rules from 80 and 443 to port 3000 and from 22 to 22, and settings that are no defaults.
+    /// Where a balancer is that belongs to no other project.
+    pub(crate) const DEFAULT_PROJECT: &str = "00000000-0000-4000-8000-000000000000";
+
+    /// With these droplets, rules from 80 and 443 to port 3000 and from 22 to 22, settings that are no defaults, and members
+    /// that no document names yet.
     pub(crate) fn new(droplets: &[u64]) -> Arc<Self> {
-        let rule = |entry: &str, port: u64, target: u64| {
-            json!({ "entry_protocol": entry, "entry_port": port, "target_protocol": "http", "target_port": target,
-                "certificate_id": "", "tls_passthrough": false })
+        let rule = |entry: &str, port: u64, target: &str, target_port: u64| {
+            json!({ "entry_protocol": entry, "entry_port": port, "target_protocol": target, "target_port": target_port,
+                "certificate_id": "", "tls_passthrough": false, "of_tomorrow": port })
         };
-        let balancer = json!({
-            "id": Self::ID, "name": "shop", "ip": "203.0.113.9", "ipv6": "2001:db8::9", "status": "active",
-            "created_at": "2026-01-01T00:00:00Z", "region": { "slug": "fra1", "name": "Frankfurt 1" }, "tag": "",
-            "size": "lb-small", "size_unit": 2, "droplet_ids": droplets, "vpc_uuid": "c33931f2",
-            "forwarding_rules": [rule("http", 80, 3000), rule("https", 443, 3000), rule("tcp", 22, 22)],
+        let mut balancer =
+            Spec::digitalocean().answer(&format!("/v2/load_balancers/{}", Self::ID))["load_balancer"].take();
+        let own = json!({
+            "id": Self::ID, "name": "shop", "ip": "203.0.113.9", "ipv6": "2001:db8::9", "status": "active", "tag": "",
+            "size": "lb-small", "size_unit": 2, "droplet_ids": droplets,
+            "forwarding_rules": [rule("http", 80, "http", 3000), rule("https", 443, "http", 3000), rule("tcp", 22, "tcp", 22)],
             "health_check": { "protocol": "http", "port": 3000, "path": "/health", "check_interval_seconds": 3,
                 "response_timeout_seconds": 5, "healthy_threshold": 2, "unhealthy_threshold": 5 },
             "sticky_sessions": { "type": "cookies", "cookie_name": "DO-LB", "cookie_ttl_seconds": 300 },
-            "redirect_http_to_https": true, "enable_proxy_protocol": true, "http_idle_timeout_seconds": 90,
-            "firewall": { "deny": ["ip:198.51.100.7"], "allow": [] }, "of_tomorrow": { "kept": [1, 2] },
+            "type": "REGIONAL", "domains": [], "glb_settings": null, "target_load_balancer_ids": [],
+            "of_tomorrow": { "kept": [1, 2] },
         });
+        balancer.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        balancer["region"]["slug"] = json!("fra1");
+        // The document says that it is absent where it does not apply.
+        balancer.as_object_mut().unwrap().remove("glb_settings");
         let mut state = State {
             balancer,
             traffic: Traffic::default(),
             busy_until: Instant::now(),
             busy_for: Duration::ZERO,
+            hides_project: false,
             reads: 0,
             edits: Vec::new(),
         };
@@ -59,6 +73,11 @@ impl DigitalOceanLb {
     /// How long it takes no further change after one, and its machines need to follow.
     pub(crate) fn busy_for(&self, time: Duration) {
         self.state.lock().unwrap().busy_for = time;
+    }
+
+    /// As with a token without the scope `project:read`.
+    pub(crate) fn hide_project(&self) {
+        self.state.lock().unwrap().hides_project = true;
     }
 
     pub(crate) fn traffic<T>(&self, work: impl FnOnce(&mut Traffic) -> T) -> T {
@@ -85,9 +104,15 @@ impl DigitalOceanLb {
 
     fn read(&self) -> Reply {
         let mut state = self.state.lock().unwrap();
-        let answer = json!({ "load_balancer": state.balancer });
         state.reads += 1;
         let reads = state.reads;
+        let mut balancer = state.balancer.clone();
+        rotate_lists(&mut balancer, reads);
+        // What changes by itself, and no document names.
+        balancer["requests_of_late"] = json!(reads);
+        if state.hides_project {
+            balancer.as_object_mut().unwrap().remove("project_id");
+        }
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut state.edits).into_iter().partition(|(at, _)| *at <= reads);
         state.edits = later;
@@ -95,7 +120,7 @@ impl DigitalOceanLb {
             edit(&mut state.balancer);
             state.follow();
         }
-        (200, answer)
+        (200, json!({ "load_balancer": balancer }))
     }
 
     fn change(self: &Arc<Self>, change: impl FnOnce(&mut Value) -> Result<(), Reply>, reply: Reply) -> Reply {
@@ -122,29 +147,29 @@ impl DigitalOceanLb {
     }
 
     fn put(self: &Arc<Self>, body: &Value) -> Reply {
-        let Some(given) = body.as_object().cloned() else { return no(422, "unprocessable_entity", "no body") };
-        if given.get("region").is_some_and(|region| !region.is_string()) {
-            return no(422, "unprocessable_entity", "region must be a slug");
-        }
-        if given.contains_key("tag") && given.contains_key("droplet_ids") {
-            return no(422, "unprocessable_entity", "either tag or droplet_ids");
-        }
+        let Some(mut given) = body.as_object().cloned() else { return no(422, "unprocessable_entity", "no body") };
         if given.contains_key("size") && given.contains_key("size_unit") {
             return no(422, "unprocessable_entity", "either size or size_unit");
         }
+        let domains = given.get("domains").and_then(Value::as_array).into_iter().flatten();
+        if domains.into_iter().any(|domain| domain.get("status").is_some()) {
+            return no(422, "unprocessable_entity", "a domain's status cannot be set");
+        }
         let replace = |balancer: &mut Value| {
-            let mut new = json!({
-                "sticky_sessions": { "type": "none" }, "redirect_http_to_https": false, "enable_proxy_protocol": false,
-                "http_idle_timeout_seconds": 60, "droplet_ids": [], "tag": "",
-                "health_check": { "protocol": "http", "port": 80, "path": "/", "check_interval_seconds": 10,
-                    "response_timeout_seconds": 5, "healthy_threshold": 5, "unhealthy_threshold": 3 },
-            });
-            let fields = new.as_object_mut().unwrap();
-            for name in ["id", "ip", "ipv6", "status", "created_at", "region", "size"] {
-                fields.insert(name.to_owned(), balancer[name].clone());
+            let spec = Spec::digitalocean();
+            let mut new = spec.defaults(spec.component("load_balancer_base"));
+            for name in ["id", "ip", "ipv6", "status", "created_at", "region", "size", "vpc_uuid"] {
+                new.insert(name.to_owned(), balancer[name].clone());
             }
-            fields.extend(given.into_iter().filter(|(name, _)| name != "region"));
-            *balancer = new;
+            for (name, value) in [("droplet_ids", json!([])), ("tag", json!("")), ("domains", json!([]))] {
+                new.insert(name.to_owned(), value);
+            }
+            new.insert("project_id".to_owned(), json!(Self::DEFAULT_PROJECT));
+            new.insert("target_load_balancer_ids".to_owned(), json!([]));
+            given.remove("region");
+            given.remove("requests_of_late");
+            new.append(&mut given);
+            *balancer = Value::Object(new);
             Ok(())
         };
         let reply = self.change(replace, (200, Value::Null));
@@ -171,12 +196,22 @@ impl DigitalOceanLb {
 impl State {
     fn follow(&mut self) {
         let ids: Vec<u64> = self.balancer["droplet_ids"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
-        let port = self.balancer["forwarding_rules"][0]["target_port"].as_u64().unwrap();
+        let rules = self.balancer["forwarding_rules"].as_array().unwrap();
+        let web = rules.iter().find(|rule| rule["entry_port"] == 80).unwrap_or(&rules[0]);
+        let port = web["target_port"].as_u64().unwrap();
         self.traffic.follow(ids, port);
     }
 }
 
 impl Cloud for DigitalOceanLb {
+    fn spec() -> &'static Spec {
+        Spec::digitalocean()
+    }
+
+    fn headers() -> Vec<(&'static str, String)> {
+        rate_limit(5000)
+    }
+
     fn handle(self: &Arc<Self>, call: &Call) -> Reply {
         let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
         match (call.method.as_str(), parts.as_slice()) {

@@ -39,6 +39,11 @@ impl Fault {
     pub(crate) fn refusal(status: u16, id: &str, message: &str) -> Self {
         Self::json(status, serde_json::json!({ "id": id, "message": message, "request_id": "req-1" }))
     }
+
+    /// Hetzner's way of saying no.
+    pub(crate) fn code(status: u16, code: &str) -> Self {
+        Self::json(status, serde_json::json!({ "error": { "code": code, "message": "not that one", "details": null } }))
+    }
 }
 
 /// Faults that are still to come.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::server::{Call, Cloud, Reply, takes};
+use super::server::{Call, Cloud, Reply, rate_limit, takes};
+use super::spec::Spec;
 use super::{Ending, Hook, Move};
 
 /// The state of the fake.
@@ -28,6 +29,7 @@ struct State {
 struct Ip {
     server: Option<u64>,
     blocked: bool,
+    labels: Value,
 }
 
 struct Server {
@@ -57,7 +59,11 @@ impl Hetzner {
 
     /// Adds a floating IP in Europe.
     pub(crate) fn create(&self, ip: u64) {
-        self.state.lock().unwrap().ips.insert(ip, Ip { server: None, blocked: false });
+        self.state
+            .lock()
+            .unwrap()
+            .ips
+            .insert(ip, Ip { server: None, blocked: false, labels: json!({ "environment": "prod" }) });
     }
 
     /// How long an action takes.
@@ -81,6 +87,15 @@ impl Hetzner {
         (server.status, server.locked) = (status, locked);
     }
 
+    /// So many actions on the address have ended before.
+    pub(crate) fn past_actions(&self, ip: u64, count: u64) {
+        let mut state = self.state.lock().unwrap();
+        for _ in 0..count {
+            let id = 9000 + state.actions.len() as u64;
+            state.actions.insert(id, Action { ip, status: "success", visible: true });
+        }
+    }
+
     pub(crate) fn block(&self, ip: u64) {
         self.state.lock().unwrap().ips.get_mut(&ip).unwrap().blocked = true;
     }
@@ -97,6 +112,15 @@ impl Hetzner {
         }
     }
 
+    pub(crate) fn labels(&self, ip: u64) -> Value {
+        self.state.lock().unwrap().ips[&ip].labels.clone()
+    }
+
+    /// As a person does in the console.
+    pub(crate) fn label_by_hand(&self, ip: u64, labels: Value) {
+        self.state.lock().unwrap().ips.get_mut(&ip).unwrap().labels = labels;
+    }
+
     pub(crate) fn holder(&self, ip: u64) -> Option<u64> {
         self.state.lock().unwrap().ips[&ip].server
     }
@@ -104,30 +128,42 @@ impl Hetzner {
     fn read_ip(&self, id: u64) -> Reply {
         let state = self.state.lock().unwrap();
         let Some(ip) = state.ips.get(&id) else { return missing() };
-        let fields = json!({
-            "id": id, "ip": "203.0.113.7", "type": "ipv4", "server": ip.server, "blocked": ip.blocked,
-            "home_location": { "name": "fsn1", "network_zone": "eu-central" },
-        });
-        (200, json!({ "floating_ip": fields }))
+        let mut answer = Spec::hetzner().answer(&format!("/v1/floating_ips/{id}"));
+        let fields = &mut answer["floating_ip"];
+        (fields["id"], fields["ip"], fields["type"]) = (json!(id), json!("203.0.113.7"), json!("ipv4"));
+        (fields["server"], fields["blocked"]) = (json!(ip.server), json!(ip.blocked));
+        fields["home_location"]["network_zone"] = json!("eu-central");
+        fields["labels"] = ip.labels.clone();
+        (200, answer)
+    }
+
+    fn update_ip(&self, id: u64, body: &Value) -> Reply {
+        {
+            let mut state = self.state.lock().unwrap();
+            let Some(ip) = state.ips.get_mut(&id) else { return missing() };
+            if let Err(refusal) = relabel(&mut ip.labels, body) {
+                return refusal;
+            }
+        }
+        self.read_ip(id)
     }
 
     fn read_actions(&self, id: u64, query: &str) -> Reply {
         let state = self.state.lock().unwrap();
-        let wanted = query.strip_prefix("status=");
         let actions = state.actions.iter().filter(|(_, action)| action.ip == id);
-        let actions = actions.filter(|(_, action)| wanted.is_none_or(|wanted| action.status == wanted));
-        let list: Vec<Value> = actions.map(|(id, action)| describe(*id, action.status)).collect();
-        (200, json!({ "actions": list }))
+        let actions = actions.map(|(id, action)| describe_action(*id, "assign_floating_ip", action.status));
+        (200, list_actions(actions.collect(), query))
     }
 
     fn read_server(&self, id: u64) -> Reply {
         let state = self.state.lock().unwrap();
         let Some(server) = state.servers.get(&id) else { return missing() };
-        let fields = json!({
-            "id": id, "name": format!("web{id}"), "status": server.status, "locked": server.locked,
-            "datacenter": { "location": { "name": "fsn1", "network_zone": server.zone } },
-        });
-        (200, json!({ "server": fields }))
+        let mut answer = Spec::hetzner().answer(&format!("/v1/servers/{id}"));
+        let fields = &mut answer["server"];
+        (fields["id"], fields["name"]) = (json!(id), json!(format!("web{id}")));
+        (fields["status"], fields["locked"]) = (json!(server.status), json!(server.locked));
+        fields["location"]["network_zone"] = json!(server.zone);
+        (200, answer)
     }
 
     fn assign(self: &Arc<Self>, id: u64, body: &Value) -> Reply {
@@ -165,27 +201,64 @@ impl Hetzner {
                 state.ips.get_mut(&id).unwrap().server = Some(to);
             }
         });
-        (201, json!({ "action": describe(action, "running") }))
+        (201, json!({ "action": describe_action(action, "assign_floating_ip", "running") }))
     }
 
     fn read_action(&self, id: u64) -> Reply {
         let state = self.state.lock().unwrap();
         match state.actions.get(&id).filter(|action| action.visible) {
-            Some(action) => (200, json!({ "action": describe(id, action.status) })),
+            Some(action) => (200, json!({ "action": describe_action(id, "assign_floating_ip", action.status) })),
             None => missing(),
         }
     }
 }
 
-fn describe(id: u64, status: &str) -> Value {
-    let error = match status {
+/// Replaces all labels, as the API does, where the request has some.
+pub(super) fn relabel(labels: &mut Value, body: &Value) -> Result<(), Reply> {
+    let Some(new) = body.get("labels") else { return Ok(()) };
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    let fits = |value: &str| {
+        let known = value.chars().all(|c| edge(c) || "-_.".contains(c));
+        value.is_empty() || value.len() <= 63 && known && value.starts_with(edge) && value.ends_with(edge)
+    };
+    if !new.as_object().unwrap().values().all(|value| fits(value.as_str().unwrap())) {
+        return Err(error(400, "invalid_input", "invalid input in field 'labels'"));
+    }
+    *labels = new.clone();
+    Ok(())
+}
+
+pub(super) fn describe_action(id: u64, command: &str, status: &str) -> Value {
+    let mut action = Spec::hetzner().answer(&format!("/v1/actions/{id}"))["action"].take();
+    (action["id"], action["command"], action["status"]) = (json!(id), json!(command), json!(status));
+    action["error"] = match status {
         "error" => json!({ "code": "action_failed", "message": "Action failed" }),
         _ => Value::Null,
     };
-    json!({ "id": id, "command": "assign_floating_ip", "status": status, "progress": 50, "error": error })
+    if status == "running" {
+        (action["finished"], action["progress"]) = (Value::Null, json!(50));
+    }
+    action
 }
 
-fn error(status: u16, code: &str, message: &str) -> Reply {
+/// One page of these actions: as many as asked for, 25 unless told otherwise.
+pub(super) fn list_actions(actions: Vec<Value>, query: &str) -> Value {
+    let asked: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let number = |name: &str, default: usize| asked.get(name).map_or(default, |text| text.parse().unwrap());
+    let (page, per_page) = (number("page", 1), number("per_page", 25));
+    let status = asked.get("status");
+    let all: Vec<Value> =
+        actions.into_iter().filter(|action| status.is_none_or(|status| action["status"] == **status)).collect();
+    let last_page = all.len().div_ceil(per_page).max(1);
+    let pagination = json!({
+        "page": page, "per_page": per_page, "previous_page": (page > 1).then(|| page - 1),
+        "next_page": (page < last_page).then(|| page + 1), "last_page": last_page, "total_entries": all.len(),
+    });
+    let shown: Vec<Value> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
+    json!({ "actions": shown, "meta": { "pagination": pagination } })
+}
+
+pub(super) fn error(status: u16, code: &str, message: &str) -> Reply {
     (status, json!({ "error": { "code": code, "message": message, "details": null } }))
 }
 
@@ -194,11 +267,20 @@ fn missing() -> Reply {
 }
 
 impl Cloud for Hetzner {
+    fn spec() -> &'static Spec {
+        Spec::hetzner()
+    }
+
+    fn headers() -> Vec<(&'static str, String)> {
+        rate_limit(3600)
+    }
+
     fn handle(self: &Arc<Self>, call: &Call) -> Reply {
         let parts: Vec<&str> = call.path.trim_start_matches('/').split('/').collect();
         let number = |text: &str| text.parse().unwrap_or(0);
         match (call.method.as_str(), parts.as_slice()) {
             ("GET", ["v1", "floating_ips", id]) => self.read_ip(number(id)),
+            ("PUT", ["v1", "floating_ips", id]) => self.update_ip(number(id), &call.body),
             ("GET", ["v1", "floating_ips", id, "actions"]) => self.read_actions(number(id), &call.query),
             ("POST", ["v1", "floating_ips", id, "actions", "assign"]) => self.assign(number(id), &call.body),
             ("GET", ["v1", "servers", id]) => self.read_server(number(id)),

@@ -12,6 +12,8 @@ mod hetzner;
 mod hetzner_balancer;
 mod public;
 mod server;
+mod shuffle;
+mod spec;
 mod traffic;
 
 pub(crate) use digitalocean::DigitalOcean;
@@ -22,6 +24,8 @@ pub(crate) use hetzner::Hetzner;
 pub(crate) use hetzner_balancer::HetznerLb;
 pub(crate) use public::Public;
 pub(crate) use server::{Call, FakeServer, TOKEN};
+pub(crate) use shuffle::sorted;
+pub(crate) use spec::Spec;
 pub(crate) use traffic::Traffic;
 
 use std::sync::Arc;

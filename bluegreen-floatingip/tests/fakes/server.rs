@@ -1,8 +1,9 @@
 //! What both clouds have in common: a server, a token, a log of calls, faults.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::fault::{After, Fault, Faults};
+use super::spec::Spec;
 
 /// The only token that the fakes accept.
 pub(crate) const TOKEN: &str = "fake-t0ken-that-nobody-may-see";
@@ -31,13 +33,20 @@ pub(crate) type Reply = (u16, Value);
 
 /// A cloud: what it does with a call.
 pub(crate) trait Cloud: Send + Sync + 'static {
+    /// What its requests and answers are validated against.
+    fn spec() -> &'static Spec;
+
+    /// The headers of each answer.
+    fn headers() -> Vec<(&'static str, String)>;
+
     fn handle(self: &Arc<Self>, call: &Call) -> Reply;
 
     /// Its way of saying no.
     fn refusal(status: u16, code: &str, message: &str) -> Reply;
 }
 
-/// A running server; it ends when it is dropped.
+/// A running server; it ends when it is dropped. A request or an answer that is not as the cloud documents it fails the test
+/// then.
 #[derive(Debug)]
 pub(crate) struct FakeServer {
     address: SocketAddr,
@@ -48,7 +57,11 @@ pub(crate) struct FakeServer {
 #[derive(Debug, Default)]
 struct Shared {
     calls: Mutex<Vec<String>>,
+    carried_out: Mutex<Vec<String>>,
     faults: Mutex<Faults>,
+    undocumented: Mutex<Vec<String>>,
+    answers_freely: AtomicBool,
+    scopes: Mutex<Option<Vec<String>>>,
 }
 
 impl FakeServer {
@@ -73,11 +86,26 @@ impl FakeServer {
 
     /// How many calls of this method had this in their path.
     pub(crate) fn count(&self, method: &str, path: &str) -> usize {
-        self.calls().iter().filter(|call| call.starts_with(method) && call.contains(path)).count()
+        count(&self.shared.calls, method, path)
+    }
+
+    /// How many of them have had their effect. A call is in the log a moment before that.
+    pub(crate) fn carried_out(&self, method: &str, path: &str) -> usize {
+        count(&self.shared.carried_out, method, path)
     }
 
     pub(crate) fn forget_calls(&self) {
         self.shared.calls.lock().unwrap().clear();
+    }
+
+    /// From here on answers may be what no document says.
+    pub(crate) fn answer_freely(&self) {
+        self.shared.answers_freely.store(true, Ordering::Relaxed);
+    }
+
+    /// From here on the token has these scopes and no others.
+    pub(crate) fn grant(&self, scopes: &[&str]) {
+        *self.shared.scopes.lock().unwrap() = Some(scopes.iter().map(|scope| (*scope).to_owned()).collect());
     }
 
     /// The next calls of this method, with this in their path, go wrong.
@@ -103,9 +131,36 @@ impl FakeServer {
     }
 }
 
+fn count(calls: &Mutex<Vec<String>>, method: &str, path: &str) -> usize {
+    calls.lock().unwrap().iter().filter(|call| call.starts_with(method) && call.contains(path)).count()
+}
+
 impl Drop for FakeServer {
     fn drop(&mut self) {
         self.task.abort();
+        let undocumented = self.shared.undocumented.lock().unwrap();
+        assert!(std::thread::panicking() || undocumented.is_empty(), "not as documented:\n{}", undocumented.join("\n"));
+    }
+}
+
+impl Shared {
+    fn note(&self, undocumented: Vec<String>) {
+        self.undocumented.lock().unwrap().extend(undocumented);
+    }
+
+    fn may<C: Cloud>(&self, call: &Call) -> bool {
+        let scopes = self.scopes.lock().unwrap();
+        scopes
+            .as_ref()
+            .is_none_or(|granted| C::spec().scopes(call).iter().all(|scope| granted.iter().any(|is| is == scope)))
+    }
+
+    /// The answer to a call, noted if it is not as documented.
+    fn checked<C: Cloud>(&self, call: &Call, (status, body): Reply) -> Reply {
+        if !self.answers_freely.load(Ordering::Relaxed) {
+            self.note(C::spec().check_answer(call, status, &C::headers(), &body));
+        }
+        (status, body)
     }
 }
 
@@ -124,12 +179,26 @@ async fn answer<C: Cloud>(cloud: Arc<C>, shared: Arc<Shared>, request: Request) 
         calls.push(format!("{} {}", call.method, call.path));
         fault
     };
+    shared.note(C::spec().check_request(&call));
     let act = || {
-        if is_authorized(&parts.headers) { cloud.handle(&call) } else { C::refusal(401, "unauthorized", "no token") }
+        let reply = if !is_authorized(&parts.headers) {
+            C::refusal(401, "unauthorized", "Unable to authenticate you")
+        } else if shared.may::<C>(&call) {
+            cloud.handle(&call)
+        } else {
+            C::refusal(403, "forbidden", "You are not authorized to perform this operation")
+        };
+        shared.carried_out.lock().unwrap().push(format!("{} {}", call.method, call.path));
+        shared.checked::<C>(&call, reply)
     };
     match fault {
-        None => json_response(act()),
+        None => json_response::<C>(act()),
         Some(Fault::Answer(status, headers, text)) => {
+            if status >= 400
+                && let Ok(body) = serde_json::from_str(&text)
+            {
+                shared.checked::<C>(&call, (status, body));
+            }
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(*name, *value);
@@ -160,7 +229,7 @@ async fn answer<C: Cloud>(cloud: Arc<C>, shared: Arc<Shared>, request: Request) 
         Some(Fault::Slow(time)) => {
             let reply = act();
             tokio::time::sleep(time).await;
-            json_response(reply)
+            json_response::<C>(reply)
         }
         Some(Fault::Endless) => {
             let chunk = || Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 64 << 10]));
@@ -186,9 +255,23 @@ fn is_authorized(headers: &HeaderMap) -> bool {
     headers.get("authorization").is_some_and(|value| value.as_bytes() == format!("Bearer {TOKEN}").as_bytes())
 }
 
-fn json_response((status, body): Reply) -> Response {
+fn json_response<C: Cloud>((status, body): Reply) -> Response {
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-    Response::builder().status(status).header("content-type", "application/json").body(body).unwrap()
+    let mut response = Response::builder().status(status).header("content-type", "application/json");
+    for (name, value) in C::headers() {
+        response = response.header(name, value);
+    }
+    response.body(body).unwrap()
+}
+
+/// How many calls are left of so many, and when all of them are back.
+pub(crate) fn rate_limit(calls: u32) -> Vec<(&'static str, String)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    vec![
+        ("ratelimit-limit", calls.to_string()),
+        ("ratelimit-remaining", (calls - 1).to_string()),
+        ("ratelimit-reset", (now + 3600).to_string()),
+    ]
 }
 
 /// Waits, where a fake cloud takes its time.
@@ -196,9 +279,4 @@ pub(crate) async fn takes(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }
-}
-
-/// A refusal of DigitalOcean.
-pub(crate) fn no(status: u16, id: &str, message: &str) -> Reply {
-    (status, json!({ "id": id, "message": message, "request_id": "req-0" }))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Traffic {
     servers: BTreeMap<u64, Instant>,
     port: u64,
-    sick: BTreeSet<u64>,
+    unhealthy: BTreeSet<u64>,
     healthy_after: Duration,
     turn: usize,
 }
@@ -18,8 +18,8 @@ impl Traffic {
         self.healthy_after = time;
     }
 
-    pub(crate) fn set_sick(&mut self, server: u64) {
-        self.sick.insert(server);
+    pub(crate) fn set_unhealthy(&mut self, server: u64) {
+        self.unhealthy.insert(server);
     }
 
     /// The servers and the port as they are set now.
@@ -35,7 +35,7 @@ impl Traffic {
 
     pub(crate) fn is_healthy(&self, server: u64) -> bool {
         let long_enough = |since: &Instant| since.elapsed() >= self.healthy_after;
-        !self.sick.contains(&server) && self.servers.get(&server).is_some_and(long_enough)
+        !self.unhealthy.contains(&server) && self.servers.get(&server).is_some_and(long_enough)
     }
 
     /// The server and the port that the next request goes to; `None` is a 503.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, RouterFixture};
-use bluegreen_core::{Instance, Slot, Split};
+use bluegreen_core::{Instance, ServiceName, Slot, Split};
 use bluegreen_floatingip::FloatingIpRouter;
 
 use crate::setup::{NUMBER, OnDigitalOcean, OnHetzner, V4, V6, fixed, servers};
@@ -48,6 +48,10 @@ impl RouterFixture for OnHetzner {
     async fn switch_by_hand(&self, split: Split) -> bool {
         self.cloud.move_by_hand(NUMBER, Some(servers().of(split.sole().unwrap())));
         true
+    }
+
+    fn marked_as(&self) -> Option<ServiceName> {
+        Some(ServiceName::new("shop").unwrap())
     }
 }
 

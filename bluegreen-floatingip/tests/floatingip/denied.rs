@@ -6,7 +6,7 @@ use bluegreen_core::{Effect, ErrorKind, Router, Secret};
 use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HetznerIp, Servers};
 
 use crate::fakes::{Fault, TOKEN};
-use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4};
+use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4, V6};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_cannot_have_the_address_is_found_before_it_is_asked_for() {
@@ -99,4 +99,36 @@ async fn an_address_that_is_assigned_already_says_hetzner_is_compared_with_where
     let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!(error.effect(), Effect::NotApplied, "it is with blue, not where it should be");
     assert!(error.to_string().contains("floating_ip_assigned"), "{error}");
+}
+
+/// As the documentation of `DigitalOceanIp` names them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scopes_that_the_documentation_names_are_enough() {
+    for address in [V4, V6] {
+        let on = OnDigitalOcean::at_blue(address).await;
+        on.server.grant(&["reserved_ip:read", "reserved_ip:update", "droplet:read", "actions:read"]);
+        on.router().shift(Some(BLUE), GREEN).await.unwrap();
+        let denied = on.server.count("GET", "/actions/");
+        assert!(denied <= 20, "{denied} polls");
+        on.server.grant(&["reserved_ip:read", "droplet:read"]);
+        let error = on.router().shift(Some(GREEN), BLUE).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
+        assert!(error.to_string().contains("actions:read"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_project_and_a_maintenance_are_not_the_tokens_fault_and_a_token_that_may_only_read_is() {
+    let on = OnHetzner::at_blue().await;
+    on.server.fail("POST", "/assign", 1, Fault::code(403, "resource_limit_exceeded"));
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unexpected, Effect::NotApplied), "{error}");
+    assert!(!error.to_string().contains("token"), "{error}");
+    on.server.fail("POST", "/assign", 1, Fault::code(401, "token_readonly"));
+    let error = on.router().shift(Some(BLUE), GREEN).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
+    assert!(error.to_string().contains("the token may only read"), "{error}");
+    on.server.fail("POST", "/assign", 2, Fault::code(403, "maintenance"));
+    on.router().shift(Some(BLUE), GREEN).await.unwrap();
+    assert_eq!(on.holder(), Some(22));
 }

@@ -80,7 +80,9 @@ async fn a_look_waits_for_a_move_that_is_under_way() {
     dying.abort();
     assert_eq!(on.router().current().await.unwrap(), Some(GREEN), "blue would be stopped under the traffic, or green");
 
+    // More of them than a page of the list takes.
     let on = OnHetzner::at_blue().await;
+    on.cloud.past_actions(NUMBER, 60);
     on.cloud.actions_take(Duration::from_millis(300));
     let router = on.router();
     let dying = tokio::spawn(async move { router.shift(Some(BLUE), GREEN).await });
@@ -99,7 +101,7 @@ async fn a_look_after_a_shift_that_was_cut_off_waits_also_where_the_api_shows_no
         on.cloud.actions_take(Duration::from_millis(300));
         let router = on.router().lost_reply(grace);
         let met = async {
-            while on.server.count(method, "/actions") == 0 {
+            while on.server.carried_out(method, "/actions") == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };

@@ -9,6 +9,7 @@ mod conformance;
 mod denied;
 mod holders;
 mod lost;
+mod owners;
 mod pipeline;
 mod polls;
 mod probe;

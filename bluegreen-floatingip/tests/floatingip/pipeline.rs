@@ -42,7 +42,7 @@ impl Shop {
             .check_interval(Duration::from_millis(5))
             .verify_deadline(Duration::from_secs(2))
             .drain(Duration::ZERO)
-            .lease_ttl(Duration::from_secs(1))
+            .lease_ttl(Duration::from_secs(3))
             .build()
             .unwrap()
     }
@@ -166,7 +166,7 @@ async fn an_address_that_was_moved_by_hand_decides_what_a_deploy_does() {
     }
 }
 
-/// The first shift with little patience, all that follows with more.
+/// The first shift with little polling, all that follows with more.
 #[derive(Debug)]
 struct Patient(FloatingIpRouter, FloatingIpRouter);
 

@@ -10,6 +10,7 @@ use crate::setup::{BLUE, GREEN, OnDigitalOcean, OnHetzner, V4, V6};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_undocumented_word_done_is_understood() {
     let on = OnDigitalOcean::at_blue(V4).await;
+    on.server.answer_freely();
     on.cloud.next_action(Ending::Done);
     on.router().shift(Some(BLUE), GREEN).await.unwrap();
     assert_eq!(on.holder(), Some(22));

@@ -60,6 +60,7 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
     let endless: &'static str = Box::leak(format!("{TOKEN} {}", "x".repeat(5000)).into_boxed_str());
 
     let on = OnDigitalOcean::at_blue(V4).await;
+    on.server.answer_freely();
     on.cloud.set_droplet(22, endless, false);
     errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
     let stranger = serde_json::json!({ "reserved_ip": { "droplet": { "id": 33, "name": endless } } });
@@ -73,6 +74,7 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
     errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
 
     let on = OnHetzner::at_blue().await;
+    on.server.answer_freely();
     on.cloud.set_server(22, endless, false);
     errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
     on.cloud.set_server(22, "running", false);

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, RouterFixture};
-use bluegreen_core::{Endpoint, Instance, Slot, Split};
+use bluegreen_core::{Endpoint, Instance, ServiceName, Slot, Split};
 use bluegreen_floatingip::{FloatingIpRouter, Lingering};
+use tempfile::TempDir;
 
-use crate::lab::{Network, Outcome, ask, serve};
-use crate::moves::router;
+use crate::lab::{NamespaceHost, Network, Outcome, ask, serve};
+use crate::moves::{quick, vip_marked_in};
 
 struct Namespaces {
     network: Network,
     address: IpAddr,
+    marks: TempDir,
 }
 
 #[async_trait]
@@ -21,7 +23,8 @@ impl RouterFixture for Namespaces {
     type Router = FloatingIpRouter;
 
     async fn open(&self) -> FloatingIpRouter {
-        router(&self.network, self.address, Lingering::Reset)
+        let host = |slot| NamespaceHost::of(self.network.server(slot));
+        quick(vip_marked_in(Some(self.marks.path()), self.address, Lingering::Reset, host))
     }
 
     async fn instance(&self, slot: Slot) -> Instance {
@@ -59,12 +62,16 @@ impl RouterFixture for Namespaces {
         tokio::time::sleep(Duration::from_millis(50)).await;
         true
     }
+
+    fn marked_as(&self) -> Option<ServiceName> {
+        Some(ServiceName::new("shop").unwrap())
+    }
 }
 
 async fn keeps_the_contract(address: &str) {
     let Some(network) = Network::create() else { return };
     serve(&network).await;
-    let fixture = Namespaces { address: Network::address(address), network };
+    let fixture = Namespaces { address: Network::address(address), network, marks: TempDir::new().unwrap() };
     conformance::router(&fixture).await;
     fixture.network.sole_holder(address);
 }

@@ -7,4 +7,5 @@ mod lab;
 mod conformance;
 mod faults;
 mod moves;
+mod owners;
 mod rights;

@@ -1,6 +1,7 @@
 //! What a client sees of a move.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bluegreen_core::{Router, Slot, Split};
@@ -25,7 +26,23 @@ pub(crate) fn router_with(
 
 /// Between the hosts of the slots.
 pub(crate) fn vip(address: IpAddr, lingering: Lingering, host: impl Fn(Slot) -> NamespaceHost) -> HostVip {
-    let server = |slot| VipServer::new(host(slot), "eth0").unwrap();
+    vip_marked_in(None, address, lingering, host)
+}
+
+/// The same, with the marks of each server in a directory of its own below this one.
+pub(crate) fn vip_marked_in(
+    marks: Option<&Path>,
+    address: IpAddr,
+    lingering: Lingering,
+    host: impl Fn(Slot) -> NamespaceHost,
+) -> HostVip {
+    let server = |slot: Slot| {
+        let server = VipServer::new(host(slot), "eth0").unwrap();
+        match marks {
+            Some(directory) => server.marks_in(directory.join(slot.to_string()).to_str().unwrap()).unwrap(),
+            None => server,
+        }
+    };
     HostVip::new(address, server(Slot::Blue), server(Slot::Green), lingering).unwrap()
 }
 

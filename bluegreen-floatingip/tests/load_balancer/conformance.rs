@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, CutOff, RouterFixture};
-use bluegreen_core::{Endpoint, Instance, Slot, Split};
+use bluegreen_core::{Endpoint, Instance, ServiceName, Slot, Split};
 use bluegreen_floatingip::LoadBalancerRouter;
 use serde_json::json;
 
@@ -95,6 +95,10 @@ impl RouterFixture for HetznerServers {
         self.0.front.request().await
     }
 
+    fn marked_as(&self) -> Option<ServiceName> {
+        Some(ServiceName::new("shop").unwrap())
+    }
+
     fn cut_offs(&self) -> Vec<CutOff> {
         in_the_first_look()
     }
@@ -116,6 +120,10 @@ impl RouterFixture for HetznerPorts {
 
     async fn request(&self) -> Option<Slot> {
         self.0.front.request().await
+    }
+
+    fn marked_as(&self) -> Option<ServiceName> {
+        Some(ServiceName::new("shop").unwrap())
     }
 
     fn begins_unrouted(&self) -> bool {

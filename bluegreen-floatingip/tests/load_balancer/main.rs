@@ -5,7 +5,10 @@
 mod fakes;
 
 mod conformance;
+mod documents;
+mod owners;
 mod pipeline;
 mod ports;
 mod servers;
 mod setup;
+mod targets;

@@ -51,7 +51,7 @@ impl Shop {
             .check_interval(Duration::from_millis(5))
             .verify_deadline(Duration::from_secs(2))
             .drain(Duration::ZERO)
-            .lease_ttl(Duration::from_secs(1))
+            .lease_ttl(Duration::from_secs(3))
             .build()
             .unwrap()
     }
@@ -73,10 +73,10 @@ impl Shop {
 
     /// Deploys, and dies as soon as this call has come once more.
     async fn die_after(&self, server: &FakeServer, method: &str, path: &str) {
-        let before = server.count(method, path);
+        let before = server.carried_out(method, path);
         let pipeline = self.pipeline();
         let asked = async {
-            while server.count(method, path) == before {
+            while server.carried_out(method, path) == before {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };

@@ -42,7 +42,7 @@ impl OnDigitalOcean {
     }
 
     pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
-        self.by_servers_as_checked().healthy_within(Duration::from_millis(60))
+        self.by_servers_as_checked().health_deadline(Duration::from_millis(60))
     }
 
     /// New servers are given the time that the balancer's own health check needs.

@@ -121,7 +121,7 @@ impl ActiveProbeBuilder {
     /// `Config` when the rate is zero, or so high that more than 1,000 requests could be under way at once.
     pub fn build(self) -> Result<ActiveProbe> {
         let Settings { check, per_second, idle_after, .. } = &self.0;
-        let refused = |why: String| Err(Error::config(why).trying(format!("set up probing by {check}")));
+        let refused = |why: String| Err(Error::config(why).with_operation(format!("set up probing by {check}")));
         if *per_second == 0 {
             return refused("no requests a second are no probing".to_owned());
         }
@@ -142,7 +142,7 @@ impl ActiveProbeBuilder {
 #[async_trait]
 impl MetricSource for ActiveProbe {
     async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample> {
-        let failed = |error: Error| error.trying(self.to_string());
+        let failed = |error: Error| error.with_operation(self.to_string());
         let places = self.settings.check.places(instance).map_err(failed)?;
         let mut key = vec![target.service.to_string(), target.slot.to_string(), target.version().to_string()];
         key.extend(places.iter().map(ToString::to_string));

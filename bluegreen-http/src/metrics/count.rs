@@ -45,7 +45,7 @@ fn by_label(page: &Page, requests: &Selector, bad: &Matchers) -> Result<Counted>
             "no line of {requests} has a label {label}; their labels: {}",
             have.join(", ")
         ))
-        .advice("nothing would ever count as bad"));
+        .with_hint("nothing would ever count as bad"));
     }
     let counted = lines.into_iter().map(|line| {
         let requests = whole(line)?;
@@ -120,10 +120,10 @@ fn no_bucket<'b>(name: &str, le: f64, bounds: impl Iterator<Item = &'b str>) -> 
         return Error::config(format!(
             "{name} has no buckets, so it cannot tell how many requests were slower than {le}"
         ))
-        .advice("export a histogram, not a summary");
+        .with_hint("export a histogram, not a summary");
     }
     Error::config(format!("{name} has no bucket le=\"{le}\"; it has {}", bounds.join(", ")))
-        .advice("judge by one of these, or give the histogram that bucket: between two buckets one could only guess")
+        .with_hint("judge by one of these, or give the histogram that bucket: between two buckets one could only guess")
 }
 
 fn nothing(selector: &Selector) -> Counted {

@@ -50,6 +50,13 @@ impl Page {
         self.lines.iter().filter(move |line| line.name == name)
     }
 
+    /// When the process started, in seconds, where the page is of one process and says so.
+    pub(crate) fn started(&self) -> Option<f64> {
+        let mut lines = self.of("process_start_time_seconds");
+        let started = lines.next()?.value;
+        (lines.next().is_none() && started.is_finite()).then_some(started)
+    }
+
     /// Whether the page knows the metric, be it without a value. OpenMetrics declares a counter without its `_total`.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let declared = |name: &str| self.declared.contains(name);

@@ -5,20 +5,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{
-    Counters, Error, ErrorKind, Instance, MetricSource, Result, Sample, ServiceName, Slot, Target, Version,
+    Counters, Doubt, Error, ErrorKind, Instance, Mask, MetricSource, OperationId, Result, Sample, ServiceName, Slot,
+    Target, Version,
 };
+use bluegreen_http_client::StatusCode;
+use bluegreen_http_client::header::{ACCEPT, HeaderValue};
 use futures::future::try_join_all;
-use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, HeaderValue};
 
 use crate::exchange::{Answer, Outcome};
 use crate::headers::{HeaderSettings, Headers};
-use crate::mask::Mask;
+use crate::mask::mask_of;
 use crate::metrics::count::{Counted, Counting};
 use crate::metrics::exposition::Page;
 use crate::metrics::growth::Growth;
 use crate::metrics::selector::{Matchers, Selector};
 use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters};
+
+/// How often a page is read at the first sample of an operation. Of two processes that answer by chance, both are then
+/// seen, in an order that shows it, in all but 7 of 64 cases, before anything is judged; of two that take turns, always.
+const FIRST_READINGS: usize = 6;
 
 /// How much of a page is read; a larger one is an error.
 const PAGE_LIMIT: usize = 16 << 20;
@@ -49,6 +54,9 @@ const PAGE_LIMIT: usize = 16 << 20;
 /// - Each endpoint of the name is scraped, and is one series of the sample, which only ever grows: the source follows
 ///   every line of the page by itself, notices when a restart set one back, and counts a line that is new on a page
 ///   from zero. So the first error of a release counts, although its line appears only with it.
+/// - A restart is told from several processes that answer in turn by `process_start_time_seconds`, where the page has it
+///   (see [`Continuity`](bluegreen_core::Continuity)). Several processes are [`Sample::Untrusted`]: have the page add
+///   them up, or give each an endpoint of its own.
 /// - A page without the metric is [`Sample::NoData`].
 /// - What would silently count nothing as bad is an error: a label that no line has, a bucket that does not exist (the
 ///   error names those that do), a value that is not a number, a page with a line that cannot be read.
@@ -72,7 +80,17 @@ type Key = (ServiceName, Slot, String);
 #[derive(Debug)]
 struct Book {
     version: Version,
+    operation: OperationId,
     growth: Growth,
+}
+
+/// What one page has counted so far.
+struct Reading {
+    counters: Counters,
+    /// Why that cannot be trusted, if so.
+    doubt: Option<Doubt>,
+    /// Why the page has nothing now, if so.
+    missing: Option<String>,
 }
 
 /// Makes a [`PrometheusPage`].
@@ -109,17 +127,27 @@ impl PrometheusPage {
         PrometheusPageBuilder::new(Given::Bucket { histogram: histogram.into(), le })
     }
 
-    /// What one page has counted so far, and why the page has nothing now, if so.
-    async fn read_place(&self, target: &Target, place: &Place) -> Result<(Counters, Option<String>)> {
+    async fn read_place(&self, target: &Target, place: &Place) -> Result<Reading> {
         let book = self.book(target, place);
         let mut book = book.lock().await;
-        if book.version != *target.version() {
+        if book.version != *target.version() || book.operation != target.operation {
             *book = Book::new(target);
         }
-        Ok(match self.scrape(place).await? {
-            Counted::Series(series) => (book.growth.enter(series), None),
-            Counted::Nothing(reason) => (book.growth.total(), Some(format!("{place}: {reason}"))),
-        })
+        let mut missing = None;
+        for _ in 0..if book.growth.is_new() { FIRST_READINGS } else { 1 } {
+            match self.scrape(place).await? {
+                (Counted::Series(series), started) => book.growth.enter(series, started),
+                (Counted::Nothing(reason), _) => {
+                    missing = Some(format!("{place}: {reason}"));
+                    break;
+                }
+            }
+        }
+        Ok(Reading { counters: book.growth.total(), doubt: book.growth.doubt(), missing })
+    }
+
+    fn page(&self, place: &Place) -> String {
+        format!("{} of {place}", self.path)
     }
 
     fn book(&self, target: &Target, place: &Place) -> Arc<tokio::sync::Mutex<Book>> {
@@ -129,7 +157,8 @@ impl PrometheusPage {
         Arc::clone(books.entry(key).or_insert_with(|| Arc::new(tokio::sync::Mutex::new(Book::new(target)))))
     }
 
-    async fn scrape(&self, place: &Place) -> Result<Counted> {
+    /// What one page counts, and when its process started.
+    async fn scrape(&self, place: &Place) -> Result<(Counted, Option<f64>)> {
         let route = self.reach.open(place).await?;
         let mut headers = self.headers.map.clone();
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("text/plain;version=0.0.4"));
@@ -140,12 +169,12 @@ impl PrometheusPage {
         };
         counted.map_err(|error| {
             error
-                .trying("scrape a metrics page")
+                .with_operation("scrape a metrics page")
                 .with("url", format!("{}{}", route.url(Some(&self.path)), route.through()))
         })
     }
 
-    fn read(&self, answer: &Answer) -> Result<Counted> {
+    fn read(&self, answer: &Answer) -> Result<(Counted, Option<f64>)> {
         if answer.status != StatusCode::OK {
             return Err(
                 Error::new(refusal(answer.status), format!("got {}", answer.describe(&self.mask))).not_applied()
@@ -160,14 +189,18 @@ impl PrometheusPage {
             let message = format!("this is not a page of metrics: {why}, got {}", answer.describe(&self.mask));
             Error::new(ErrorKind::Unexpected, message).not_applied()
         };
+        if answer.unreadable.is_some() {
+            return Err(unreadable("it was not decoded".to_owned()));
+        }
         let text = std::str::from_utf8(&answer.body).map_err(|error| unreadable(error.to_string()))?;
-        self.counting.count(&Page::parse(text).map_err(unreadable)?)
+        let page = Page::parse(text).map_err(unreadable)?;
+        Ok((self.counting.count(&page)?, page.started()))
     }
 }
 
 impl Book {
     fn new(target: &Target) -> Self {
-        Self { version: target.version().clone(), growth: Growth::default() }
+        Self { version: target.version().clone(), operation: target.operation.clone(), growth: Growth::default() }
     }
 }
 
@@ -215,7 +248,7 @@ impl PrometheusPageBuilder {
     /// # Errors
     /// `Config` when a selector, the bound, the path or a header is not valid.
     pub fn build(self) -> Result<PrometheusPage> {
-        self.validated().map_err(|error| error.trying("set up a metrics page"))
+        self.validated().map_err(|error| error.with_operation("set up a metrics page"))
     }
 
     fn validated(self) -> Result<PrometheusPage> {
@@ -237,7 +270,7 @@ impl PrometheusPageBuilder {
             Given::Bucket { histogram, le } => Counting::Bucket { histogram: histogram_name(&histogram)?, le },
         };
         let headers = self.headers.build()?;
-        let mask = Mask::new(&headers.secrets);
+        let mask = mask_of(&headers.secrets);
         Ok(PrometheusPage {
             reach: self.reach.build()?,
             path: self.path,
@@ -253,7 +286,7 @@ fn histogram_name(text: &str) -> Result<Selector> {
     let selector = Selector::parse(text)?;
     match ["_bucket", "_count", "_sum"].iter().find_map(|suffix| selector.name.strip_suffix(suffix)) {
         Some(bare) => {
-            Err(Error::config(format!("{} is a part of a histogram", selector.name)).advice(format!("write {bare}")))
+            Err(Error::config(format!("{} is a part of a histogram", selector.name)).with_hint(format!("write {bare}")))
         }
         None => Ok(selector),
     }
@@ -262,14 +295,22 @@ fn histogram_name(text: &str) -> Result<Selector> {
 #[async_trait]
 impl MetricSource for PrometheusPage {
     async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample> {
-        let places = self.reach.places(instance).map_err(|error| error.trying(self.to_string()))?;
+        let places = self.reach.places(instance).map_err(|error| error.with_operation(self.to_string()))?;
         let readings = try_join_all(places.iter().map(|place| self.read_place(target, place))).await?;
-        let missing: Vec<&str> = readings.iter().filter_map(|(_, why)| why.as_deref()).collect();
+        let doubts: Vec<_> =
+            places.iter().zip(&readings).filter_map(|(place, page)| Some((place, page.doubt?))).collect();
+        if let Some((place, doubt)) = doubts.iter().find(|(_, doubt)| *doubt == Doubt::SeveralProcesses) {
+            return Ok(Sample::Untrusted { reason: format!("{}: {doubt}", self.page(place)) });
+        }
+        if let Some((place, doubt)) = doubts.first() {
+            return Ok(Sample::NoData { reason: format!("{}: {doubt}", self.page(place)) });
+        }
+        let missing: Vec<&str> = readings.iter().filter_map(|page| page.missing.as_deref()).collect();
         if missing.len() == readings.len() {
             return Ok(Sample::NoData { reason: missing.join("; ") });
         }
         // Where one page has the metric, it is spelt right, and on the others nothing was counted yet.
-        let series = places.iter().zip(&readings).map(|(place, (counters, _))| (place.to_string(), *counters));
+        let series = places.iter().zip(&readings).map(|(place, page)| (place.to_string(), page.counters));
         Ok(Sample::Data(series.collect()))
     }
 }

@@ -3,21 +3,25 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Counters, Error, ErrorKind, Instance, MetricSource, Result, Sample, Target};
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use bluegreen_core::{Counters, Doubt, Error, ErrorKind, Instance, Mask, MetricSource, Result, Sample, Target};
+use bluegreen_http_client::Method;
+use bluegreen_http_client::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::escape::url_component;
 use crate::exchange::{Answer, Outcome};
 use crate::headers::{HeaderSettings, Headers};
-use crate::mask::Mask;
+use crate::mask::mask_of;
 use crate::metrics::count::as_count;
 use crate::metrics::exposition::write_labels;
 use crate::metrics::prometheus_page::refusal;
 use crate::metrics::query::Query;
 use crate::reach::{Ask, DEFAULT_TIMEOUT, Place, Reach, ReachSettings, header_setters};
+
+/// Over what time, and in what steps, a server is asked how often a counter was set back: several scrapes in any case, and
+/// short against the time from one deploy to the next.
+const RESETS_WITHIN: &str = "2m:5s";
 
 /// Reads the counters from a Prometheus server, or another one with its HTTP API (Thanos, Mimir, VictoriaMetrics).
 ///
@@ -45,6 +49,9 @@ use crate::reach::{Ask, DEFAULT_TIMEOUT, Place, Reach, ReachSettings, header_set
 /// - A query without a result is [`Sample::NoData`], and so is one for bad requests: nothing found may mean that
 ///   nothing is wrong or that a label is misspelt, and only you can tell. End it with `or vector(0)` to say that
 ///   nothing found is zero.
+/// - The server is asked as well how often the counters of requests were set back in the last two minutes (`resets`). More
+///   than once is [`Sample::Untrusted`]: several processes answer at one scraped address, or one restarts all the time. A
+///   server that cannot tell is not asked further; the gate notices as well, later.
 /// - A server that refuses, hangs, or answers otherwise is an error, and so is a value that is not a number.
 #[derive(Debug, Clone)]
 pub struct PromQl {
@@ -180,7 +187,7 @@ fn count(value: &Value) -> Result<u64> {
 }
 
 fn not_counters(what: &str) -> Error {
-    Error::config(format!("the result is {what}, and counters are needed")).advice("write sum(x_total) or the like")
+    Error::config(format!("the result is {what}, and counters are needed")).with_hint("write sum(x_total) or the like")
 }
 
 impl PromQlBuilder {
@@ -213,7 +220,7 @@ impl PromQlBuilder {
     /// # Errors
     /// `Config` when the URL, a header or a query is not valid; the queries' grammar is the server's business.
     pub fn build(self) -> Result<PromQl> {
-        self.validated().map_err(|error| error.trying("set up PromQL queries"))
+        self.validated().map_err(|error| error.with_operation("set up PromQL queries"))
     }
 
     fn validated(self) -> Result<PromQl> {
@@ -223,7 +230,7 @@ impl PromQlBuilder {
         Ok(PromQl {
             reach,
             server,
-            mask: Mask::new(&headers.secrets),
+            mask: mask_of(&headers.secrets),
             headers,
             requests: Query::parse(&self.requests).map_err(|error| error.with("query", "requests"))?,
             bad: Query::parse(&self.bad).map_err(|error| error.with("query", "bad"))?,
@@ -235,15 +242,22 @@ impl PromQlBuilder {
 impl MetricSource for PromQl {
     async fn sample(&self, target: &Target, _instance: &Instance) -> Result<Sample> {
         let (requests, bad) = (self.requests.render(target), self.bad.render(target));
-        let failed = |error: Error, query: &str| error.trying(format!("ask {self}")).with("query", query);
+        let failed = |error: Error, query: &str| error.with_operation(format!("ask {self}")).with("query", query);
         let Some(all) = self.evaluate(&requests, None).await.map_err(|error| failed(error, &requests))? else {
             return Ok(Sample::NoData { reason: format!("{requests} gives no result") });
         };
-        let Some(ill) = self.evaluate(&bad, Some(all.at)).await.map_err(|error| failed(error, &bad))? else {
+        let resets = format!("resets(({requests})[{RESETS_WITHIN}])");
+        let (ill, reset) = tokio::join!(self.evaluate(&bad, Some(all.at)), self.evaluate(&resets, Some(all.at)));
+        let Some(ill) = ill.map_err(|error| failed(error, &bad))? else {
             let reason =
                 format!("{bad} gives no result; if that means that nothing is bad, end it with `or vector(0)`");
             return Ok(Sample::NoData { reason });
         };
+        if let Ok(Some(resets)) = reset
+            && let Some((series, _)) = resets.series.iter().find(|(_, resets)| **resets > 1)
+        {
+            return Ok(Sample::Untrusted { reason: format!("{series} of {requests}: {}", Doubt::SeveralProcesses) });
+        }
         let mut series = BTreeMap::<String, Counters>::new();
         for (name, count) in all.series {
             series.entry(name).or_default().requests += count;

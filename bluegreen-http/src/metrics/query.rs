@@ -33,11 +33,11 @@ impl Query {
             if let Some(after) = rest.strip_prefix("{{") {
                 let (name, after) = after.split_once("}}").ok_or_else(|| refused("{{ without }}"))?;
                 let which = Which::named(name.trim()).ok_or_else(|| {
-                    refused(&format!("unknown variable {name:?}")).advice("there are slot, version and service")
+                    refused(&format!("unknown variable {name:?}")).with_hint("there are slot, version and service")
                 })?;
                 let (quote, regex) = open.ok_or_else(|| {
                     refused(&format!("{{{{{name}}}}} stands outside of quotes"))
-                        .advice(format!("write label=\"{{{{{name}}}}}\""))
+                        .with_hint(format!("write label=\"{{{{{name}}}}}\""))
                 })?;
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(Part::Variable { which, quote, regex });

@@ -125,7 +125,7 @@ fn matcher(cursor: &mut Cursor<'_>) -> Result<Matcher, String> {
 }
 
 fn refused(text: &str, why: &str) -> Error {
-    Error::config(format!("{text:?} selects nothing: {why}")).advice("write http_requests_total{status=~\"5..\"}")
+    Error::config(format!("{text:?} selects nothing: {why}")).with_hint("write http_requests_total{status=~\"5..\"}")
 }
 
 impl fmt::Display for Selector {

@@ -95,7 +95,7 @@ impl SmokeTestBuilder {
     /// or when a name is defined twice.
     pub fn build(self) -> Result<SmokeTest> {
         let trying = format!("set up smoke test {}", self.name);
-        self.validated().map_err(|error| error.trying(trying))
+        self.validated().map_err(|error| error.with_operation(trying))
     }
 
     fn validated(self) -> Result<SmokeTest> {
@@ -140,11 +140,11 @@ fn define(known: &mut BTreeSet<String>, name: &str) -> Result<()> {
         return Ok(());
     }
     let what = if BUILT_IN.contains(&name) { "is there already" } else { "is defined twice" };
-    Err(Error::config(format!("the variable {name} {what}")).advice("give it another name"))
+    Err(Error::config(format!("the variable {name} {what}")).with_hint("give it another name"))
 }
 
 fn undefined(name: &str, known: &BTreeSet<String>) -> Error {
     let known: Vec<_> = known.iter().map(String::as_str).collect();
     Error::config(format!("the variable {name} is not defined by then; defined are {}", known.join(", ")))
-        .advice("a capture can be used in the steps after its own")
+        .with_hint("a capture can be used in the steps after its own")
 }

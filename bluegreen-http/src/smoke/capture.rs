@@ -1,11 +1,10 @@
-use bluegreen_core::{Error, Result};
+use bluegreen_core::{Error, Mask, Result};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::exchange::{Answer, one_line};
 use crate::headers::header_name;
-use crate::mask::Mask;
 use crate::pointer::{Pointer, as_text};
 
 /// What a step keeps of its answer, as a variable for the steps after it.
@@ -88,7 +87,7 @@ impl Capture {
             }
         };
         let regex = self.regex.as_deref().map(|regex| {
-            Regex::new(regex).map_err(|error| Error::config("the regular expression is not valid").because(error))
+            Regex::new(regex).map_err(|error| Error::config("the regular expression is not valid").with_source(error))
         });
         Ok(CompiledCapture { from, regex: regex.transpose()?, shown: self.shown })
     }

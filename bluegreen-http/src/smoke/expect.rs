@@ -102,6 +102,9 @@ impl CompiledExpect {
             if answer.text().contains(&text) {
                 return Err(format!("expected no `{}` in the body, {}", one_line(&mask.apply(&text)), got()));
             }
+            if answer.unreadable.is_some() {
+                return Err(format!("the body was not decoded, {}", got()));
+            }
             if !answer.complete {
                 return Err(format!("the body is longer than the {} bytes that are read", answer.body.len()));
             }

@@ -42,7 +42,7 @@ impl SmokeTest {
     /// `NotFound` and the like when the file cannot be read; `Config`, naming the place, when it cannot be understood.
     pub fn from_file(path: impl AsRef<Path>) -> Result<SmokeTestBuilder> {
         let path = path.as_ref();
-        let here = |error: Error| error.trying("load a smoke test").with("file", path.display());
+        let here = |error: Error| error.with_operation("load a smoke test").with("file", path.display());
         let read = || std::fs::read_to_string(path).map_err(|error| here(Error::from(error).not_applied()));
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("toml") => Self::from_toml(&read()?).map_err(here),

@@ -14,7 +14,11 @@ use crate::smoke::variables::Variables;
 impl HealthCheck for SmokeTest {
     async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
         let result = self.on_all_places(target, instance).await;
-        result.map_err(|error| error.trying(self.to_string()))
+        result.map_err(|error| error.with_operation(self.to_string()))
+    }
+
+    fn tells_version(&self) -> bool {
+        false
     }
 }
 

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bluegreen_core::{Error, Result};
-use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderName};
+use bluegreen_http_client::Method;
+use bluegreen_http_client::header::{CONTENT_TYPE, HeaderName};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -78,7 +78,7 @@ enum Body {
 /// A step's request with its variables filled in.
 pub(crate) struct Filled {
     pub(crate) path: String,
-    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) headers: bluegreen_http_client::header::HeaderMap,
     pub(crate) body: Option<String>,
 }
 
@@ -255,7 +255,7 @@ impl CompiledStep {
             None => self.path.render_with(|name| url_component(&variables.text(name))),
         };
         checked_path(&path)?;
-        let mut headers = reqwest::header::HeaderMap::new();
+        let mut headers = bluegreen_http_client::header::HeaderMap::new();
         for (name, template) in &self.headers {
             headers.insert(name.clone(), header_value(name.as_str(), &template.render(variables))?);
         }

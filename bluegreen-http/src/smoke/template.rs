@@ -29,7 +29,7 @@ impl Template {
                 continue;
             }
             let (name, after) = after.split_once(CLOSE).ok_or_else(|| {
-                Error::config(format!("{OPEN} without {CLOSE} in {text:?}")).advice("a literal {{ is written {{{{")
+                Error::config(format!("{OPEN} without {CLOSE} in {text:?}")).with_hint("a literal {{ is written {{{{")
             })?;
             parts.push(Part::Variable(checked_name(name.trim())?.to_owned()));
             rest = after;

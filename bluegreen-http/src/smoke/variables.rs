@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use bluegreen_core::Mask;
 use serde_json::Value;
 
-use crate::mask::Mask;
+use crate::mask::hide;
 use crate::pointer::as_text;
 
 /// The variables of one run, and what of them must not be seen.
@@ -45,8 +46,8 @@ impl Variables {
 
 fn mask(into: &mut Mask, value: &Value) {
     match value {
-        Value::String(text) => into.add(text),
-        Value::Number(number) => into.add(&number.to_string()),
+        Value::String(text) => hide(into, text),
+        Value::Number(number) => hide(into, &number.to_string()),
         Value::Array(items) => items.iter().for_each(|item| mask(into, item)),
         Value::Object(fields) => fields.values().for_each(|field| mask(into, field)),
         Value::Null | Value::Bool(_) => {}

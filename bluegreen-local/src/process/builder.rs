@@ -119,7 +119,7 @@ impl ProcessRuntimeBuilder {
                 return Err(Error::config(format!("both slots have the port {blue}")));
             }
             Some([0, _] | [_, 0]) => {
-                return Err(Error::config("0 is not a port").advice("leave ports() out to have them chosen"));
+                return Err(Error::config("0 is not a port").with_hint("leave ports() out to have them chosen"));
             }
             _ => {}
         }

@@ -5,33 +5,40 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use bluegreen_core::{Error, ErrorKind, Result, Version, durable};
+use bluegreen_core::{Error, ErrorKind, Reason, Result, Version, durable, hex};
 use sha2::{Digest, Sha256};
 
 /// Records the content of a version in `directory`, and where it is, or checks that it is what was recorded. Returns the
 /// checksum, or `None` for a release that carries no artifact.
 pub(super) fn claim(directory: &Path, version: &Version, artifact: Option<&Path>) -> Result<Option<String>> {
     let Some(artifact) = artifact else { return Ok(None) };
-    let found = checksum(artifact)?;
+    let found = check(directory, version, artifact)?;
     let record = record_of(directory, version);
     let whole = std::path::absolute(artifact).map_err(|error| at(artifact, error))?;
     let line = format!("{found} {}\n", whole.display());
+    if std::fs::read_to_string(&record).ok().as_ref() != Some(&line) {
+        durable::replace(&record, line.as_bytes(), 0o600)?;
+    }
+    Ok(Some(found))
+}
+
+/// Checks that the content of a version is what was recorded, if anything was, and returns its checksum.
+pub(super) fn check(directory: &Path, version: &Version, artifact: &Path) -> Result<String> {
+    let found = checksum(artifact)?;
+    let record = record_of(directory, version);
     match std::fs::read_to_string(&record) {
-        Ok(recorded) if recorded == line => Ok(Some(found)),
-        Ok(recorded) if recorded.split_whitespace().next() == Some(&found) => {
-            durable::replace(&record, line.as_bytes(), 0o600)?;
-            Ok(Some(found))
+        Ok(recorded) if recorded.split_whitespace().next() != Some(&found) => {
+            Err(Error::new(ErrorKind::Conflict, "this version was deployed before with other content")
+                .with_reason(Reason::OtherContent)
+                .not_applied()
+                .with("version", version)
+                .with("artifact", artifact.display())
+                .with_hint("give changed content a new version, and let a service write outside of its artifact"))
         }
-        Ok(_) => Err(Error::new(ErrorKind::Conflict, "this version was deployed before with other content")
-            .not_applied()
-            .with("version", version)
-            .with("artifact", artifact.display())
-            .advice("give changed content a new version, and let a service write outside of its artifact")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            durable::replace(&record, line.as_bytes(), 0o600)?;
-            Ok(Some(found))
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from(error).not_applied().with("path", record.display()))
         }
-        Err(error) => Err(Error::from(error).not_applied().with("path", record.display())),
+        _ => Ok(found),
     }
 }
 
@@ -57,7 +64,7 @@ fn checksum(artifact: &Path) -> Result<String> {
     } else {
         return Err(Error::config("an artifact is a file or a directory").with("path", artifact.display()));
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash.finalize()))
 }
 
 fn hash_directory(hash: &mut Sha256, directory: &Path) -> Result<()> {
@@ -108,7 +115,7 @@ fn hash_file(hash: &mut Sha256, path: &Path) -> Result<()> {
 }
 
 fn at(path: &Path, error: std::io::Error) -> Error {
-    Error::from(error).not_applied().trying("read the artifact").with("path", path.display())
+    Error::from(error).not_applied().with_operation("read the artifact").with("path", path.display())
 }
 
 #[cfg(test)]

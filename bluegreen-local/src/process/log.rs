@@ -29,7 +29,8 @@ pub(super) fn tail(path: &Path, start: u64, count: usize) -> Result<Vec<String>>
         let all: Vec<&str> = text.lines().collect();
         Ok(all[all.len().saturating_sub(count)..].iter().map(ToString::to_string).collect())
     };
-    lines().map_err(|error| Error::from(error).not_applied().trying("read the log").with("path", path.display()))
+    lines()
+        .map_err(|error| Error::from(error).not_applied().with_operation("read the log").with("path", path.display()))
 }
 
 #[cfg(test)]

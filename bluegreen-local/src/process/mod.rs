@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{
-    Clock, Endpoint, Error, ErrorKind, Instance, Result, Runtime, ServiceName, Slot, SystemClock, Target,
+    Clock, Endpoint, Error, ErrorKind, Instance, LocalHost, Ownership, Preview, Result, Runtime, ServiceName, Slot,
+    Stopped, SystemClock, Target,
 };
 
 pub use builder::ProcessRuntimeBuilder;
@@ -75,6 +76,7 @@ use slot_directory::{Record, SlotDirectory, make_private};
 #[derive(Debug, Clone)]
 pub struct ProcessRuntime {
     settings: Arc<ProcessRuntimeBuilder>,
+    ownership: Ownership,
 }
 
 impl ProcessRuntime {
@@ -84,7 +86,7 @@ impl ProcessRuntime {
     }
 
     fn new(settings: ProcessRuntimeBuilder) -> Self {
-        Self { settings: Arc::new(settings) }
+        Self { settings: Arc::new(settings), ownership: Ownership::new() }
     }
 
     /// Where the log of this version in this slot is.
@@ -96,12 +98,34 @@ impl ProcessRuntime {
         SlotDirectory::new(&self.settings.state, slot)
     }
 
+    /// Refuses a state directory of another service.
+    async fn verify(&self) -> Result<()> {
+        self.ownership.verify(&LocalHost::new(), &self.place()).await?;
+        for slot in Slot::BOTH {
+            // An earlier version left no other mark than this.
+            let record = self.blocking(move |this| this.directory(slot).load()).await?;
+            self.ownership.check(record.as_ref().map(|record| record.service.as_str()), self.place())?;
+        }
+        Ok(())
+    }
+
+    /// As [`verify`](Self::verify), for a call that writes for a service.
+    async fn claim(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)?;
+        self.verify().await?;
+        self.ownership.claim(&LocalHost::new(), &self.place()).await
+    }
+
+    fn place(&self) -> String {
+        self.settings.state.display().to_string()
+    }
+
     /// Runs blocking work to its end, also when the call is cut off: a start is not left half done.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> Result<T> + Send + 'static) -> Result<T> {
         let this = self.clone();
         match tokio::task::spawn_blocking(move || work(&this)).await {
             Ok(result) => result,
-            Err(error) => Err(Error::new(ErrorKind::Unexpected, "the work was cut off").because(error)),
+            Err(error) => Err(Error::new(ErrorKind::Unexpected, "the work was cut off").with_source(error)),
         }
     }
 
@@ -134,7 +158,6 @@ impl ProcessRuntime {
         let _lock = directory.lock()?;
         let content = self.check(target)?;
         if let Some(record) = directory.load()? {
-            same_service(&record.service, target)?;
             if let Condition::Running = condition(&directory, &record) {
                 return self.occupied(record, target, content);
             }
@@ -153,6 +176,7 @@ impl ProcessRuntime {
             service: target.service.clone(),
             version: target.version().clone(),
             content,
+            settings: Some(target.release.settings_map().clone()),
             operation: target.operation.clone(),
             started: SystemClock.now(),
             token: procfs::fresh_token()?,
@@ -171,15 +195,19 @@ impl ProcessRuntime {
     }
 
     fn occupied(&self, record: Record, target: &Target, content: Option<String>) -> Result<Started> {
-        if record.version == *target.version() && record.content == content {
-            return Ok(Started::Running(self.running(&record)));
-        }
-        Err(Error::new(ErrorKind::Conflict, format!("version {} runs in the slot", record.version))
+        let is_same = record.version == *target.version() && record.content == content;
+        let as_it_runs = record.settings.as_ref().is_none_or(|settings| settings == target.release.settings_map());
+        let other = match (is_same, as_it_runs) {
+            (true, true) => return Ok(Started::Running(self.running(&record))),
+            (true, false) => " with other settings",
+            (false, _) => "",
+        };
+        Err(Error::new(ErrorKind::Conflict, format!("version {} runs in the slot{other}", record.version))
             .not_applied()
             .with("slot", target.slot)
             .with("since", record.started)
             .with("operation", record.operation)
-            .advice("stop it first"))
+            .with_hint("`retire_now` stops it, where it has no traffic"))
     }
 
     fn environment(&self, target: &Target, record: &Record) -> Vec<(OsString, OsString)> {
@@ -197,7 +225,7 @@ impl ProcessRuntime {
 
     fn choose_port(&self, slot: Slot) -> Result<u16> {
         if let Some(port) = self.settings.fixed_port(slot) {
-            return Ok(port);
+            return self.free(port).map(|()| port);
         }
         // The other slot may have its port and not listen on it yet.
         let taken = self.directory(slot.other()).load()?.map(|record| record.port);
@@ -205,13 +233,49 @@ impl ProcessRuntime {
             let listener = TcpListener::bind((self.settings.address, 0));
             let port =
                 listener.and_then(|listener| listener.local_addr()).map(|address| address.port()).map_err(|error| {
-                    Error::from(error).not_applied().trying("find a free port").with("address", self.settings.address)
+                    Error::from(error)
+                        .not_applied()
+                        .with_operation("find a free port")
+                        .with("address", self.settings.address)
                 })?;
             if Some(port) != taken {
                 return Ok(port);
             }
         }
         Err(Error::new(ErrorKind::Unexpected, "the system offers no port but the other slot's").not_applied())
+    }
+
+    /// Whether a port that was given is free: what starts on a taken one would end at once, and another's service answer.
+    fn free(&self, port: u16) -> Result<()> {
+        TcpListener::bind((self.settings.address, port)).map(drop).map_err(|error| {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let error = Error::from(error)
+                .not_applied()
+                .with_operation("bind the slot's port")
+                .with("address", format!("{}:{port}", self.settings.address));
+            if taken {
+                error.with_hint(format!(
+                    "another program listens there: `ss -ltnp 'sport = :{port}'`, run as root, names it"
+                ))
+            } else {
+                error
+            }
+        })
+    }
+
+    fn preview_now(&self, target: &Target) -> Result<()> {
+        let target = &self.with_artifact(target.clone());
+        self.settings.template.check(target)?;
+        if let Some(artifact) = target.release.artifact() {
+            content::check(&self.releases(), target.version(), artifact)?;
+        }
+        let directory = self.directory(target.slot);
+        let occupied =
+            directory.load()?.is_some_and(|record| !procfs::members(record.process.as_ref(), &record.token).is_empty());
+        match self.settings.fixed_port(target.slot) {
+            Some(port) if !occupied => self.free(port),
+            _ => Ok(()),
+        }
     }
 
     fn running(&self, record: &Record) -> Instance {
@@ -231,14 +295,27 @@ impl fmt::Display for ProcessRuntime {
 
 #[async_trait]
 impl Runtime for ProcessRuntime {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)
+    }
+
+    async fn preview(&self, target: &Target) -> Result<Preview> {
+        self.verify().await?;
+        let wanted = target.clone();
+        let result = self.blocking(move |this| this.preview_now(&wanted)).await;
+        result.map(|()| Preview::default()).map_err(|error| error.with_operation(format!("prepare {target}")))
+    }
+
     async fn prepare(&self, target: &Target) -> Result<()> {
+        self.claim(&target.service).await?;
         let prepared = target.clone();
         let result = self.blocking(move |this| this.check(&prepared).map(drop)).await;
-        result.map_err(|error| error.trying(format!("prepare {target}")))
+        result.map_err(|error| error.with_operation(format!("prepare {target}")))
     }
 
     async fn start(&self, target: &Target) -> Result<Instance> {
-        let naming = |error: Error| error.trying(format!("start {target}"));
+        self.claim(&target.service).await?;
+        let naming = |error: Error| error.with_operation(format!("start {target}"));
         loop {
             let wanted = target.clone();
             match self.blocking(move |this| this.start_now(&wanted)).await.map_err(naming)? {
@@ -252,6 +329,7 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
+        self.verify().await?;
         let inspected = self.blocking(move |this| {
             let directory = this.directory(slot);
             let Some(record) = directory.load()? else { return Ok(Instance::Absent) };
@@ -260,11 +338,12 @@ impl Runtime for ProcessRuntime {
                 Condition::Ended(reason) => Instance::Stopped { version: Some(record.version), reason: Some(reason) },
             })
         });
-        inspected.await.map_err(|error| error.trying(format!("inspect {slot}")))
+        inspected.await.map_err(|error| error.with_operation(format!("inspect {slot}")))
     }
 
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
-        let naming = |error: Error| error.trying(format!("stop {slot}"));
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
+        self.verify().await?;
+        let naming = |error: Error| error.with_operation(format!("stop {slot}"));
         let found = self.blocking(move |this| {
             let directory = this.directory(slot);
             if directory.load()?.is_none() {
@@ -285,13 +364,14 @@ impl Runtime for ProcessRuntime {
             }
             Ok(Some(record))
         });
-        let Some(record) = found.await.map_err(naming)? else { return Ok(()) };
-        terminate::terminate(record.process.as_ref(), &record.token, grace).await.map_err(naming)?;
-        tracing::info!(%slot, version = %record.version, "stopped");
-        Ok(())
+        let Some(record) = found.await.map_err(naming)? else { return Ok(Stopped::default()) };
+        let killed = terminate::terminate(record.process.as_ref(), &record.token, grace).await.map_err(naming)?;
+        tracing::info!(%slot, version = %record.version, killed = killed.join(" "), "stopped");
+        Ok(killed.into_iter().fold(Stopped::default(), Stopped::killing))
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
+        self.verify().await?;
         let lines = self.blocking(move |this| {
             let directory = this.directory(slot);
             match directory.load()? {
@@ -299,7 +379,7 @@ impl Runtime for ProcessRuntime {
                 None => Ok(Vec::new()),
             }
         });
-        lines.await.map_err(|error| error.trying(format!("read the log of {slot}")))
+        lines.await.map_err(|error| error.with_operation(format!("read the log of {slot}")))
     }
 }
 
@@ -338,13 +418,4 @@ fn condition(directory: &SlotDirectory, record: &Record) -> Condition {
         Some(process) if process.is_of_an_earlier_boot() => on_request("the machine was restarted since"),
         Some(_) => on_request("killed with its whole session, so the exit status is not known"),
     }
-}
-
-fn same_service(recorded: &ServiceName, target: &Target) -> Result<()> {
-    if *recorded == target.service {
-        return Ok(());
-    }
-    Err(Error::config(format!("the state directory belongs to the service {recorded}"))
-        .with("service", &target.service)
-        .advice("give each service a state directory of its own"))
 }

@@ -94,7 +94,10 @@ pub(super) fn is_available() -> bool {
 /// A name that no other start has.
 pub(super) fn fresh_token() -> Result<String> {
     let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|error| {
-        Error::from(error).not_applied().trying("get a unique name").with("path", "/proc/sys/kernel/random/uuid")
+        Error::from(error)
+            .not_applied()
+            .with_operation("get a unique name")
+            .with("path", "/proc/sys/kernel/random/uuid")
     })?;
     Ok(uuid.trim().to_owned())
 }
@@ -105,11 +108,11 @@ fn sent(pid: i32, signal: Signal, result: Option<rustix::io::Result<()>>) -> Res
         Some(Err(error)) => {
             let kind = if error == Errno::PERM { ErrorKind::Unauthorized } else { ErrorKind::Unexpected };
             Err(Error::new(kind, "the system refused it")
-                .trying("signal a process")
+                .with_operation("signal a process")
                 .with("pid", pid)
                 .with("signal", signal.as_raw())
-                .because(std::io::Error::from(error))
-                .advice("run the deployer as the user who started the process"))
+                .with_source(std::io::Error::from(error))
+                .with_hint("run the deployer as the user who started the process"))
         }
     }
 }

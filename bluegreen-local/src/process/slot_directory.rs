@@ -1,5 +1,6 @@
 //! What the state directory holds for one slot: the record of its occupant, exit statuses and logs.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(super) struct Record {
     pub(super) version: Version,
     /// The checksum of the artifact, where there is one.
     pub(super) content: Option<String>,
+    /// The release's settings; none in a record of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) settings: Option<BTreeMap<String, String>>,
     pub(super) operation: OperationId,
     pub(super) started: Timestamp,
     /// The value of [`MARK`](super::procfs::MARK) in the environment of this start.
@@ -62,7 +66,7 @@ impl SlotDirectory {
     pub(super) fn lock(&self) -> Result<File> {
         let path = self.path.join("lock");
         let failed = |error: std::io::Error| {
-            Error::from(error).not_applied().trying("lock the slot").with("path", path.display())
+            Error::from(error).not_applied().with_operation("lock the slot").with("path", path.display())
         };
         let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
         let give_up = Instant::now() + LOCK_PATIENCE;
@@ -76,7 +80,10 @@ impl SlotDirectory {
                     return Err(Error::new(ErrorKind::Conflict, "another deployer holds the slot")
                         .not_applied()
                         .with("path", path.display())
-                        .advice("wait for it to end, or find it: fuser -v on that file names it"));
+                        .with_hint(format!(
+                            "wait for it to end, or find it: `fuser -v {}` names it",
+                            bluegreen_core::host::quote(&path.display().to_string())
+                        )));
                 }
                 Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
             }
@@ -92,12 +99,13 @@ impl SlotDirectory {
             Err(error) => return Err(Error::from(error).not_applied().with("path", path.display())),
         };
         let corrupt = |message: &'static str| {
-            Error::new(ErrorKind::Corrupt, message).not_applied().with("path", path.display()).advice(
-                "see what runs (the processes with BLUEGREEN_INSTANCE in their environment), end it, remove the file",
+            Error::new(ErrorKind::Corrupt, message).not_applied().with("path", path.display()).with_hint(
+                "`grep -lza '^BLUEGREEN_INSTANCE=' /proc/[0-9]*/environ`, run as root, lists the processes of all slots: end \
+                 the one of this slot, if it is there, and remove the file",
             )
         };
         let record: Record = serde_json::from_slice(&bytes)
-            .map_err(|error| corrupt("the record of the slot cannot be read").because(error))?;
+            .map_err(|error| corrupt("the record of the slot cannot be read").with_source(error))?;
         if record.format != FORMAT {
             return Err(corrupt("the record of the slot has a format that this version does not know")
                 .with("format", record.format));
@@ -108,7 +116,7 @@ impl SlotDirectory {
     /// Replaces the record, durably.
     pub(super) fn save(&self, record: &Record) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(record)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "the record cannot be written").because(error))?;
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "the record cannot be written").with_source(error))?;
         durable::replace(&self.path.join("instance.json"), &bytes, 0o600)
     }
 
@@ -145,9 +153,7 @@ impl SlotDirectory {
 
 /// Makes a directory that only its owner can enter; one that is there is left as it is.
 pub(super) fn make_private(path: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::from(error).not_applied().trying("make a directory").with("path", path.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        Error::from(error).not_applied().with_operation("make a directory").with("path", path.display())
+    })
 }

@@ -27,7 +27,7 @@ pub(super) fn start(
     exit_file: &Path,
 ) -> Result<Process> {
     let failed = |error: std::io::Error| {
-        Error::from(error).not_applied().trying("start the process").with("program", command.program.display())
+        Error::from(error).not_applied().with_operation("start the process").with("program", command.program.display())
     };
     let output = open_log(log)?;
     let errors = output.try_clone().map_err(failed)?;
@@ -49,7 +49,7 @@ pub(super) fn start(
 /// Opens a log to append to, for the owner alone.
 pub(super) fn open_log(path: &Path) -> Result<File> {
     let open = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    open.map_err(|error| Error::from(error).not_applied().trying("open the log").with("path", path.display()))
+    open.map_err(|error| Error::from(error).not_applied().with_operation("open the log").with("path", path.display()))
 }
 
 /// An exit status as a shell reports it, in words.

@@ -79,7 +79,7 @@ fn parse(text: &str) -> Result<Vec<Piece<'_>>> {
             Some(name) if is_known(name) => pieces.push(Piece::Placeholder(name)),
             _ => {
                 return Err(Error::config(format!("{text:?} holds a placeholder that is not known"))
-                    .advice(format!("known are {PLACEHOLDERS}; write {{{{ and }}}} for braces")));
+                    .with_hint(format!("known are {PLACEHOLDERS}; write {{{{ and }}}} for braces")));
             }
         }
         rest = &from[name.map_or(0, str::len) + 2..];
@@ -116,7 +116,7 @@ fn artifact(target: &Target) -> Result<&str> {
     let artifact = target.release.artifact().ok_or_else(|| {
         Error::config("the command needs {artifact}, and the release has none")
             .with("version", target.version())
-            .advice("give the release one: Release::with_artifact(path)")
+            .with_hint("give the release one: Release::with_artifact(path)")
     })?;
     artifact.to_str().ok_or_else(|| Error::config("the artifact's path is not UTF-8").with("path", artifact.display()))
 }
@@ -136,7 +136,7 @@ fn resolve(program: String, directory: Option<&std::path::Path>) -> Result<PathB
         let base = match directory {
             Some(directory) => directory.to_owned(),
             None => std::env::current_dir()
-                .map_err(|error| Error::from(error).not_applied().trying("find the present directory"))?,
+                .map_err(|error| Error::from(error).not_applied().with_operation("find the present directory"))?,
         };
         vec![std::path::absolute(base.join(&program)).unwrap_or_else(|_| base.join(&program))]
     } else {
@@ -151,7 +151,7 @@ fn resolve(program: String, directory: Option<&std::path::Path>) -> Result<PathB
     match candidates.iter().find(|path| path.is_file()) {
         Some(plain) => Err(Error::config("the program is not executable")
             .with("path", plain.display())
-            .advice(format!("make it so: chmod +x {}", bluegreen_core::host::quote(&plain.display().to_string())))),
+            .with_hint(format!("make it so: chmod +x {}", bluegreen_core::host::quote(&plain.display().to_string())))),
         None if program.contains('/') => Err(missing("the program is not there").with("path", candidates[0].display())),
         None => Err(missing("the program is in no directory of PATH").with("program", program)),
     }

@@ -15,16 +15,19 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
 
-/// Asks the process group to end; what is left of the start after `grace` is killed. Returns when all of it is gone.
-pub(super) async fn terminate(leader: Option<&Process>, token: &str, grace: Duration) -> Result<()> {
+/// Asks the process group to end; what is left of the start after `grace` is killed. Returns when all of it is gone, and
+/// names what was killed.
+pub(super) async fn terminate(leader: Option<&Process>, token: &str, grace: Duration) -> Result<Vec<String>> {
     match leader.filter(|leader| leader.is_running()) {
         Some(leader) => leader.signal_group(Signal::TERM)?,
         None => signal_all(&procfs::members(None, token), Signal::TERM)?,
     }
     if gone(leader, token, grace).await {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    kill(leader, token).await
+    let left = procfs::members(leader, token).iter().map(ToString::to_string).collect();
+    kill(leader, token).await?;
+    Ok(left)
 }
 
 /// Kills all that is left of a start. Returns when it is gone.
@@ -41,7 +44,11 @@ pub(super) async fn kill(leader: Option<&Process>, token: &str) -> Result<()> {
             let pids: Vec<String> = members.iter().map(ToString::to_string).collect();
             return Err(Error::new(ErrorKind::Timeout, "processes are still there after SIGKILL")
                 .with("pids", pids.join(" "))
-                .advice("a process that waits for a dead disk or network mount cannot be killed; see its wchan"));
+                .with_hint(format!(
+                    "a process that waits for a dead disk or network mount cannot be killed: `ps -o pid,wchan:32,args -p {}` \
+                     shows what it waits for",
+                    pids.join(",")
+                )));
         }
     }
 }

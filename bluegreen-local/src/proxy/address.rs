@@ -14,7 +14,7 @@ impl Address {
         match text.rsplit_once(':') {
             Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(Self(text)),
             _ => Err(Error::config(format!("{text:?} is not an address"))
-                .advice("write host:port, and an IPv6 address in brackets: [::1]:4001")),
+                .with_hint("write host:port, and an IPv6 address in brackets: [::1]:4001")),
         }
     }
 

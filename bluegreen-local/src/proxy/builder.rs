@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Error, Result};
+use bluegreen_core::{Error, Result, SLOT_HEADER, VERSION_HEADER};
 use hyper::header::HeaderName;
 use rustix::process::{Resource, getrlimit};
 
 use super::Proxy;
-use super::core::{Core, Settings};
-use super::exchange::Limits;
+use super::core::{Core, Limits, Settings};
 use super::sticky::StickyCookie;
+use super::trusted_peers::TrustedPeers;
 
 /// How long opening a connection to a slot may take unless set: the slot is on this machine or near it.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,18 +21,44 @@ pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// nginx allows (`proxy_read_timeout`).
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a slot may pause in the middle of an answer unless set: what nginx allows (`proxy_read_timeout`). A program
+/// that sends events says something in between, such as the comment that the HTML standard recommends every 15 seconds.
+pub const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a client may take to send the head of a request, and how long its connection may be idle, unless set: what
 /// nginx allows (`keepalive_timeout`).
 pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a client that sends the body of its request may pause unless set: what nginx allows
+/// (`client_body_timeout`).
+pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of its answer unless set: what nginx allows (`send_timeout`).
+pub const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a client that has ended its side of the connection is waited for unless set. It may want its answer still,
+/// or be gone: that cannot be told apart. HAProxy has no limit of its own for it unless `timeout client-fin` is set,
+/// nginx takes it for gone at once.
+pub const DEFAULT_HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many bytes the head of a request may have unless set: what nginx allows (`large_client_header_buffers`, four of
+/// 8 KiB). HAProxy takes 16 KiB (`tune.bufsize`).
+pub const DEFAULT_HEADER_LIMIT: usize = 32 << 10;
 
 /// How long requests in flight may take to end when the proxy is shut down, unless set: the drain of a deploy.
 pub const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 /// How many clients may be connected unless set, however many descriptors there are.
-const MOST_CONNECTIONS: u64 = 10_000;
+const MOST_CONNECTIONS: usize = 10_000;
 
-/// The descriptors that are left for everything else.
+/// The descriptors that are left for everything else: the control socket, its peers, and files.
 const SPARE_DESCRIPTORS: u64 = 64;
+
+/// What a client can take: its own connection, one to a slot, and one more to a slot when it speaks HTTP/2.
+const DESCRIPTORS_PER_CLIENT: u64 = 3;
+
+/// No limit is longer than this, so that a time can always be told.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Configures a [`Proxy`]; see [`Proxy::builder`].
 #[derive(Debug)]
@@ -42,12 +68,19 @@ pub struct ProxyBuilder {
     control_socket: Option<PathBuf>,
     state_file: Option<PathBuf>,
     limits: Limits,
+    answer_timeout: Duration,
     client_timeout: Duration,
+    body_timeout: Duration,
+    send_timeout: Duration,
+    half_close_timeout: Duration,
+    header_limit: usize,
     shutdown_grace: Duration,
     most_connections: Option<usize>,
+    threads: Option<usize>,
     sticky_cookie: Option<String>,
     slot_header: Option<String>,
-    trust_forwarded: bool,
+    release_headers: bool,
+    trusted_peers: Vec<String>,
 }
 
 impl ProxyBuilder {
@@ -57,12 +90,19 @@ impl ProxyBuilder {
             control_socket: None,
             state_file: None,
             limits: Limits { connect: DEFAULT_CONNECT_TIMEOUT, response: DEFAULT_RESPONSE_TIMEOUT },
+            answer_timeout: DEFAULT_ANSWER_TIMEOUT,
             client_timeout: DEFAULT_CLIENT_TIMEOUT,
+            body_timeout: DEFAULT_BODY_TIMEOUT,
+            send_timeout: DEFAULT_SEND_TIMEOUT,
+            half_close_timeout: DEFAULT_HALF_CLOSE_TIMEOUT,
+            header_limit: DEFAULT_HEADER_LIMIT,
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
             most_connections: None,
+            threads: None,
             sticky_cookie: None,
             slot_header: None,
-            trust_forwarded: false,
+            release_headers: false,
+            trusted_peers: Vec::new(),
         }
     }
 
@@ -97,9 +137,17 @@ impl ProxyBuilder {
     }
 
     /// How long a slot may take to begin its answer, counted from the last byte of the request that moved;
-    /// [`DEFAULT_RESPONSE_TIMEOUT`] unless set. How long the answer itself takes is not limited.
+    /// [`DEFAULT_RESPONSE_TIMEOUT`] unless set. How long the whole answer takes is not limited.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.limits.response = limit;
+        self
+    }
+
+    /// How long a slot that has all of a request may pause in the middle of its answer; [`DEFAULT_ANSWER_TIMEOUT`] unless
+    /// set. The client's connection is closed then, so that it sees that the answer is not complete, and that counts as a
+    /// failure of the slot. WebSockets may pause for as long as they like.
+    pub fn answer_timeout(mut self, limit: Duration) -> Self {
+        self.answer_timeout = limit;
         self
     }
 
@@ -110,6 +158,35 @@ impl ProxyBuilder {
         self
     }
 
+    /// How long a client that sends the body of its request may pause; [`DEFAULT_BODY_TIMEOUT`] unless set. It is
+    /// answered with 408 then, which does not count as a failure of the slot. Where the answer comes while the request is
+    /// being sent, it is how long both may pause.
+    pub fn body_timeout(mut self, limit: Duration) -> Self {
+        self.body_timeout = limit;
+        self
+    }
+
+    /// How long a client may take nothing of its answer before its connection is closed; [`DEFAULT_SEND_TIMEOUT`]
+    /// unless set.
+    pub fn send_timeout(mut self, limit: Duration) -> Self {
+        self.send_timeout = limit;
+        self
+    }
+
+    /// How long a client that has ended its side of the connection gets its answer: counted from that end, or from the
+    /// last of the answer that it took; [`DEFAULT_HALF_CLOSE_TIMEOUT`] unless set. Zero takes it for gone at once.
+    pub fn half_close_timeout(mut self, limit: Duration) -> Self {
+        self.half_close_timeout = limit;
+        self
+    }
+
+    /// How many bytes the head of a request may have; [`DEFAULT_HEADER_LIMIT`] unless set. It may have 1,000 lines, as
+    /// with nginx (`max_headers`). What has more is answered with 431.
+    pub fn header_limit(mut self, bytes: usize) -> Self {
+        self.header_limit = bytes;
+        self
+    }
+
     /// How long requests in flight may take to end when the proxy is shut down; [`DEFAULT_SHUTDOWN_GRACE`] unless set.
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = grace;
@@ -117,9 +194,20 @@ impl ProxyBuilder {
     }
 
     /// How many clients may be connected at a time; those beyond wait in the listener's queue. Unless set: as many as
-    /// the process has file descriptors for, at most 10,000. Each can take two.
+    /// the process has file descriptors for, at most 10,000. Each can take two, and as many requests again may be open
+    /// on HTTP/2 connections beyond the first of each; what finds no place there within the
+    /// [connect timeout](Self::connect_timeout) is answered with 503. The control socket has descriptors of its own,
+    /// which neither clients nor slots can take, whatever is set here.
     pub fn max_connections(mut self, count: usize) -> Self {
         self.most_connections = Some(count);
+        self
+    }
+
+    /// How many threads of its own the proxy serves on, each with a runtime of its own; with 0 it serves on the runtime
+    /// that it is called from. Unless set, [`Proxy::run`] takes one for each processor, as nginx and HAProxy do, and
+    /// [`Proxy::serve`] takes 0: within another program, the proxy is a guest.
+    pub fn threads(mut self, count: usize) -> Self {
+        self.threads = Some(count);
         self
     }
 
@@ -134,16 +222,33 @@ impl ProxyBuilder {
         self
     }
 
-    /// Names the slot that answered in a response header of this name. Not done unless set: it is nobody's business.
+    /// Names the slot that answered in a response header of this name, in the place of what the slot says under it. Not done unless set: it is nobody's business.
     pub fn slot_header(mut self, name: impl Into<String>) -> Self {
         self.slot_header = Some(name.into());
         self
     }
 
-    /// Believes the `X-Forwarded-*` headers of clients, and adds to them. Only for a proxy behind another one of yours:
-    /// otherwise any client could pass for another. Unless set, what clients say is dropped.
-    pub fn trust_forwarded_headers(mut self, trust: bool) -> Self {
-        self.trust_forwarded = trust;
+    /// Names the slot and its version on each answer, as [`SLOT_HEADER`] and
+    /// [`VERSION_HEADER`]; not unless set. What the
+    /// slot itself says under these names is dropped. A check of the public address can confirm a deploy by them where the
+    /// program cannot tell its version: `HttpCheck::at(url).version_from_router()`. Whoever can reach the proxy can read
+    /// them.
+    ///
+    /// An answer of the proxy itself, such as 502, names the slot alone.
+    pub fn release_headers(mut self, yes: bool) -> Self {
+        self.release_headers = yes;
+        self
+    }
+
+    /// Believes what these peers say about whom they speak for, and adds to it: another proxy of yours, by its address
+    /// (`10.0.0.7`, `fd00::7`) or its network (`10.0.0.0/8`). Nobody is believed unless set: any client could pass for
+    /// another.
+    ///
+    /// What others say is dropped: all of `X-Forwarded-*` and `X-Original-*`, `Forwarded`, `X-Real-IP`, and the other
+    /// names under which services expect the address, the protocol, the host or the path that a client asked for, such as
+    /// `Client-IP`, `True-Client-IP`, `CF-Connecting-IP`, `Front-End-HTTPS`, `X-Host` and `X-Rewrite-URL`.
+    pub fn trust_forwarded_headers_of<P: Into<String>>(mut self, peers: impl IntoIterator<Item = P>) -> Self {
+        self.trusted_peers.extend(peers.into_iter().map(Into::into));
         self
     }
 
@@ -152,34 +257,62 @@ impl ProxyBuilder {
     /// # Errors
     /// `Config` when a name or a limit is not valid; `Corrupt` when the state file cannot be trusted.
     pub fn build(self) -> Result<Proxy> {
-        let most_connections = self.most_connections.unwrap_or_else(connections_for_descriptors);
-        let zero = self.limits.connect.is_zero() || self.limits.response.is_zero() || self.client_timeout.is_zero();
-        if zero || most_connections == 0 {
+        let affordable = connections_for_descriptors();
+        let most_connections = self.most_connections.unwrap_or(MOST_CONNECTIONS).min(affordable);
+        if self.most_connections.is_some_and(|wanted| wanted > affordable) {
+            tracing::warn!(most_connections, "there are descriptors for fewer connections than the limit allows");
+        }
+        let limits = [
+            self.limits.connect,
+            self.limits.response,
+            self.answer_timeout,
+            self.client_timeout,
+            self.body_timeout,
+            self.send_timeout,
+        ];
+        if limits.iter().any(Duration::is_zero) || most_connections == 0 || self.header_limit == 0 {
             return Err(Error::config("a proxy with a time limit or a connection limit of zero would serve nobody"));
         }
-        let slot_header = match &self.slot_header {
-            None => None,
-            Some(name) => Some(
-                HeaderName::try_from(name)
-                    .map_err(|error| Error::config(format!("{name:?} is not the name of a header")).because(error))?,
-            ),
-        };
+        let slot_header =
+            match &self.slot_header {
+                None if self.release_headers => Some(HeaderName::from_static(SLOT_HEADER)),
+                None => None,
+                Some(name) => Some(HeaderName::try_from(name).map_err(|error| {
+                    Error::config(format!("{name:?} is not the name of a header")).with_source(error)
+                })?),
+            };
+        let version_header = self.release_headers.then(|| HeaderName::from_static(VERSION_HEADER));
         let settings = Settings {
-            limits: self.limits,
-            client_header_limit: self.client_timeout,
-            most_connections: most_connections.min(tokio::sync::Semaphore::MAX_PERMITS),
-            shutdown_grace: self.shutdown_grace,
+            limits: Limits { connect: self.limits.connect.min(LONGEST), response: self.limits.response.min(LONGEST) },
+            answer_timeout: self.answer_timeout.min(LONGEST),
+            client_timeout: self.client_timeout.min(LONGEST),
+            body_timeout: self.body_timeout.min(LONGEST),
+            send_timeout: self.send_timeout.min(LONGEST),
+            half_close_timeout: self.half_close_timeout.min(LONGEST),
+            header_limit: self.header_limit,
+            most_connections,
+            shutdown_grace: self.shutdown_grace.min(LONGEST),
             sticky: self.sticky_cookie.map(StickyCookie::new).transpose()?,
+            own_headers: slot_header.clone().into_iter().chain(version_header).collect(),
             slot_header,
-            trust_forwarded: self.trust_forwarded,
+            release_headers: self.release_headers,
+            trusted_peers: TrustedPeers::new(&self.trusted_peers)?,
         };
         let core = Core::new(settings, self.state_file)?;
-        Ok(Proxy { core: Arc::new(core), listen: self.listen, control_socket: self.control_socket })
+        Ok(Proxy {
+            core: Arc::new(core),
+            listen: self.listen,
+            control_socket: self.control_socket,
+            threads: self.threads,
+        })
     }
 }
 
+/// How many clients the descriptors that are left suffice for.
 fn connections_for_descriptors() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = (descriptors.saturating_sub(SPARE_DESCRIPTORS) / 2).clamp(16, MOST_CONNECTIONS);
-    usize::try_from(connections).unwrap_or(16)
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+    let left = limit.saturating_sub(SPARE_DESCRIPTORS).saturating_sub(open);
+    let most = u64::try_from(tokio::sync::Semaphore::MAX_PERMITS).unwrap_or(u64::MAX) / 2;
+    usize::try_from((left / DESCRIPTORS_PER_CLIENT).clamp(1, most)).unwrap_or(1)
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::wire::{Answer, Ask, LONGEST_LINE};
+use super::wire::{Answer, LONGEST_LINE, Question};
 
 /// How long the proxy may take to answer: a change is one small file made durable.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What the proxy refused with; `Unreachable` when there is none, `Timeout` when it does not answer.
-pub(crate) async fn ask(socket: &Path, ask: &Ask) -> Result<Answer> {
+pub(crate) async fn ask(socket: &Path, question: &Question) -> Result<Answer> {
     let asking = async {
         let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
-        talk(stream, ask).await
+        talk(stream, question).await
     };
     let answer = match timeout(PATIENCE, asking).await {
         Ok(answer) => answer,
@@ -32,12 +32,12 @@ pub(crate) async fn ask(socket: &Path, ask: &Ask) -> Result<Answer> {
     }
 }
 
-async fn talk(mut stream: UnixStream, ask: &Ask) -> Result<Answer> {
-    let mut question = serde_json::to_vec(ask).map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "the question cannot be written").not_applied().because(error)
+async fn talk(mut stream: UnixStream, question: &Question) -> Result<Answer> {
+    let mut line = serde_json::to_vec(question).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "the question cannot be written").not_applied().with_source(error)
     })?;
-    question.push(b'\n');
-    stream.write_all(&question).await.map_err(Error::from)?;
+    line.push(b'\n');
+    stream.write_all(&line).await.map_err(Error::from)?;
     let mut line = Vec::new();
     BufReader::new(stream.take(LONGEST_LINE)).read_until(b'\n', &mut line).await.map_err(Error::from)?;
     if line.is_empty() {
@@ -45,15 +45,15 @@ async fn talk(mut stream: UnixStream, ask: &Ask) -> Result<Answer> {
     }
     serde_json::from_slice(&line).map_err(|error| {
         Error::new(ErrorKind::Unexpected, "the proxy's answer cannot be understood")
-            .because(error)
-            .advice("are the proxy and the deployer of the same version?")
+            .with_source(error)
+            .with_hint("are the proxy and the deployer of the same version?")
     })
 }
 
 fn unreachable(error: std::io::Error) -> Error {
     let missing = matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused);
     let error = if missing {
-        Error::new(ErrorKind::Unreachable, "no proxy is there").because(error).advice("is the proxy running?")
+        Error::new(ErrorKind::Unreachable, "no proxy is there").with_source(error).with_hint("is the proxy running?")
     } else {
         Error::from(error)
     };

@@ -1,26 +1,28 @@
 //! The Unix socket over which another process steers the proxy.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Error, ErrorKind, Result};
+use bluegreen_core::{Error, ErrorKind, Ownership, Result};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
-use super::wire::{Answer, Ask, LONGEST_LINE, Refused};
+use super::wire::{Answer, Ask, LONGEST_LINE, Question, Refused};
 
 /// How long a peer may take to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many peers are served at a time.
-const MOST_PEERS: usize = 32;
+/// How many peers may be about to ask. Whoever asks does so at once, so that one more means that the one which has
+/// been silent for longest has no question.
+const MOST_SILENT: usize = 16;
 
 /// The longest path of a Unix socket: 108 bytes with the closing NUL, see unix(7).
 const LONGEST_PATH: usize = 107;
@@ -40,22 +42,28 @@ impl ControlSocket {
     /// # Errors
     /// `Conflict` when a living proxy has it.
     pub(super) fn bind(path: &Path) -> Result<Self> {
-        bind(path).map_err(|error| error.trying("open the proxy's control socket").with("path", path.display()))
+        bind(path).map_err(|error| error.with_operation("open the proxy's control socket").with("path", path.display()))
     }
 
     /// Answers peers for as long as it is polled.
     pub(super) async fn serve(&self, core: Arc<Core>) -> Infallible {
-        let places = Arc::new(Semaphore::new(MOST_PEERS));
+        let mut silent = VecDeque::<CancellationToken>::new();
         loop {
-            let place = places.clone().acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
+                    silent.retain(|peer| !peer.is_cancelled());
+                    if silent.len() >= MOST_SILENT
+                        && let Some(longest) = silent.pop_front()
+                    {
+                        longest.cancel();
+                    }
+                    let peer = CancellationToken::new();
+                    silent.push_back(peer.clone());
                     let core = core.clone();
                     tokio::spawn(async move {
-                        if timeout(PATIENCE, serve_peer(&core, stream)).await.is_err() {
+                        if timeout(PATIENCE, serve_peer(&core, stream, peer)).await.is_err() {
                             tracing::warn!("a peer on the control socket was too slow");
                         }
-                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -81,13 +89,14 @@ fn bind(path: &Path) -> Result<ControlSocket> {
     let taken = |error: std::io::Error| Error::from(error).not_applied();
     let mut lock_name = name.to_owned();
     lock_name.push(".lock");
-    let lock = File::options().create(true).append(true).open(directory.join(lock_name)).map_err(taken)?;
+    // For the owner alone: whoever could read it could also hold it.
+    let lock = File::options().create(true).append(true).mode(0o600).open(directory.join(lock_name)).map_err(taken)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
             return Err(Error::new(ErrorKind::Conflict, "another proxy is steered through this socket")
                 .not_applied()
-                .advice("end it first, or give this one a socket of its own"));
+                .with_hint("end it first, or give this one a socket of its own"));
         }
         Err(std::fs::TryLockError::Error(error)) => return Err(taken(error)),
     }
@@ -107,7 +116,7 @@ fn bind(path: &Path) -> Result<ControlSocket> {
     if let Some(long) = [&first, &path].into_iter().find(|path| path.as_os_str().len() > LONGEST_PATH) {
         return Err(Error::config(format!("a socket's path has at most {LONGEST_PATH} bytes"))
             .with("path", long.display())
-            .advice("choose a shorter directory"));
+            .with_hint("choose a shorter directory"));
     }
     let listener = UnixListener::bind(&first).map_err(taken)?;
     std::fs::set_permissions(&first, std::fs::Permissions::from_mode(0o600)).map_err(taken)?;
@@ -119,14 +128,21 @@ fn is_socket(found: &std::fs::Metadata) -> bool {
     std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
 }
 
-/// Answers one question.
-async fn serve_peer(core: &Arc<Core>, mut stream: UnixStream) {
+/// Answers one question. The peer is silent until it has asked; one that is told to go while it is silent gets nothing.
+async fn serve_peer(core: &Arc<Core>, mut stream: UnixStream, silent: CancellationToken) {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
-    let answer = match BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut line).await {
+    let mut reader = BufReader::new(reader.take(LONGEST_LINE));
+    let read = tokio::select! {
+        biased;
+        read = reader.read_line(&mut line) => read,
+        () = silent.cancelled() => return,
+    };
+    silent.cancel();
+    let answer = match read {
         Ok(_) if line.ends_with('\n') => match serde_json::from_str(&line) {
-            Ok(ask) => answer(core, ask).await,
-            Err(error) => refused(&Error::config("the proxy does not understand the question").because(error)),
+            Ok(question) => answer(core, question).await.unwrap_or_else(|error| refused(&error)),
+            Err(error) => refused(&Error::config("the proxy does not understand the question").with_source(error)),
         },
         Ok(_) if line.is_empty() => return,
         _ => refused(&Error::config("a question is one line of JSON, and not a long one")),
@@ -138,21 +154,27 @@ async fn serve_peer(core: &Arc<Core>, mut stream: UnixStream) {
     let _ = writer.shutdown().await;
 }
 
-async fn answer(core: &Arc<Core>, ask: Ask) -> Answer {
-    let done = |result: Result<()>| match result {
-        Ok(()) => Answer::Done,
-        Err(error) => refused(&error),
-    };
-    match ask {
+async fn answer(core: &Arc<Core>, Question { ask, service }: Question) -> Result<Answer> {
+    let asking = Ownership::new();
+    service.map_or(Ok(()), |service| asking.bind(&service))?;
+    core.verify(&asking)?;
+    Ok(match ask {
+        Ask::Whose => Answer::Done,
         Ask::Current => Answer::Current { split: core.split() },
-        Ask::Attach { slot, address } => done(core.attach(slot, address).await),
-        Ask::Shift { from, to } => done(core.shift(from, to).await),
+        Ask::Attach { slot, address, version } => {
+            core.attach(&asking, slot, address, version).await?;
+            Answer::Done
+        }
+        Ask::Shift { from, to } => {
+            core.shift(&asking, from, to).await?;
+            Answer::Done
+        }
         Ask::InFlight { slot } => Answer::InFlight { count: core.in_flight(slot) },
         Ask::Counts { slot } => {
             let (answered, failed) = core.counts(slot);
             Answer::Counts { run: core.run.clone(), answered, failed }
         }
-    }
+    })
 }
 
 fn refused(error: &Error) -> Answer {

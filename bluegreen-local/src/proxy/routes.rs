@@ -1,6 +1,6 @@
 //! What the proxy is told to do, as a value: the split and where the slots listen.
 
-use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
+use bluegreen_core::{Error, ErrorKind, Ownership, Result, ServiceName, Slot, Split, Version, split_changed};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
@@ -13,6 +13,13 @@ pub(super) struct Routes {
     pub(super) round: u64,
     blue: Option<Address>,
     green: Option<Address>,
+    /// The service that wrote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<ServiceName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blue_version: Option<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    green_version: Option<Version>,
 }
 
 impl Routes {
@@ -27,11 +34,30 @@ impl Routes {
         self.split.is_some_and(|split| split.routes_to(slot))
     }
 
-    pub(super) fn attached(&self, slot: Slot, address: Address) -> Self {
+    pub(super) fn version(&self, slot: Slot) -> Option<&Version> {
+        match slot {
+            Slot::Blue => self.blue_version.as_ref(),
+            Slot::Green => self.green_version.as_ref(),
+        }
+    }
+
+    /// Refuses routes of another service.
+    pub(super) fn verify(&self, ownership: &Ownership) -> Result<()> {
+        ownership.check(self.owner.as_ref().map(ServiceName::as_str), "the proxy")
+    }
+
+    /// As the service's own, if they are nobody's yet.
+    pub(super) fn claimed(&self, ownership: &Ownership) -> Result<Self> {
+        self.verify(ownership)?;
+        let owner = self.owner.clone().or_else(|| ownership.service().cloned());
+        Ok(Self { owner, ..self.clone() })
+    }
+
+    pub(super) fn attached(&self, slot: Slot, address: Address, version: Option<Version>) -> Self {
         let mut next = self.clone();
         match slot {
-            Slot::Blue => next.blue = Some(address),
-            Slot::Green => next.green = Some(address),
+            Slot::Blue => (next.blue, next.blue_version) = (Some(address), version),
+            Slot::Green => (next.green, next.green_version) = (Some(address), version),
         }
         next
     }
@@ -42,12 +68,7 @@ impl Routes {
             return Ok(None);
         }
         if self.split != from {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("the split is {}, and not {}", in_words(self.split), in_words(from)),
-            )
-            .not_applied()
-            .advice("someone else moved the traffic; look at the present split before you move it again"));
+            return Err(split_changed(from, self.split));
         }
         let mut next = self.clone();
         next.split = Some(to);
@@ -58,7 +79,7 @@ impl Routes {
             None => Ok(Some(next)),
             Some(slot) => Err(Error::new(ErrorKind::NotFound, format!("the proxy knows no address of {slot}"))
                 .not_applied()
-                .advice("attach the slot's instance first")),
+                .with_hint("attach the slot's instance first")),
         }
     }
 
@@ -68,17 +89,13 @@ impl Routes {
     }
 }
 
-fn in_words(split: Option<Split>) -> String {
-    split.map_or_else(|| "no traffic at all".to_owned(), |split| split.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn routes() -> Routes {
         let address = |port: u16| Address::new(format!("127.0.0.1:{port}")).unwrap();
-        Routes::default().attached(Slot::Blue, address(1)).attached(Slot::Green, address(2))
+        Routes::default().attached(Slot::Blue, address(1), None).attached(Slot::Green, address(2), None)
     }
 
     fn green(percent: u8) -> Split {
@@ -98,7 +115,7 @@ mod tests {
 
     #[test]
     fn no_traffic_goes_to_a_slot_without_an_address() {
-        let only_blue = Routes::default().attached(Slot::Blue, Address::new("127.0.0.1:1").unwrap());
+        let only_blue = Routes::default().attached(Slot::Blue, Address::new("127.0.0.1:1").unwrap(), None);
         assert!(only_blue.shifted(None, green(0)).unwrap().is_some());
         for percent in [1, 100] {
             assert_eq!(only_blue.shifted(None, green(percent)).unwrap_err().kind(), ErrorKind::NotFound);

@@ -1,9 +1,9 @@
 //! Which slot each request goes to. The hot path: one short lock per request, never held across an await.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bluegreen_core::{Slot, Split};
+use bluegreen_core::{PerSlot, Slot, Split};
 
 use super::backend::Backend;
 use super::routes::Routes;
@@ -25,7 +25,7 @@ struct Table {
     round: u64,
     /// What green is owed, in hundredths of a request.
     owed: i32,
-    slots: [SlotState; 2],
+    slots: PerSlot<SlotState>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Counts {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Those of them that were answered with 500 or above.
+    /// Those of them that were answered with 500 or above, or of which the answer broke off.
     pub(super) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -79,11 +79,11 @@ impl Routing {
         }
         table.owed = table.owed.clamp(-MOST_OWED, MOST_OWED);
         let new_pin = (kept.is_none() && split.sole().is_none()).then_some(Pin { slot, round: table.round });
-        let state = &table.slots[slot as usize];
+        let state = &table.slots[slot];
         let backend = state.backend.clone()?;
         let counts = state.counts.clone();
         counts.in_flight.fetch_add(1, Ordering::SeqCst);
-        Some(Claim { slot, backend, new_pin, counts })
+        Some(Claim { slot, backend, new_pin, counts, has_ended: AtomicBool::new(false) })
     }
 
     /// Makes these routes apply to every request that claims its slot from now on.
@@ -94,9 +94,11 @@ impl Routing {
         let mut table = self.lock();
         for slot in Slot::BOTH {
             let lost = table.split.is_some_and(|split| split.routes_to(slot)) && !routes.routes_to(slot);
-            let state = &mut table.slots[slot as usize];
+            let state = &mut table.slots[slot];
             if lost || renewed == Some(slot) || state.backend.is_none() {
-                state.backend = routes.address(slot).cloned().map(Backend::new).map(Arc::new);
+                state.backend = routes
+                    .address(slot)
+                    .map(|address| Arc::new(Backend::new(address.clone(), routes.version(slot).cloned())));
             }
         }
         if table.split != routes.split {
@@ -111,12 +113,24 @@ impl Routing {
     }
 
     pub(super) fn counts(&self, slot: Slot) -> Arc<Counts> {
-        self.lock().slots[slot as usize].counts.clone()
+        self.lock().slots[slot].counts.clone()
     }
 
     pub(super) fn close_expired_connections(&self) {
-        let backends = self.lock().slots.each_ref().map(|state| state.backend.clone());
+        let backends = self.lock().slots.as_ref().map(|state| state.backend.clone()).into_array();
         backends.into_iter().flatten().for_each(|backend| backend.close_expired());
+    }
+
+    /// Closes all idle connections.
+    pub(super) fn close_idle_connections(&self) {
+        let backends = self.lock().slots.as_ref().map(|state| state.backend.clone()).into_array();
+        backends.into_iter().flatten().for_each(|backend| backend.close_all());
+    }
+
+    /// Closes an idle connection of either slot, to make room for one that is needed.
+    pub(super) fn close_an_idle_connection(&self) -> bool {
+        let backends = self.lock().slots.as_ref().map(|state| state.backend.clone()).into_array();
+        backends.into_iter().flatten().any(|backend| backend.close_one())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -124,7 +138,7 @@ impl Routing {
     }
 }
 
-/// One request's place in a slot. It counts as in flight until this is dropped.
+/// One request's place in a slot. It counts as in flight until it is ended or dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) slot: Slot,
@@ -132,6 +146,7 @@ pub(super) struct Claim {
     /// What to remember for a client that is not pinned yet.
     pub(super) new_pin: Option<Pin>,
     counts: Arc<Counts>,
+    has_ended: AtomicBool,
 }
 
 impl Claim {
@@ -142,11 +157,25 @@ impl Claim {
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Counts an answer that was counted as a good one, and then broke off.
+    pub(super) fn broke_off(&self) {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Claim {
+    /// Nothing is wanted of the slot any more.
+    pub(super) fn end(&self) {
+        if !self.has_ended.swap(true, Ordering::SeqCst) {
+            self.counts.in_flight.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.counts.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.end();
     }
 }
 
@@ -160,8 +189,8 @@ mod tests {
     fn routing(percent: u8) -> (Routing, Routes) {
         let routing = Routing::default();
         let routes = Routes::default()
-            .attached(Slot::Blue, Address::new("127.0.0.1:1").unwrap())
-            .attached(Slot::Green, Address::new("127.0.0.1:2").unwrap())
+            .attached(Slot::Blue, Address::new("127.0.0.1:1").unwrap(), None)
+            .attached(Slot::Green, Address::new("127.0.0.1:2").unwrap(), None)
             .shifted(None, green(percent))
             .unwrap()
             .unwrap();

@@ -23,20 +23,24 @@ pub(super) fn load(path: &Path) -> Result<Option<Routes>> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Error::from(error).not_applied().trying("read the proxy's state").with("path", path.display()));
+            return Err(Error::from(error)
+                .not_applied()
+                .with_operation("read the proxy's state")
+                .with("path", path.display()));
         }
     };
     let corrupt = |message: String| {
         Error::new(ErrorKind::Corrupt, message)
             .not_applied()
-            .trying("read the proxy's state")
+            .with_operation("read the proxy's state")
             .with("path", path.display())
-            .advice(
-                "repair the file, or remove it and have the next deploy attach the slots and shift the traffic again",
+            .with_hint(
+                "repair the file; or remove it, start the proxy, and call `restore`, which attaches the live slot and gives it \
+                 all traffic",
             )
     };
-    let document: Document =
-        serde_json::from_slice(&bytes).map_err(|error| corrupt("the file cannot be read".to_owned()).because(error))?;
+    let document: Document = serde_json::from_slice(&bytes)
+        .map_err(|error| corrupt("the file cannot be read".to_owned()).with_source(error))?;
     if document.format != FORMAT {
         return Err(corrupt(format!("format {} is not known to this version", document.format)));
     }
@@ -50,9 +54,9 @@ pub(super) fn load(path: &Path) -> Result<Option<Routes>> {
 pub(super) fn store(path: &Path, routes: &Routes) -> Result<()> {
     let document = Document { format: FORMAT, routes: routes.clone() };
     let bytes = serde_json::to_vec_pretty(&document).map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "the state cannot be written").not_applied().because(error)
+        Error::new(ErrorKind::Unexpected, "the state cannot be written").not_applied().with_source(error)
     })?;
-    durable::replace(path, &bytes, 0o600).map_err(|error| error.trying("store the proxy's state"))
+    durable::replace(path, &bytes, 0o600).map_err(|error| error.with_operation("store the proxy's state"))
 }
 
 #[cfg(test)]
@@ -68,7 +72,7 @@ mod tests {
         let path = directory.path().join("proxy.json");
         assert_eq!(load(&path).unwrap(), None);
         let routes = Routes::default()
-            .attached(Slot::Blue, Address::new("127.0.0.1:1").unwrap())
+            .attached(Slot::Blue, Address::new("127.0.0.1:1").unwrap(), None)
             .shifted(None, Split::all(Slot::Blue))
             .unwrap()
             .unwrap();

@@ -1,8 +1,6 @@
 //! The cookie by which a client stays on its slot while traffic is divided.
 
 use bluegreen_core::{Error, Result, Slot};
-use hyper::HeaderMap;
-use hyper::header::{COOKIE, HeaderValue};
 
 /// Which slot a client was given, and in which round of divided traffic. A pin of an earlier round says nothing: else
 /// those who once had green would all come back to the next release that is tried there.
@@ -29,8 +27,8 @@ impl StickyCookie {
     }
 
     /// The pin that the client sent back. What cannot be read counts as none.
-    pub(super) fn read(&self, headers: &HeaderMap) -> Option<Pin> {
-        let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    pub(super) fn read<'b>(&self, lines: impl Iterator<Item = &'b [u8]>) -> Option<Pin> {
+        let lines = lines.filter_map(|line| std::str::from_utf8(line).ok());
         let value = lines.flat_map(|line| line.split(';')).find_map(|pair| {
             let (name, value) = pair.trim().split_once('=')?;
             (name == self.name).then_some(value)
@@ -40,9 +38,8 @@ impl StickyCookie {
     }
 
     /// The `Set-Cookie` value for a pin: for this browser session, all paths, and not readable by scripts.
-    pub(super) fn write(&self, pin: Pin) -> Option<HeaderValue> {
-        let text = format!("{}={}.{}; Path=/; HttpOnly; SameSite=Lax", self.name, pin.slot, pin.round);
-        HeaderValue::try_from(text).ok()
+    pub(super) fn write(&self, pin: Pin) -> String {
+        format!("{}={}.{}; Path=/; HttpOnly; SameSite=Lax", self.name, pin.slot, pin.round)
     }
 }
 
@@ -51,18 +48,14 @@ mod tests {
     use super::*;
 
     fn read(cookie: &StickyCookie, lines: &[&str]) -> Option<Pin> {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(COOKIE, HeaderValue::from_str(line).unwrap());
-        }
-        cookie.read(&headers)
+        cookie.read(lines.iter().map(|line| line.as_bytes()))
     }
 
     #[test]
     fn what_is_written_is_read_back_among_other_cookies() {
         let cookie = StickyCookie::new("slot".to_owned()).unwrap();
         let pin = Pin { slot: Slot::Green, round: 17 };
-        assert_eq!(cookie.write(pin).unwrap(), "slot=green.17; Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(cookie.write(pin), "slot=green.17; Path=/; HttpOnly; SameSite=Lax");
         assert_eq!(read(&cookie, &["a=b; slot=green.17; c=d"]), Some(pin));
         assert_eq!(read(&cookie, &["a=b", "slot=green.17"]), Some(pin));
     }

@@ -1,6 +1,6 @@
 //! What is said over the control socket: one line of JSON each way.
 
-use bluegreen_core::{Effect, Error, ErrorKind, Slot, Split};
+use bluegreen_core::{Effect, Error, ErrorKind, Reason, ServiceName, Slot, Split, Version};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
@@ -10,13 +10,36 @@ pub(crate) const LONGEST_LINE: u64 = 16 << 10;
 
 /// What is asked of the proxy.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Ask {
     Current,
-    Attach { slot: Slot, address: Address },
-    Shift { from: Option<Split>, to: Split },
-    InFlight { slot: Slot },
-    Counts { slot: Slot },
+    Attach {
+        slot: Slot,
+        address: Address,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Version>,
+    },
+    Shift {
+        from: Option<Split>,
+        to: Split,
+    },
+    InFlight {
+        slot: Slot,
+    },
+    Counts {
+        slot: Slot,
+    },
+    /// Nothing but whether the proxy is the service's.
+    Whose,
+}
+
+/// A question, and the service that it is asked for, where that is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Question {
+    #[serde(flatten)]
+    pub(crate) ask: Ask,
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<ServiceName>,
 }
 
 /// What the proxy answers.
@@ -36,12 +59,14 @@ pub(crate) struct Refused {
     kind: String,
     applied: bool,
     message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
 }
 
 impl From<&Error> for Refused {
     fn from(error: &Error) -> Self {
         let applied = error.effect() == Effect::Unknown;
-        Self { kind: error.kind().to_string(), applied, message: error.chain() }
+        Self { kind: error.kind().to_string(), applied, message: error.chain(), reason: error.reason() }
     }
 }
 
@@ -57,6 +82,10 @@ impl From<Refused> for Error {
         ];
         let kind = KINDS.into_iter().find(|kind| kind.to_string() == refused.kind).unwrap_or(ErrorKind::Unexpected);
         let error = Error::new(kind, refused.message);
+        let error = match refused.reason {
+            Some(reason) => error.with_reason(reason),
+            None => error,
+        };
         if refused.applied { error.maybe_applied() } else { error.not_applied() }
     }
 }

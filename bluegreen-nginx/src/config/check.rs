@@ -21,7 +21,9 @@ pub(super) fn check(config: &NginxConfig) -> Result<()> {
     config.plain_listeners().iter().chain(&config.tls_listeners()).try_for_each(|text| listen(text))?;
     config.server_names.iter().try_for_each(|text| server_name(text))?;
     if config.server_names.is_empty() && !config.default_server {
-        return Err(Error::config("the site has no server name").advice("give it one, or make it the default server"));
+        return Err(
+            Error::config("the site has no server name").with_hint("give it one, or make it the default server")
+        );
     }
     if let Some(tls) = &config.tls {
         path(&tls.certificate)?;
@@ -44,8 +46,16 @@ pub(super) fn check(config: &NginxConfig) -> Result<()> {
         header_name(name)?;
         literal(value).map_err(|error| error.with("header", name))?;
     }
+    if config.release_headers && (config.backup || config.own_files) {
+        let with = if config.backup { "a backup: the other slot may have answered" } else { "site files of your own" };
+        return Err(Error::config(format!("the headers that name slot and version cannot be combined with {with}")));
+    }
     config.includes.iter().try_for_each(|text| path(text))?;
     locations(config)?;
+    if !(4 << 10..=1 << 20).contains(&config.answer_headers) {
+        let bytes = config.answer_headers;
+        return Err(Error::config(format!("{bytes} bytes cannot be the size of answer headers: use 4 KiB to 1 MiB")));
+    }
     match config.probe_at() {
         Probe::Host(text) => address(&text)?,
         Probe::Url(text) => drop(url(&text)?),
@@ -134,8 +144,9 @@ fn address(text: &str) -> Result<()> {
 }
 
 fn tls_only(config: &NginxConfig) -> Result<()> {
-    let refused =
-        |what: &str, advice: &'static str| Err(Error::config(format!("the site is TLS only, {what}")).advice(advice));
+    let refused = |what: &str, advice: &'static str| {
+        Err(Error::config(format!("the site is TLS only, {what}")).with_hint(advice))
+    };
     match (&config.tls, &config.probe) {
         _ if !config.listen.is_empty() => refused("and has a plain listener", "leave out one of the two"),
         (None, _) => refused("and has no certificate", "give it one by `tls`"),
@@ -188,7 +199,7 @@ fn state_directory(text: &str) -> Result<()> {
     let within = |place: &str| text.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match VOLATILE.iter().find(|place| within(place)) {
         Some(place) => Err(refused("the state directory", text, &format!("{place} is empty after a reboot"))
-            .advice("use a place like /var/lib/bluegreen/<service>")),
+            .with_hint("use a place like /var/lib/bluegreen/<service>")),
         None => Ok(()),
     }
 }
@@ -252,7 +263,7 @@ fn literal(text: &str) -> Result<()> {
         None => Ok(()),
         Some('$') => {
             Err(refused("a value", text, "nginx reads `$` as the beginning of a variable, and cannot quote it")
-                .advice("write it into a file of yours and include that"))
+                .with_hint("write it into a file of yours and include that"))
         }
         Some(_) => Err(refused("a value", text, "use visible ASCII characters and blanks")),
     }
@@ -266,9 +277,10 @@ fn cookie(text: &str) -> Result<()> {
     Err(refused("a cookie name", text, "use A-Z a-z 0-9 _"))
 }
 
-pub(crate) fn url(text: &str) -> Result<reqwest::Url> {
-    let parsed =
-        reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+pub(crate) fn url(text: &str) -> Result<bluegreen_http_client::Url> {
+    let parsed = bluegreen_http_client::Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     parsed.ok_or_else(|| refused("a URL", text, "use one like `https://shop.example.com`"))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bluegreen_core::{Result, Slot};
 use serde::Deserialize;
 
-use crate::site::{self, SlotAddresses};
+use crate::slot_addresses::SlotAddresses;
 
 pub use bucket::BucketBy;
 pub use location::Location;
@@ -19,9 +19,14 @@ pub(crate) use check::{address_of, url};
 pub(crate) use location::Content;
 
 /// How long nginx may take to run a reload to its end, and a switch to show, unless
-/// [`confirm_within`](NginxConfig::confirm_within) says otherwise: 10 seconds. A reload was seen to take 0.13 s on a
+/// [`confirm_deadline`](NginxConfig::confirm_deadline) says otherwise: 10 seconds. A reload was seen to take 0.13 s on a
 /// small idle machine, and nginx alone retries a busy port for 2.5 s.
-pub const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How large the headers of an app's answer may be, in bytes, unless [`answer_headers`](NginxConfig::answer_headers) says
+/// otherwise: 32 KiB, which is what nginx itself takes of a request's headers (`large_client_header_buffers 4 8k`). With
+/// nginx's own 4 KiB for an answer, one that sets a few long cookies becomes a 502.
+pub const ANSWER_HEADERS: u32 = 32 << 10;
 
 /// Answers in a row, each over a connection of its own, that confirm a reload.
 pub const ANSWERS_IN_A_ROW: u32 = 5;
@@ -77,6 +82,7 @@ pub struct NginxConfig {
     pub(crate) slots: SlotAddresses,
     pub(crate) endpoint: Option<String>,
     pub(crate) backup: bool,
+    pub(crate) release_headers: bool,
     pub(crate) bucket_by: BucketBy,
     pub(crate) request_headers: BTreeMap<String, String>,
     pub(crate) response_headers: BTreeMap<String, String>,
@@ -86,6 +92,7 @@ pub struct NginxConfig {
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) max_body_size: Option<u64>,
     pub(crate) stream_uploads: bool,
+    pub(crate) answer_headers: u32,
     #[serde(rename = "deployment_id")]
     pub(crate) id_path: String,
     pub(crate) probe: Option<Probe>,
@@ -94,6 +101,7 @@ pub struct NginxConfig {
     pub(crate) slot_files: BTreeMap<Slot, String>,
     pub(crate) link: Option<String>,
     pub(crate) own_files: bool,
+    pub(crate) overwrite_changes: bool,
     #[serde(rename = "nginx_command")]
     pub(crate) nginx: Vec<String>,
     #[serde(rename = "test_command")]
@@ -104,7 +112,7 @@ pub struct NginxConfig {
     pub(crate) pid_file: String,
     pub(crate) error_log: Option<String>,
     #[serde(skip)]
-    pub(crate) confirm_within: Duration,
+    pub(crate) confirm_deadline: Duration,
     pub(crate) answers_in_a_row: u32,
 }
 
@@ -147,6 +155,7 @@ impl NginxConfig {
             slots: SlotAddresses::default(),
             endpoint: None,
             backup: false,
+            release_headers: false,
             bucket_by: BucketBy::Request,
             request_headers: BTreeMap::new(),
             response_headers: BTreeMap::new(),
@@ -155,6 +164,7 @@ impl NginxConfig {
             read_timeout: None,
             max_body_size: None,
             stream_uploads: false,
+            answer_headers: ANSWER_HEADERS,
             id_path: "/deployment_id".to_owned(),
             probe: None,
             state_directory: None,
@@ -162,13 +172,14 @@ impl NginxConfig {
             slot_files: BTreeMap::new(),
             link: None,
             own_files: false,
+            overwrite_changes: false,
             nginx: vec!["nginx".to_owned()],
             test: None,
             reload: None,
             sudo: false,
             pid_file: "/run/nginx.pid".to_owned(),
             error_log: Some("/var/log/nginx/error.log".to_owned()),
-            confirm_within: CONFIRM_WITHIN,
+            confirm_deadline: CONFIRM_DEADLINE,
             answers_in_a_row: ANSWERS_IN_A_ROW,
         }
     }
@@ -300,6 +311,27 @@ impl NginxConfig {
         self
     }
 
+    /// Names the slot and its version on each of the app's answers, as `X-Bluegreen-Slot` and `X-Bluegreen-Version`; not
+    /// unless set. A check of the public address can confirm a deploy by them where the app cannot tell its version:
+    /// `HttpCheck::at(url).version_from_router()`. Whoever can reach the site can read them.
+    ///
+    /// Each deploy then takes a reload, also where the slots have fixed addresses. It cannot be combined with
+    /// [`backup`](Self::backup), where the other slot may have given the answer.
+    pub fn release_headers(mut self, yes: bool) -> Self {
+        self.release_headers = yes;
+        self
+    }
+
+    /// How large the headers of an app's answer may be, in bytes; [`ANSWER_HEADERS`] unless set. An answer with more is a 502,
+    /// and nginx's error log says "upstream sent too big header".
+    ///
+    /// nginx keeps one buffer of this size for each request that the app is answering, and up to twice as much beside it
+    /// while a client reads slower than the app writes. From 4 KiB to 1 MiB.
+    pub fn answer_headers(mut self, bytes: u32) -> Self {
+        self.answer_headers = bytes;
+        self
+    }
+
     /// The path under which nginx says which slot is live; `/deployment_id` unless set.
     pub fn deployment_id(mut self, path: impl Into<String>) -> Self {
         self.id_path = path.into();
@@ -371,6 +403,14 @@ impl NginxConfig {
         self
     }
 
+    /// Overwrites what others have put into the site's files, as certbot does. Unless set, an [`attach`](bluegreen_core::Router::attach)
+    /// that would have to write such a file is refused with [`Reason::ChangedElsewhere`](bluegreen_core::Reason) and the lines
+    /// that differ, and a plan and a status say so before. Damage that nginx cannot load is repaired either way.
+    pub fn overwrite_changes(mut self, yes: bool) -> Self {
+        self.overwrite_changes = yes;
+        self
+    }
+
     /// The nginx command, with what it needs to find its configuration: `["nginx", "-c", "/srv/nginx.conf"]`,
     /// `["sudo", "-n", "nginx"]`. `["nginx"]` unless set.
     pub fn nginx_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
@@ -408,10 +448,10 @@ impl NginxConfig {
     /// ```
     ///
     /// ```text
-    /// deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -v, /usr/sbin/nginx -t, /usr/sbin/nginx -s reload
+    /// deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -v, /usr/sbin/nginx -t, /usr/sbin/nginx -T, /usr/sbin/nginx -s reload
     /// ```
     ///
-    /// Only root may see which connections are nginx's, so that `in_flight` then counts all of the host to the slot's
+    /// `nginx -T` is for errors only: it tells which other site has the same server name. Only root may see which connections are nginx's, so that `in_flight` then counts all of the host to the slot's
     /// addresses; and where the account may not read the [`error_log`](Self::error_log), a reload that fails after the test
     /// shows as a timeout. The rule is no wall against the account's owner: nginx opens as root what its configuration names.
     pub fn sudo(mut self, yes: bool) -> Self {
@@ -437,9 +477,9 @@ impl NginxConfig {
         self
     }
 
-    /// How long a reload or a switch may take to show; [`CONFIRM_WITHIN`] unless set.
-    pub fn confirm_within(mut self, limit: Duration) -> Self {
-        self.confirm_within = limit;
+    /// How long a reload or a switch may take to show; [`CONFIRM_DEADLINE`] unless set.
+    pub fn confirm_deadline(mut self, limit: Duration) -> Self {
+        self.confirm_deadline = limit;
         self
     }
 
@@ -449,31 +489,18 @@ impl NginxConfig {
         self
     }
 
-    /// [`NginxRouter`](crate::NginxRouter)'s site as text, with the configured addresses of the slots.
-    ///
-    /// # Errors
-    /// `Config` with the value that is refused.
-    pub fn render(&self) -> Result<String> {
-        self.check()?;
-        Ok(site::flag_site(self, &self.slots, None)?.text)
-    }
-
-    /// A slot's site of [`NginxSymlinkRouter`](crate::NginxSymlinkRouter) as text, with the configured addresses of the
-    /// slots.
-    ///
-    /// # Errors
-    /// `Config` with the value that is refused.
-    pub fn render_slot(&self, slot: Slot) -> Result<String> {
-        self.check()?;
-        Ok(site::slot_site(self, slot, &self.slots, None)?.text)
-    }
-
     pub(crate) fn check(&self) -> Result<()> {
         check::check(self)
     }
 
     pub(crate) fn state_directory_path(&self) -> String {
         self.state_directory.clone().unwrap_or_else(|| format!("/var/lib/bluegreen/{}", self.service))
+    }
+
+    /// Where a copy of a site's file is kept: `written` or `before`.
+    pub(crate) fn kept_path(&self, path: &str, what: &str) -> String {
+        let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        format!("{}/sites/{name}.{what}", self.state_directory_path())
     }
 
     pub(crate) fn flag_link_path(&self) -> String {
@@ -511,6 +538,16 @@ impl NginxConfig {
 
     pub(crate) fn reload_words(&self) -> Vec<String> {
         self.reload.clone().unwrap_or_else(|| self.nginx_with(&["-s", "reload"]))
+    }
+
+    /// The test that prints the configuration too.
+    pub(crate) fn dump_words(&self) -> Vec<String> {
+        let mut words = self.test_words();
+        match words.iter_mut().rfind(|word| *word == "-t") {
+            Some(word) => *word = "-T".to_owned(),
+            None => words = self.nginx_with(&["-T"]),
+        }
+        words
     }
 
     pub(crate) fn version_words(&self) -> Vec<String> {

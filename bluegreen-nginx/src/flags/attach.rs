@@ -1,11 +1,15 @@
 //! Telling nginx where a slot listens: the only thing that takes a reload.
 
-use bluegreen_core::{Error, ErrorKind, Instance, Result, Slot};
+use bluegreen_core::{Error, ErrorKind, Instance, Preview, Reason, Result, Slot};
 
 use super::observe::{self, Seen};
-use crate::install::{self, Installed};
+use crate::before;
+use crate::changes;
+use crate::install::{self, Change, Installed};
+use crate::preview::{self, Watched};
 use crate::server::Server;
-use crate::site::{self, SlotAddresses};
+use crate::site;
+use crate::slot_addresses::SlotAddresses;
 
 /// How often the site may change under our hands before that is an error.
 const ATTEMPTS: u32 = 5;
@@ -15,24 +19,46 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
         return Ok(());
     }
     let addresses = server.addresses_of(slot, instance)?;
-    let path = server.config.site_file_path();
+    let (path, key) = (server.config.site_file_path(), before::key(slot, instance));
     for _ in 0..ATTEMPTS {
-        let (version, text) = tokio::try_join!(server.version(), server.text(&path))?;
+        let (version, text) = tokio::try_join!(server.version(), server.site(&path))?;
+        let said = text.as_deref().and_then(SlotAddresses::in_site);
         let mut known = server.known(text.as_deref());
+        let release = server.named_version(instance);
+        let says_all = said.is_some_and(|said| said.of(slot) == addresses && said.version(slot) == release.as_ref());
+        *known.of_mut(slot) = addresses.clone();
+        known.set_version(slot, release);
+        let site = site::flag_site(&server.config, &known, version)?;
+        if install::is_in_force(server, &path, text.as_deref(), &site).await? {
+            return before::unchanged(server, &path, &key).await;
+        }
+        if changes::is_changed(server, &path, text.as_deref(), "").await? {
+            if says_all && changes::is_loaded(server, &path, text.as_deref()).await? {
+                return Ok(());
+            }
+            return Err(changes::conflict(server, &path, text.as_deref(), &site.text).await?);
+        }
         if text.as_deref().and_then(SlotAddresses::in_site).is_none() {
             keeps_other(server, slot, &known).await?;
         }
-        *known.of_mut(slot) = addresses.clone();
-        let site = site::flag_site(&server.config, &known, version)?;
-        if install::is_in_force(server, &path, text.as_deref(), &site).await? {
-            return Ok(());
-        }
-        if install::install(server, &path, text.as_deref(), &site, "").await? == Installed::Yes {
+        let change = Change { path: &path, old: text.as_deref(), new: Some(&site.text), link: "", key: &key };
+        if install::install(server, change).await? == Installed::Yes {
             return Ok(());
         }
     }
-    let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"));
+    let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"))
+        .with_reason(Reason::ChangedElsewhere);
     Err(error.not_applied().retryable(true).with("site", path))
+}
+
+pub(super) async fn preview(server: &Server) -> Result<Preview> {
+    if server.config.own_files {
+        return Ok(Preview::default());
+    }
+    let path = server.config.site_file_path();
+    let text = server.site(&path).await?;
+    let ours = site::flag_site(&server.config, &server.known(text.as_deref()), server.version().await?)?.text;
+    preview::preview(server, &[Watched { path, text, ours, link: String::new() }]).await
 }
 
 /// A site that does not say where the slots listen, because it is gone or was damaged, must not cost the other slot its
@@ -50,7 +76,7 @@ async fn keeps_other(server: &Server, slot: Slot, known: &SlotAddresses) -> Resu
     if split.is_some_and(|split| split.routes_to(other)) {
         let what = format!("the site does not say any more where {other} listens, and {other} has traffic");
         let advice = format!("put the site back, or set `.slot(Slot::{other:?}, \"host:port\")`");
-        return Err(Error::new(ErrorKind::Corrupt, what).not_applied().advice(advice));
+        return Err(Error::new(ErrorKind::Corrupt, what).not_applied().with_hint(advice));
     }
     Ok(())
 }

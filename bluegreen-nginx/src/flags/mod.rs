@@ -7,8 +7,11 @@ mod switch;
 use std::fmt;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Granularity, Host, Instance, Result, Router, Slot, Split};
+use bluegreen_core::{
+    Error, ErrorKind, Granularity, Host, Instance, Preview, Result, Router, ServiceName, Slot, Split, split_changed,
+};
 
+use crate::before;
 use crate::config::NginxConfig;
 use crate::in_flight::in_flight;
 use crate::server::Server;
@@ -45,6 +48,11 @@ impl NginxRouter {
         Ok(Self { server: Server::new(host, config)? })
     }
 
+    async fn owned<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.server.verify().await?;
+        work.await
+    }
+
     /// Refuses to send traffic to a slot that nginx knows no address of.
     async fn has_addresses(&self, split: Split) -> Result<()> {
         let config = &self.server.config;
@@ -52,7 +60,7 @@ impl NginxRouter {
             return Ok(());
         }
         let path = config.site_file_path();
-        let Some(text) = self.server.text(&path).await? else {
+        let Some(text) = self.server.site(&path).await? else {
             return Err(Error::new(ErrorKind::NotFound, "there is no site yet").not_applied().with("site", path));
         };
         let known = self.server.known(Some(&text));
@@ -60,11 +68,6 @@ impl NginxRouter {
             Some(slot) => Err(Error::new(ErrorKind::NotFound, format!("nothing is attached to {slot}")).not_applied()),
             None => Ok(()),
         }
-    }
-
-    fn conflict(&self, expected: Option<Split>, found: Option<Split>) -> Error {
-        let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
-        Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found))).not_applied()
     }
 }
 
@@ -80,18 +83,38 @@ impl Router for NginxRouter {
         Granularity::Percent
     }
 
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.server.ownership.bind(service)
+    }
+
     async fn current(&self) -> Result<Option<Split>> {
         let current = observe::settled(&self.server).await.and_then(Seen::agreed);
-        current.map_err(|error| error.trying("ask nginx for the split").with("router", self))
+        current.map_err(|error| error.with_operation("ask nginx for the split").with("router", self))
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-        let attached = attach::attach(&self.server, slot, instance).await;
-        attached.map_err(|error| error.trying("attach a slot").with("router", self).with("slot", slot))
+        let attached = self.owned(attach::attach(&self.server, slot, instance)).await;
+        attached.map_err(|error| error.with_operation("attach a slot").with("router", self).with("slot", slot))
+    }
+
+    async fn preview(&self, _slot: Slot) -> Result<Preview> {
+        self.owned(attach::preview(&self.server))
+            .await
+            .map_err(|error| error.with_operation("look at the site").with("router", self))
+    }
+
+    async fn detach(&self, slot: Slot) -> Result<()> {
+        let path = self.server.config.site_file_path();
+        let put_back = self.owned(async {
+            let in_use = self.current().await?.is_some();
+            before::put_back(&self.server, &path, slot, "", in_use).await
+        });
+        let put_back = put_back.await;
+        put_back.map_err(|error| error.with_operation("put the site back").with("router", self).with("slot", slot))
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
-        let about = |error: Error| error.trying("shift traffic").with("router", self).with("to", to);
+        let about = |error: Error| error.with_operation("shift traffic").with("router", self).with("to", to);
         // Where the slots listen is looked at beside, and only matters if there is a switch.
         let (seen, has_addresses) = tokio::join!(observe::settled(&self.server), self.has_addresses(to));
         let now = match seen.map_err(about)? {
@@ -102,13 +125,13 @@ impl Router for NginxRouter {
             Seen::Drifted(error) | Seen::Unreachable(error) => return Err(about(error)),
         };
         if now != from {
-            return Err(about(self.conflict(from, now)));
+            return Err(about(split_changed(from, now)));
         }
         has_addresses.map_err(about)?;
         if !switch::switch(&self.server, from, Some(to)).await.map_err(about)? {
             // Someone else was first; if they want the same, all is well.
             let now = observe::settled(&self.server).await.and_then(Seen::agreed).map_err(about)?;
-            return if now == Some(to) { Ok(()) } else { Err(about(self.conflict(from, now))) };
+            return if now == Some(to) { Ok(()) } else { Err(about(split_changed(from, now))) };
         }
         match switch::confirm(&self.server, to).await {
             Ok(()) => Ok(()),
@@ -117,8 +140,11 @@ impl Router for NginxRouter {
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
-        let site = self.server.text(&self.server.config.site_file_path()).await?;
-        let counted = in_flight(&self.server, site.as_deref(), slot).await;
+        let counted = self.owned(async {
+            let site = self.server.site(&self.server.config.site_file_path()).await?;
+            in_flight(&self.server, site.as_deref(), slot).await
+        });
+        let counted = counted.await;
         counted.map_err(|error| error.with("router", self).with("slot", slot))
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::answer::Green;
 use crate::script::Script;
-use crate::server::{Line, Server};
+use crate::server::{ProbeConnection, Server};
 
 const PURPOSE: &str = "read the flags";
 
@@ -74,7 +74,7 @@ pub(super) async fn look(server: &Server) -> Result<Seen> {
     let drifted = |nginx: String, advice: &'static str| {
         let error =
             Error::new(ErrorKind::Conflict, format!("the link says {}, and nginx says {nginx}", link.describe()));
-        Seen::Drifted(error.not_applied().with("link", &path).advice(advice))
+        Seen::Drifted(error.not_applied().with("link", &path).with_hint(advice))
     };
     let Some(mark) = answer.mark_of(&server.config.service) else {
         return Ok(match link {
@@ -106,7 +106,7 @@ pub(super) async fn look(server: &Server) -> Result<Seen> {
             let error = Error::new(ErrorKind::Conflict, format!("the link says {}, and {what}", link.describe()));
             let root = if server.config.sudo { " as root" } else { "" };
             let advice = format!("to repair the flags, run on the host{root}: {}", repair(server, split));
-            Seen::Damaged(split, error.not_applied().with("host", &server.host).with("link", &path).advice(advice))
+            Seen::Damaged(split, error.not_applied().with("host", &server.host).with("link", &path).with_hint(advice))
         }
         Err(error) => Seen::Unreachable(error),
     })
@@ -124,7 +124,7 @@ fn repair(server: &Server, split: Split) -> String {
 }
 
 /// What is wrong with the flags, if anything: their number, or who gets the buckets at the border.
-async fn damage(server: &Server, line: &Line, percent: u8, flags: u32) -> Result<Option<String>> {
+async fn damage(server: &Server, line: &ProbeConnection, percent: u8, flags: u32) -> Result<Option<String>> {
     if flags != u32::from(percent) {
         return Ok(Some(format!("{flags} flags are there")));
     }
@@ -132,7 +132,7 @@ async fn damage(server: &Server, line: &Line, percent: u8, flags: u32) -> Result
 }
 
 /// Who gets the last bucket of green and the first of blue, if it is not them.
-async fn wrong_border(server: &Server, line: &Line, percent: u8) -> Result<Option<String>> {
+async fn wrong_border(server: &Server, line: &ProbeConnection, percent: u8) -> Result<Option<String>> {
     let wrong = async |bucket: Option<u8>, slot: Slot| {
         let Some(bucket) = bucket else { return Ok::<_, Error>(None) };
         let answer = server.ask(line, Some(bucket)).await?;

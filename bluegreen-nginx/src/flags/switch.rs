@@ -32,7 +32,7 @@ pub(super) async fn switch(server: &Server, from: Option<Split>, to: Option<Spli
 
 /// Waits until nginx does what the link says.
 pub(super) async fn confirm(server: &Server, to: Split) -> Result<()> {
-    let (start, limit) = (Instant::now(), server.config.confirm_within);
+    let (start, limit) = (Instant::now(), server.config.confirm_deadline);
     loop {
         if observe::is_followed(server, to).await.is_ok_and(|followed| followed) {
             return Ok(());
@@ -43,7 +43,7 @@ pub(super) async fn confirm(server: &Server, to: Split) -> Result<()> {
                 Ok(now) => {
                     error.with("now", now.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string()))
                 }
-                Err(why) => error.because(why),
+                Err(why) => error.with_source(why),
             });
         }
         sleep(LOOK_EVERY).await;
@@ -61,6 +61,6 @@ pub(super) async fn take_back(server: &Server, from: Option<Split>, to: Split, e
     match seen {
         Ok(now) if now == from => error.not_applied(),
         Ok(_) => error.maybe_applied(),
-        Err(undo) => error.maybe_applied().advice(format!("that the old split is back is not certain: {undo}")),
+        Err(undo) => error.maybe_applied().with_hint(format!("that the old split is back is not certain: {undo}")),
     }
 }

@@ -1,4 +1,5 @@
-# Ends an installation that nginx has taken, or one that it has not. STATE SITE taken|refused
+# Ends an installation that nginx has taken, one that it has not, or one that it has taken and does not show.
+# STATE SITE taken|refused|withdrawn
 state=$1 site=$2 how=$3
 directory=${site%/*} name=${site##*/}
 previous=$directory/.$name.previous
@@ -12,4 +13,5 @@ else
     rm -f "$site" "$previous"
 fi
 settle "$directory"
+[ "$how" != withdrawn ] || reload_old
 reply ended

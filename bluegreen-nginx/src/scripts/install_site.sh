@@ -1,7 +1,8 @@
 # Replaces a site's file, tests the configuration and reloads nginx. The new text comes on standard input.
-# STATE SITE EXPECTED NEW LINK PID_FILE ERROR_LOG; EXPECTED and NEW are SHA-256 sums, an empty EXPECTED is no file. With
-# a LINK, a site that the link does not point to is only stored: nginx does not read it.
-state=$1 site=$2 expected=$3 new=$4 link=$5 pid_file=$6 error_log=$7
+# STATE SITE EXPECTED NEW LINK PID_FILE ERROR_LOG KEY OURS; EXPECTED and NEW are SHA-256 sums, empty for no file. With a
+# LINK, a site that the link does not point to is only stored: nginx does not read it. With a KEY, the text that is
+# replaced is kept for whoever undoes what the key names; OURS says that the new text was made here.
+state=$1 site=$2 expected=$3 new=$4 link=$5 pid_file=$6 error_log=$7 key=$8 ours=$9
 directory=${site%/*} name=${site##*/}
 # nginx includes no dot files.
 fresh=$directory/.$name.new
@@ -12,16 +13,39 @@ put_back() {
     settle "$directory"
 }
 
+replace() {
+    if [ -n "$new" ]; then mv -f "$fresh" "$site"; else rm -f "$site"; fi || fail "cannot replace $site"
+    settle "$directory"
+}
+
+# What is replaced a second time under one key was not there before the first.
+keep() {
+    before=$(kept_before "$state" "$site")
+    mkdir -p "$state/sites" || fail "cannot write in $state"
+    found=$(head -n 1 "$before" 2> /dev/null)
+    if [ "${found% * *}" = "$key" ]; then
+        { printf '%s\n' "$key $new ${found##* }" && tail -n +2 "$before"; } > "$before.new"
+    elif [ -e "$site" ]; then
+        { printf '%s\n' "$key $new present" && cat "$site"; } > "$before.new"
+    else
+        printf '%s\n' "$key $new absent" > "$before.new"
+    fi && mv -f "$before.new" "$before" || fail "cannot keep a copy of $site"
+    settle "$before"
+}
+
 lock "$state"
 [ ! -L "$site" ] || reply foreign
 [ "$(digest_of "$site")" = "$expected" ] || reply changed
-cat > "$fresh" && chmod 644 "$fresh" || fail "cannot write $fresh"
-[ "$(digest_of "$fresh")" = "$new" ] || fail "the new text of $site arrived incomplete"
-settle "$fresh"
+if [ -n "$new" ]; then
+    cat > "$fresh" && chmod 644 "$fresh" || fail "cannot write $fresh"
+    [ "$(digest_of "$fresh")" = "$new" ] || fail "the new text of $site arrived incomplete"
+    settle "$fresh"
+fi
+[ -z "$key" ] || keep
+[ -z "$ours" ] || { mkdir -p "$state/sites" && cp "$fresh" "$(kept_written "$state" "$site")"; } || fail "cannot write in $state"
 
 if [ -n "$link" ] && [ "$(readlink -f "$link")" != "$(readlink -f "$site")" ]; then
-    mv -f "$fresh" "$site" || fail "cannot replace $site"
-    settle "$directory"
+    replace
     reply stored
 fi
 # One that is still there is from an installation that was cut off: it is the last text that nginx is known to like.
@@ -32,6 +56,5 @@ if [ ! -e "$previous" ]; then
         : > "$previous" || fail "cannot write in $directory"
     fi
 fi
-mv -f "$fresh" "$site" || fail "cannot replace $site"
-settle "$directory"
+replace
 test_and_reload "$pid_file" "$error_log"

@@ -12,12 +12,28 @@ fail() {
     exit 1
 }
 
+# Ends the script where the state directory is marked as another service's than the one that OWNER names.
+verify() {
+    [ -n "$owner" ] || return 0
+    marked=$(cat "$1/$mark" 2> /dev/null)
+    [ -z "$marked" ] || [ "$marked" = "$owner" ] || reply "belongs $marked"
+}
+
+# Marks it where nobody has.
+claim() {
+    verify "$1"
+    [ -z "$owner" ] || [ -n "$marked" ] || {
+        printf '%s\n' "$owner" > "$1/$mark.new" && mv -f "$1/$mark.new" "$1/$mark"
+    } || fail "cannot write in $1"
+}
+
 # Holds the service's lock until this process ends.
 lock() {
     command -v flock > /dev/null || fail "flock is missing on this host (package util-linux)"
     [ -d "$1" ] || mkdir -p "$1" && : >> "$1/lock" || fail "cannot write in $1"
     exec 9>> "$1/lock"
     flock -w 10 9 || reply busy
+    claim "$1"
 }
 
 # Makes a rename last, where sync can do that for one file.
@@ -66,6 +82,7 @@ workers() {
         esac
         # The program's name stands in parentheses and may hold blanks; the 20th word after it is the start time.
         stat=$(cat "/proc/$pid/stat") 2> /dev/null || continue
+        # shellcheck disable=SC2086 # split into words on purpose
         set -- ${stat##*) }
         echo "worker $pid:${20} $doing"
     done
@@ -75,8 +92,18 @@ size_of() {
     if [ -f "$1" ] && [ -r "$1" ]; then wc -c < "$1"; else echo 0; fi
 }
 
+# Reloads nginx after its old configuration was put back.
+reload_old() {
+    said=$(test_nginx 2>&1 9>&- && reload_nginx 2>&1 9>&-) || fail "the old one is back, and nginx cannot be reloaded: $said"
+}
+
+# Where the text of a site's file is kept as it was last written here, and as it was before an operation.
+kept_written() { printf '%s' "$1/sites/${2##*/}.written"; }
+kept_before() { printf '%s' "$1/sites/${2##*/}.before"; }
+
 # Tests the configuration and reloads nginx. What was changed is put back if either fails. The replies are
-# `test-failed`, `reload-failed`, or `reloaded`, the size of the error log and the workers of before.
+# `test-failed`, `reload-failed`, or `reloaded`, the size of the error log, the workers of before, and what the test
+# warned of.
 test_and_reload() {
     trap 'put_back; exit 1' HUP INT TERM
     if ! said=$(test_nginx 2>&1 9>&-); then
@@ -84,6 +111,8 @@ test_and_reload() {
         printf '%s\n' "$said" >&2
         reply test-failed
     fi
+    warnings=$(printf '%s\n' "$said" | grep -F '[warn]' | sed 's/^/warn /')
+    printf '%s\n' "$warnings" > "$state/warnings" || :
     before=$(workers "$1")
     size=$(size_of "$2")
     if ! said=$(reload_nginx 2>&1 9>&-); then
@@ -91,5 +120,5 @@ test_and_reload() {
         printf '%s\n' "$said" >&2
         reply reload-failed
     fi
-    reply reloaded "log $size" "$before"
+    reply reloaded "log $size" "$before" "$warnings"
 }

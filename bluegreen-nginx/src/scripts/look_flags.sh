@@ -1,5 +1,6 @@
 # Where the flag link points, and how many flags are there. STATE
 state=$1
+verify "$state"
 now=$(target_of "$state/live")
 [ "$now" != foreign ] || reply foreign
 [ -n "$now" ] || reply absent

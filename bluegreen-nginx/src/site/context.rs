@@ -1,9 +1,10 @@
-use bluegreen_core::{Result, Slot};
+use bluegreen_core::{Result, Slot, sha256_hex};
 use serde::Serialize;
 
 use super::quote::quoted;
-use super::{NginxVersion, SlotAddresses, digest};
 use crate::config::{BucketBy, Content, NginxConfig};
+use crate::nginx_version::NginxVersion;
+use crate::slot_addresses::{self, SlotAddresses};
 
 /// The header with which a site says what it is.
 pub(crate) const HEADER: &str = "X-Bluegreen-Router";
@@ -30,6 +31,7 @@ pub(super) struct Context<'a> {
     tls_listen: Vec<String>,
     default_server: &'static str,
     server_names: &'a [String],
+    own_host: String,
     certificate: &'a str,
     key: &'a str,
     redirect: bool,
@@ -47,6 +49,8 @@ pub(super) struct Context<'a> {
     read_timeout_ms: Option<u128>,
     max_body_size: Option<u64>,
     stream_uploads: bool,
+    answer_headers: u32,
+    release_headers: bool,
     keepalive_min_timeout: bool,
     upstream_keepalive_off: bool,
 }
@@ -56,6 +60,7 @@ struct SlotContext<'a> {
     name: &'static str,
     servers: &'a [String],
     backups: &'a [String],
+    version: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,13 +98,14 @@ impl<'a> Context<'a> {
             servers: slots.of(slot),
             // A backup of nothing would be all there is.
             backups: if config.backup && !slots.of(slot).is_empty() { slots.of(slot.other()) } else { &[] },
+            version: quoted(slots.version(slot).map_or("", |version| version.as_str())),
         };
         Ok(Self {
             service: &config.service,
             name: format!("bg_{}", identifier(&config.service)),
             id: String::new(),
             header: HEADER,
-            marker: super::slots::MARKER,
+            marker: slot_addresses::MARKER,
             addresses: slots.to_json()?,
             id_path: &config.id_path,
             live: config.flag_link_path(),
@@ -109,6 +115,7 @@ impl<'a> Context<'a> {
             tls_listen,
             default_server: if config.default_server { " default_server" } else { "" },
             server_names: &config.server_names,
+            own_host: own_host(config),
             certificate: config.tls.as_ref().map_or("", |tls| &tls.certificate),
             key: config.tls.as_ref().map_or("", |tls| &tls.key),
             bucket,
@@ -124,9 +131,20 @@ impl<'a> Context<'a> {
             read_timeout_ms: config.read_timeout.map(|timeout| timeout.as_millis()),
             max_body_size: config.max_body_size,
             stream_uploads: config.stream_uploads,
+            answer_headers: config.answer_headers,
+            release_headers: config.release_headers,
             keepalive_min_timeout: has(KEEPALIVE_MIN_TIMEOUT),
             upstream_keepalive_off: has(UPSTREAM_KEEPALIVE),
         })
+    }
+}
+
+/// The host name that the app is told where a request has none. nginx's own choice is the first server name as it is
+/// written, which is no host name where it has a wildcard, and nothing where there is none.
+fn own_host(config: &NginxConfig) -> String {
+    match config.server_names.first() {
+        None => "$server_addr".to_owned(),
+        Some(name) => name.strip_prefix("*.").unwrap_or("$host").to_owned(),
     }
 }
 
@@ -150,7 +168,7 @@ fn identifier(service: &str) -> String {
     }
     let readable = service.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     let readable: String = readable.take(READABLE).collect();
-    format!("{readable}_{}", &digest(service.as_bytes())[..8])
+    format!("{readable}_{}", &sha256_hex(service)[..8])
 }
 
 /// nginx's table of variables has room for names of about 60 characters, ours being longer than this by up to 30.

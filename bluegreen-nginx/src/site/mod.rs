@@ -2,21 +2,18 @@
 
 mod context;
 mod quote;
-mod slots;
-mod version;
 
-use bluegreen_core::{Result, Slot};
+use bluegreen_core::{Result, Slot, sha256_hex};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
-use sha2::{Digest, Sha256};
 
 use crate::config::NginxConfig;
 use crate::error::Failure;
+use crate::nginx_version::NginxVersion;
+use crate::slot_addresses::SlotAddresses;
 
 pub(crate) use context::HEADER;
-pub(crate) use slots::SlotAddresses;
-pub(crate) use version::NginxVersion;
 
 use context::Context;
 
@@ -32,12 +29,36 @@ const TEMPLATES: [(&str, &str); 9] = [
     ("locations", include_str!("templates/locations.j2")),
 ];
 
+/// Of a digest that names a text: enough to tell it from all others that were ever made here.
+const ID_LENGTH: usize = 12;
+
 /// A rendered site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Site {
     pub(crate) text: String,
     /// Names this text: nginx answers with it, and so tells which text it has loaded.
     pub(crate) id: String,
+}
+
+impl NginxConfig {
+    /// [`NginxRouter`](crate::NginxRouter)'s site as text, with the configured addresses of the slots.
+    ///
+    /// # Errors
+    /// `Config` with the value that is refused.
+    pub fn render(&self) -> Result<String> {
+        self.check()?;
+        Ok(flag_site(self, &self.slots, None)?.text)
+    }
+
+    /// A slot's site of [`NginxSymlinkRouter`](crate::NginxSymlinkRouter) as text, with the configured addresses of the
+    /// slots.
+    ///
+    /// # Errors
+    /// `Config` with the value that is refused.
+    pub fn render_slot(&self, slot: Slot) -> Result<String> {
+        self.check()?;
+        Ok(slot_site(self, slot, &self.slots, None)?.text)
+    }
 }
 
 /// The one site of the flag router, with both slots.
@@ -56,13 +77,14 @@ pub(crate) fn slot_site(
     if !config.backup {
         // What the other slot does is nothing that this site must be reloaded for.
         named.of_mut(slot.other()).clear();
+        named.set_version(slot.other(), None);
     }
     site("slot_site", Context::new(config, &named, Some(slot), version)?)
 }
 
 fn site(template: &str, mut context: Context<'_>) -> Result<Site> {
     let unnamed = render(template, &context)?;
-    context.id = digest(unnamed.as_bytes())[..12].to_owned();
+    context.id = sha256_hex(unnamed)[..ID_LENGTH].to_owned();
     Ok(Site { text: render(template, &context)?, id: context.id })
 }
 
@@ -83,9 +105,22 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     Ok(environment)
 }
 
-/// The SHA-256 as the host's `sha256sum` prints it.
-pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The service that a site's text says it is of.
+pub(crate) fn service_of(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("\"service=")?;
+    rest.split([' ', '"']).next()
+}
+
+/// The id that a site's text says it has.
+pub(crate) fn id_of(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(" site=")?;
+    rest.split([' ', '"']).next().filter(|id| !id.is_empty())
+}
+
+/// Whether the text is still the one that was rendered: its id is the digest of all the rest of it.
+pub(crate) fn is_as_rendered(text: &str) -> bool {
+    let whole = |id: &str| sha256_hex(text.replace(&format!(" site={id}"), " site="))[..ID_LENGTH] == *id;
+    id_of(text).is_some_and(whole)
 }
 
 #[cfg(test)]
@@ -123,6 +158,20 @@ mod tests {
         assert_eq!(one, both(&config(), None));
         assert_ne!(one[0].id, two[0].id);
         assert!(one.iter().all(|site| site.text.contains(&format!("site={}", site.id))));
+    }
+
+    #[test]
+    fn a_text_that_anybody_has_changed_is_not_as_it_was_rendered() {
+        let names = ["shop", "site", "a-service-with-a-name-that-is-long"];
+        for site in names.iter().flat_map(|name| both(&config().service(*name).server_name("x.test"), None)) {
+            assert!(is_as_rendered(&site.text), "{}", site.text);
+            assert_eq!(id_of(&site.text), Some(site.id.as_str()));
+            let line = site.text.replacen("listen 80;", "listen 80;\n    listen 443 ssl; # managed by Certbot", 1);
+            for changed in [line, site.text.replace(&site.id, "0123456789ab"), site.text.replacen('\n', "", 1)] {
+                assert!(changed != site.text && !is_as_rendered(&changed), "{changed}");
+            }
+        }
+        assert!(!is_as_rendered("") && !is_as_rendered("server { listen 80; }"));
     }
 
     #[test]

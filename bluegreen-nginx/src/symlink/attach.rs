@@ -1,11 +1,16 @@
 //! Writing a slot's site. Only the site that is live takes a reload.
 
-use bluegreen_core::{Error, ErrorKind, Instance, Result, Slot};
+use bluegreen_core::{Error, ErrorKind, Instance, Preview, Reason, Result, Slot, Version};
 
 use super::observe::{self, Link};
-use crate::install::{self, Installed};
+use crate::before;
+use crate::changes;
+use crate::install::{self, Change, Installed};
+use crate::nginx_version::NginxVersion;
+use crate::preview::{self, Watched};
 use crate::server::Server;
-use crate::site::{self, NginxVersion, Site, SlotAddresses};
+use crate::site::{self, Site};
+use crate::slot_addresses::SlotAddresses;
 
 /// How often a site may change under our hands before that is an error.
 const ATTEMPTS: u32 = 5;
@@ -16,52 +21,122 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
         return Ok(());
     }
     let addresses = server.addresses_of(slot, instance)?;
-    let version = server.version().await?;
-    bring_up_to_date(server, slot, slot, &addresses, version).await?;
+    let told = Told {
+        slot,
+        addresses: &addresses,
+        release: server.named_version(instance),
+        key: &before::key(slot, instance),
+        nginx: server.version().await?,
+    };
+    if stays_changed(server, slot, &told).await? {
+        return Ok(());
+    }
+    bring_up_to_date(server, slot, &told).await?;
     // The other slot's site names this one as its backup.
-    if config.backup && server.text(&config.slot_file_path(slot.other())).await?.is_some() {
-        bring_up_to_date(server, slot.other(), slot, &addresses, version).await?;
+    if config.backup && server.site(&config.slot_file_path(slot.other())).await?.is_some() {
+        bring_up_to_date(server, slot.other(), &told).await?;
     }
     Ok(())
 }
 
-/// Writes the site of `whose`, now that `slot` listens at `addresses`.
-async fn bring_up_to_date(
-    server: &Server,
-    whose: Slot,
+/// What the router is told.
+struct Told<'a> {
     slot: Slot,
-    addresses: &[String],
-    version: Option<NginxVersion>,
-) -> Result<()> {
+    addresses: &'a [String],
+    /// The version that the site is to name.
+    release: Option<Version>,
+    key: &'a str,
+    nginx: Option<NginxVersion>,
+}
+
+/// Whether the slot's site holds changes of somebody else's and all that has to be said, so that it stays as it is.
+///
+/// # Errors
+/// `Conflict` where the other slot's site holds such changes and this one does not: traffic that moves here would lose them.
+async fn stays_changed(server: &Server, slot: Slot, told: &Told<'_>) -> Result<bool> {
     let config = &server.config;
-    let path = config.slot_file_path(whose);
+    let [path, other] = [slot, slot.other()].map(|slot| config.slot_file_path(slot));
+    let (text, theirs) = tokio::try_join!(server.site(&path), server.site(&other))?;
+    if changes::is_changed(server, &path, text.as_deref(), &config.link_path()).await? {
+        let said = server.said(text.as_deref());
+        if said.of(slot) != told.addresses || said.version(slot) != told.release.as_ref() {
+            return Ok(false);
+        }
+        let seen = observe::settled(server).await?;
+        let is_live = matches!(&seen.link, Link::Slot(linked, _) if *linked == slot);
+        return Ok(!is_live || changes::is_loaded(server, &path, text.as_deref()).await?);
+    }
+    let ours = site::slot_site(config, slot.other(), &known(server).await?, told.nginx)?;
+    changes::refuse(server, &other, theirs.as_deref(), &ours.text, &config.link_path()).await?;
+    Ok(false)
+}
+
+/// Writes the site of `whose`.
+async fn bring_up_to_date(server: &Server, whose: Slot, told: &Told<'_>) -> Result<()> {
+    let Told { slot, addresses, release, key, nginx } = told;
+    let config = &server.config;
+    let (path, link) = (config.slot_file_path(whose), config.link_path());
     for _ in 0..ATTEMPTS {
-        let text = server.text(&path).await?;
+        let text = server.site(&path).await?;
         let mut known = known(server).await?;
-        *known.of_mut(slot) = addresses.to_vec();
+        *known.of_mut(*slot) = addresses.to_vec();
+        known.set_version(*slot, release.clone());
         if known.of(whose).is_empty() {
             let what = format!("the site of {whose} does not say any more where it listens");
             let error = Error::new(ErrorKind::Corrupt, what).not_applied().with("site", path);
-            return Err(error.advice(format!("attach {whose} again, or set `.slot(Slot::{whose:?}, \"host:port\")`")));
+            return Err(
+                error.with_hint(format!("attach {whose} again, or set `.slot(Slot::{whose:?}, \"host:port\")`"))
+            );
         }
-        let site = site::slot_site(config, whose, &known, version)?;
+        let site = site::slot_site(config, whose, &known, *nginx)?;
         if is_in_force(server, whose, &path, text.as_deref(), &site).await? {
-            return Ok(());
+            return before::unchanged(server, &path, key).await;
         }
-        if install::install(server, &path, text.as_deref(), &site, &config.link_path()).await? == Installed::Yes {
+        changes::refuse(server, &path, text.as_deref(), &site.text, &link).await?;
+        let change = Change { path: &path, old: text.as_deref(), new: Some(&site.text), link: &link, key };
+        if install::install(server, change).await? == Installed::Yes {
             return Ok(());
         }
     }
-    let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"));
+    let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"))
+        .with_reason(Reason::ChangedElsewhere);
     Err(error.not_applied().retryable(true).with("site", path))
+}
+
+pub(super) async fn preview(server: &Server) -> Result<Preview> {
+    let config = &server.config;
+    if config.own_files {
+        return Ok(Preview::default());
+    }
+    let (known, version) = tokio::try_join!(known(server), server.version())?;
+    let mut files = Vec::new();
+    for slot in Slot::BOTH {
+        let path = config.slot_file_path(slot);
+        let text = server.site(&path).await?;
+        let ours = site::slot_site(config, slot, &known, version)?.text;
+        files.push(Watched { path, text, ours, link: config.link_path() });
+    }
+    preview::preview(server, &files).await
+}
+
+/// Puts back what the last attach of a slot has changed.
+pub(super) async fn detach(server: &Server, slot: Slot) -> Result<()> {
+    let config = &server.config;
+    for whose in Slot::BOTH {
+        let in_use = whose != slot;
+        before::put_back(server, &config.slot_file_path(whose), slot, &config.link_path(), in_use).await?;
+    }
+    Ok(())
 }
 
 /// Where the slots listen, each by its own site.
 async fn known(server: &Server) -> Result<SlotAddresses> {
     let mut known = SlotAddresses::default();
     for slot in Slot::BOTH {
-        let text = server.text(&server.config.slot_file_path(slot)).await?;
-        *known.of_mut(slot) = server.known(text.as_deref()).of(slot).to_vec();
+        let text = server.site(&server.config.slot_file_path(slot)).await?;
+        let own = server.known(text.as_deref());
+        *known.of_mut(slot) = own.of(slot).to_vec();
+        known.set_version(slot, own.version(slot).cloned());
     }
     Ok(known)
 }

@@ -7,7 +7,7 @@ mod shift;
 use std::fmt;
 
 use async_trait::async_trait;
-use bluegreen_core::{Granularity, Host, Instance, Result, Router, Slot, Split};
+use bluegreen_core::{Granularity, Host, Instance, Preview, Result, Router, ServiceName, Slot, Split};
 
 use crate::config::NginxConfig;
 use crate::in_flight::in_flight;
@@ -46,6 +46,11 @@ impl NginxSymlinkRouter {
     pub fn new(host: impl Host, config: NginxConfig) -> Result<Self> {
         Ok(Self { server: Server::new(host, config)? })
     }
+
+    async fn owned<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.server.verify().await?;
+        work.await
+    }
 }
 
 impl fmt::Display for NginxSymlinkRouter {
@@ -60,26 +65,44 @@ impl Router for NginxSymlinkRouter {
         Granularity::AllOrNothing
     }
 
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.server.ownership.bind(service)
+    }
+
     async fn current(&self) -> Result<Option<Split>> {
         let current = observe::settled(&self.server).await.and_then(|seen| seen.agreed(&self.server));
         current
             .map(|slot| slot.map(Split::all))
-            .map_err(|error| error.trying("ask nginx for the live slot").with("router", self))
+            .map_err(|error| error.with_operation("ask nginx for the live slot").with("router", self))
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-        let attached = attach::attach(&self.server, slot, instance).await;
-        attached.map_err(|error| error.trying("attach a slot").with("router", self).with("slot", slot))
+        let attached = self.owned(attach::attach(&self.server, slot, instance)).await;
+        attached.map_err(|error| error.with_operation("attach a slot").with("router", self).with("slot", slot))
+    }
+
+    async fn preview(&self, _slot: Slot) -> Result<Preview> {
+        self.owned(attach::preview(&self.server))
+            .await
+            .map_err(|error| error.with_operation("look at the sites").with("router", self))
+    }
+
+    async fn detach(&self, slot: Slot) -> Result<()> {
+        let detached = self.owned(attach::detach(&self.server, slot)).await;
+        detached.map_err(|error| error.with_operation("put the site back").with("router", self).with("slot", slot))
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
         let shifted = shift::shift(&self.server, from, to).await;
-        shifted.map_err(|error| error.trying("shift traffic").with("router", self).with("to", to))
+        shifted.map_err(|error| error.with_operation("shift traffic").with("router", self).with("to", to))
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
-        let site = self.server.text(&self.server.config.slot_file_path(slot)).await?;
-        let counted = in_flight(&self.server, site.as_deref(), slot).await;
+        let counted = self.owned(async {
+            let site = self.server.site(&self.server.config.slot_file_path(slot)).await?;
+            in_flight(&self.server, site.as_deref(), slot).await
+        });
+        let counted = counted.await;
         counted.map_err(|error| error.with("router", self).with("slot", slot))
     }
 }

@@ -87,7 +87,7 @@ fn drifted(server: &Server, link: &Link, nginx: &Nginx) -> Error {
     Error::new(ErrorKind::Conflict, format!("the link says {link}, and nginx says {nginx}"))
         .not_applied()
         .with("link", server.config.link_path())
-        .advice("the next reload will follow the link: point it to the slot that shall be live, and reload nginx")
+        .with_hint("the next reload will follow the link: point it to the slot that shall be live, and reload nginx")
 }
 
 /// Looks until link and nginx agree, or have disagreed for [`AGREE_WITHIN`]. After a switch that was cut off they must
@@ -122,7 +122,8 @@ async fn ask(server: &Server) -> Result<Nginx> {
             Err(error) => return Ok(Nginx::Silent(error)),
         };
         // Sites that the user wrote have no mark; another service's mark is another service's site.
-        let ours = answer.mark.is_none() || answer.mark_of(&server.config.service).is_some();
+        let unmarked = server.config.own_files && answer.mark.is_none();
+        let ours = unmarked || answer.mark_of(&server.config.service).is_some();
         let slot = answer.slot.filter(|_| ours);
         match first {
             None => first = Some((slot, answer)),

@@ -1,11 +1,13 @@
 //! The switch: link, test, reload, and the certainty that it is over.
 
-use bluegreen_core::{Error, ErrorKind, Result, Split};
+use bluegreen_core::{Error, ErrorKind, Reason, Result, Split, split_changed};
 
 use super::observe::{self, Link};
+use crate::answer::Answer;
+use crate::elsewhere;
 use crate::install::{late, refused, reloaded};
-use crate::reload::{self, Reload};
-use crate::script::Script;
+use crate::reload::{self, Reload, Shows};
+use crate::script::{Reply, Script};
 use crate::server::Server;
 
 const PURPOSE: &str = "switch the link";
@@ -13,7 +15,7 @@ const PURPOSE: &str = "switch the link";
 pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Result<()> {
     let Some(slot) = to.sole() else {
         return Err(Error::new(ErrorKind::Unsupported, format!("this router cannot divide traffic: {to}"))
-            .advice("use `NginxRouter`, which can"));
+            .with_hint("use `NginxRouter`, which can"));
     };
     let seen = observe::settled(server).await?;
     let target = match &seen.link {
@@ -28,7 +30,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
     // A link that disagrees with nginx is from a switch that was cut off, or made by hand: what nginx does counts, and
     // this switch makes both the same.
     if routed.map(Split::all) != from && routed != Some(slot) {
-        return Err(conflict(from, routed.map(Split::all)));
+        return Err(split_changed(from, routed.map(Split::all)));
     }
 
     let config = &server.config;
@@ -48,33 +50,57 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
         return match seen.agreed(server)? {
             Some(now) if now == slot && open => Box::pin(shift(server, from, to)).await,
             Some(now) if now == slot => Ok(()),
-            now => Err(conflict(from, now.map(Split::all))),
+            now => Err(split_changed(from, now.map(Split::all))),
         };
     }
     if reply.is("missing") {
         let error = Error::new(ErrorKind::NotFound, format!("{slot} has no site yet")).not_applied();
-        return Err(error.with("site", wanted).advice("attach the slot first, or write its site"));
+        return Err(error.with("site", wanted).with_hint("attach the slot first, or write its site"));
     }
     reloaded(&reply, PURPOSE)?;
-    let is_new = |answer: &crate::answer::Answer| answer.slot == Some(slot);
+    let shows = |answer: &Answer| match (answer.slot, answer.mark_of(&config.service)) {
+        // A site of the user's own has no mark.
+        (_, None) if !config.own_files || answer.mark.is_some() => Shows::Other,
+        (Some(now), _) if now == slot => Shows::New,
+        (Some(_), _) => Shows::Old,
+        (None, _) => Shows::Other,
+    };
     let end = async |how: &str| {
         let arguments = [&state, &link, &wanted, &back, how];
         server.run(Script::change(PURPOSE, include_str!("../scripts/end_switch.sh"), &arguments).detached()).await
     };
-    match reload::wait(server, &reply, is_new).await.map_err(Error::maybe_applied)? {
+    match reload::wait(server, &reply, shows).await.map_err(Error::maybe_applied)? {
         Reload::Done => match end("taken").await? {
             reply if reply.is("ended") => Ok(()),
-            _ => Err(Error::new(ErrorKind::Conflict, "the link was changed by someone else during the switch")),
+            _ => Err(Error::new(ErrorKind::Conflict, "the link was changed by someone else during the switch")
+                .with_reason(Reason::ChangedElsewhere)),
         },
-        Reload::Late(missing) => Err(late(missing, server, PURPOSE)),
+        Reload::Late(missing) => match elsewhere::unread(server, &link, "").await {
+            None => Err(late(missing, server, PURPOSE)),
+            Some(error) => Err(withdrawn(error, end("withdrawn").await)),
+        },
+        Reload::Elsewhere(answer) => {
+            let error = elsewhere::answers(server, &link, "", answer, &reply).await;
+            Err(withdrawn(error, end("withdrawn").await))
+        }
         Reload::Refused(reason) => {
             let error = refused(reason, PURPOSE);
             Err(match end("refused").await {
                 Ok(reply) if reply.is("ended") => error.not_applied(),
-                Ok(_) => error.advice("the link was changed by someone else meanwhile"),
-                Err(undo) => error.advice(format!("the link could not be put back: {undo}")),
+                Ok(_) => error.with_hint("the link was changed by someone else meanwhile"),
+                Err(undo) => error.with_hint(format!("the link could not be put back: {undo}")),
             })
         }
+    }
+}
+
+/// The error, after the link was put back.
+fn withdrawn(error: Error, undone: Result<Reply>) -> Error {
+    let error = error.with_operation(PURPOSE);
+    match undone {
+        Ok(reply) if reply.is("ended") => error.not_applied(),
+        Ok(_) => error.maybe_applied().with("link", "changed by someone else meanwhile"),
+        Err(undo) => error.maybe_applied().with_source(undo.with_operation("put the link back")),
     }
 }
 
@@ -83,14 +109,9 @@ async fn has_addresses(server: &Server, slot: bluegreen_core::Slot, path: &str) 
     if server.config.own_files {
         return Ok(());
     }
-    let text = server.text(path).await?;
+    let text = server.site(path).await?;
     if text.is_some() && server.known(text.as_deref()).of(slot).is_empty() {
         return Err(Error::new(ErrorKind::NotFound, format!("nothing is attached to {slot}")).not_applied());
     }
     Ok(())
-}
-
-fn conflict(expected: Option<Split>, found: Option<Split>) -> Error {
-    let text = |split: Option<Split>| split.map_or_else(|| "nothing routed".to_owned(), |split| split.to_string());
-    Error::new(ErrorKind::Conflict, format!("expected {}, found {}", text(expected), text(found))).not_applied()
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, HeldRequest, RouterFixture};
-use bluegreen_core::{Instance, LocalHost, Slot, Split};
+use bluegreen_core::{Instance, LocalHost, ServiceName, Slot, Split};
 use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -94,6 +94,10 @@ impl RouterFixture for Flags {
         self.0.instance(slot).await
     }
 
+    fn marked_as(&self) -> Option<ServiceName> {
+        Some(ServiceName::new("shop").unwrap())
+    }
+
     async fn request(&self) -> Option<Slot> {
         self.0.request().await
     }
@@ -124,6 +128,10 @@ impl RouterFixture for Links {
 
     async fn instance(&self, slot: Slot) -> Instance {
         self.0.instance(slot).await
+    }
+
+    fn marked_as(&self) -> Option<ServiceName> {
+        Some(ServiceName::new("shop").unwrap())
     }
 
     async fn request(&self) -> Option<Slot> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, Router, Slot};
+use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, Reason, Router, Slot};
 use bluegreen_nginx::{BucketBy, NginxRouter};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
@@ -292,4 +292,23 @@ async fn with_a_backup_the_other_slot_answers_for_one_that_is_gone_and_without_i
     s.first().await;
     drop(s.blue);
     assert_eq!(get(&s.nginx.address(), "shop.test", "/").await.unwrap().status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_of_another_service_is_left_alone_whatever_directory_the_state_is_in() {
+    let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
+    s.first().await;
+    let site = s.nginx.read("conf.d/shop.conf");
+    let path = s.nginx.path("conf.d/shop.conf").display().to_string();
+    let router = NginxRouter::new(LocalHost::new(), s.nginx.config("blog").site_file(path)).unwrap();
+    let results = [
+        router.attach(Slot::Green, &s.green.instance()).await,
+        router.preview(Slot::Green).await.map(drop),
+        router.in_flight(Slot::Blue).await.map(drop),
+        router.shift(None, GREEN).await,
+    ];
+    for result in results {
+        assert_eq!(result.unwrap_err().reason(), Some(Reason::OtherService));
+    }
+    assert_eq!((s.nginx.read("conf.d/shop.conf"), s.get().await.body.as_str()), (site, "blue"));
 }

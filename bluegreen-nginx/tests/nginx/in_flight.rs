@@ -27,16 +27,17 @@ async fn what_hangs_on_the_old_slot_is_counted_and_falls_to_zero() {
     s.first().await;
     assert_eq!(s.router.in_flight(Slot::Blue).await.unwrap(), Some(0));
     let socket = open_web_socket(&s.nginx.address(), "shop.test").await;
-    let slow = |millis: u32| {
+    let hold = || {
         let address = s.nginx.address();
-        tokio::spawn(async move { get(&address, "shop.test", &format!("/slow?{millis}")).await })
+        tokio::spawn(async move { get(&address, "shop.test", "/hold").await })
     };
-    let slow = [slow(4000), slow(4000)];
+    let held = [hold(), hold()];
     assert!(reaches(&s.router, Slot::Blue, 3).await);
     s.router.shift(Some(BLUE), GREEN).await.unwrap();
     assert_eq!(s.router.in_flight(Slot::Green).await.unwrap(), Some(0));
     assert_eq!(s.router.in_flight(Slot::Blue).await.unwrap(), Some(3));
-    for request in slow {
+    s.blue.release();
+    for request in held {
         assert_eq!(request.await.unwrap().unwrap().body, "blue");
     }
     assert!(reaches(&s.router, Slot::Blue, 1).await, "the WebSocket is left");

@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changes;
 mod conformance;
+mod elsewhere;
 mod far_host;
 mod flags_attach;
 mod flags_drift;
@@ -12,6 +14,7 @@ mod flags_switch;
 mod in_flight;
 mod links_attach;
 mod links_switch;
+mod release_headers;
 mod setup;
 mod site;
 mod tls;

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bluegreen_core::{Error, LocalHost, Router, Slot};
+use bluegreen_core::{Error, ErrorKind, LocalHost, Router, Slot};
 use bluegreen_nginx::{BucketBy, Location, NginxConfig, NginxRouter};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::setup::{BLUE, flags};
 use crate::support::{App, Client, TestNginx, free_address, get};
@@ -237,6 +240,62 @@ async fn the_app_is_told_who_asks_and_how() {
     assert_eq!(headers.get("upgrade"), None);
 }
 
+/// The answer to a request of HTTP/1.0 without a host, as simple checks send it.
+async fn ask_without_host(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_host_reaches_a_strict_app_with_one() {
+    let names: [(&[&str], &str); 3] =
+        [(&[], "shop.test"), (&["*.wild.test"], "wild.test"), (&[".dot.test"], "dot.test")];
+    for (first, wanted) in names {
+        let Some(nginx) = TestNginx::start() else { return };
+        let mut config = nginx.files("shop").listen(nginx.address());
+        for name in first.iter().chain(&["shop.test"]) {
+            config = config.server_name(*name);
+        }
+        let Some(s) = flags(Some(nginx), |_| config).await else { return };
+        s.first().await;
+        let strict = ask_without_host(&s.nginx.address(), "/strict").await;
+        assert!(strict.starts_with("HTTP/1.1 200 "), "{wanted}: {strict}");
+        let headers = ask_without_host(&s.nginx.address(), "/headers").await;
+        for name in ["host", "x-forwarded-host"] {
+            assert!(headers.lines().any(|line| line == format!("{name}: {wanted}")), "{wanted}: {headers}");
+        }
+    }
+    let Some(nginx) = TestNginx::start() else { return };
+    let config = nginx.files("shop").listen(nginx.address()).default_server(true);
+    let Some(s) = flags(Some(nginx), |_| config).await else { return };
+    s.first().await;
+    let strict = ask_without_host(&s.nginx.address(), "/strict").await;
+    assert!(strict.starts_with("HTTP/1.1 200 "), "without a name: {strict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_long_headers_arrives() {
+    // What others set for all sites does not fit our sizes, and must not make the configuration one that nginx refuses.
+    let others = "proxy_busy_buffers_size 8k; proxy_temp_file_write_size 8k;";
+    let Some(s) = flags(TestNginx::start_with(others), |config| config).await else { return };
+    s.first().await;
+    let mut statuses = Vec::new();
+    for bytes in [4_000, 30_000, 40_000] {
+        statuses.push(s.get_path(&format!("/large?{bytes}")).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 502]);
+    let Some(s) = flags(TestNginx::start(), |config| config.answer_headers(64 << 10)).await else { return };
+    s.first().await;
+    assert_eq!(s.get_path("/large?40000").await.status, 200);
+    for bytes in [0, 1 << 30] {
+        let refused = NginxConfig::new("shop").server_name("shop.test").answer_headers(bytes).render();
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Config);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn extra_locations_are_served_beside_the_app() {
     let other = App::start("other").await;
@@ -296,17 +355,4 @@ async fn a_site_for_every_host_name_needs_no_name() {
     router.attach(Slot::Blue, &app.instance()).await.unwrap();
     router.shift(None, BLUE).await.unwrap();
     assert_eq!(get(&address, "whoever.example", "/").await.unwrap().body, "any");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_site_with_the_same_name_is_not_taken_for_ours() {
-    let Some(nginx) = TestNginx::start() else { return };
-    let squatter = format!("server {{ listen {}; server_name shop.test; return 200 blue; }}", nginx.address());
-    std::fs::write(nginx.path("conf.d/a.conf"), squatter).unwrap();
-    nginx.reload();
-    let config = nginx.config("shop").confirm_within(Duration::from_secs(1));
-    let router = NginxRouter::new(LocalHost::new(), config).unwrap();
-    let error = router.attach(Slot::Blue, &App::start("blue").await.instance()).await.unwrap_err();
-    assert!(error.to_string().contains("the last answer was: blue"), "{error}");
-    assert_eq!(router.current().await.unwrap(), None);
 }

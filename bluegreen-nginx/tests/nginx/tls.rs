@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use bluegreen_core::{LocalHost, Router, Slot};
 use bluegreen_nginx::{NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
+use tokio_rustls::TlsConnector;
 
 use crate::setup::{BLUE, GREEN, flags};
 use crate::support::{App, TestNginx, free_address, nginx_is_missing};
@@ -38,16 +42,22 @@ async fn https_reaches_the_app_and_http_is_redirected() {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let tls = tls.with_root_certificates(roots).with_no_client_auth();
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .resolve("localhost", secure.parse().unwrap())
-        .build()
-        .unwrap();
-    let headers = client.get(format!("https://localhost:{port}/headers")).send().await.unwrap().text().await.unwrap();
+    let tls = TlsConnector::from(Arc::new(tls));
+    let headers = get_encrypted(&tls, &secure, "/headers").await;
     assert!(headers.contains("x-forwarded-proto: https\n"), "{headers}");
     s.router.shift(Some(BLUE), GREEN).await.unwrap();
-    assert_eq!(client.get(format!("https://localhost:{port}/")).send().await.unwrap().text().await.unwrap(), "green");
+    assert_eq!(get_encrypted(&tls, &secure, "/").await, "green");
+}
+
+/// The body of a page of `localhost`, at this address.
+async fn get_encrypted(tls: &TlsConnector, address: &str, path: &str) -> String {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let stream = TokioIo::new(tls.connect("localhost".try_into().unwrap(), stream).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = hyper::Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
+    let body = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

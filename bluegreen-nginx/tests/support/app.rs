@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bluegreen_core::{Endpoint, Instance, Version};
+use bluegreen_core::{Endpoint, Instance, VERSION_HEADER, Version};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, UPGRADE};
+use hyper::header::{CONNECTION, HOST, SET_COOKIE, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -26,7 +26,8 @@ struct Hold {
     release: Notify,
 }
 
-/// Answers every path with its name; `/slow` after a while, `/hold` when it is told to, `/headers` with the headers it got, `/echo` with the body,
+/// Answers every path with its name; `/strict` with 400 unless the request names one host, `/large` with so many bytes of
+/// cookies, `/slow` after a while, `/hold` when it is told to, `/headers` with the headers it got, `/echo` with the body,
 /// and `/socket` by a WebSocket's handshake after which it repeats every byte, its name in front.
 pub(crate) struct App {
     pub(crate) port: u16,
@@ -112,6 +113,16 @@ async fn answer(
             hold.waiting.fetch_sub(1, Ordering::Relaxed);
             text(name.to_owned())
         }
+        "/strict" => {
+            let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+            let named = hosts.len() == 1 && !hosts[0].is_empty();
+            let status = if named { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            Ok(Response::builder().status(status).body(Full::default()).unwrap())
+        }
+        "/large" => {
+            let bytes = request.uri().query().and_then(|query| query.parse().ok()).unwrap_or(0);
+            Ok(Response::builder().header(SET_COOKIE, "x".repeat(bytes)).body(Full::default()).unwrap())
+        }
         "/headers" => {
             let line = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
                 format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
@@ -138,6 +149,7 @@ async fn answer(
             let headers = switching.header(CONNECTION, "upgrade").header(UPGRADE, "websocket");
             Ok(headers.body(Full::default()).unwrap())
         }
-        _ => text(name.to_owned()),
+        // As an app behind a router of its own may say.
+        _ => Ok(Response::builder().header(VERSION_HEADER, "of the app").body(Full::new(name.into())).unwrap()),
     }
 }

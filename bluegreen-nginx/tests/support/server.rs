@@ -98,7 +98,7 @@ impl TestNginx {
             .nginx_command(std::iter::once("nginx".to_owned()).chain(self.arguments()))
             .pid_file(path("nginx.pid"))
             .error_log(path("error.log"))
-            .confirm_within(Duration::from_secs(10))
+            .confirm_deadline(Duration::from_secs(10))
     }
 
     /// Where [`TestNginx::config`]'s site listens.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use bluegreen_core::{Error, ErrorKind, Result};
+use bluegreen_core::{Error, ErrorKind, Result, hex};
 use flate2::read::GzDecoder;
 use ring::digest::{Context, SHA256};
 use tar::{Archive, EntryType};
@@ -28,9 +28,11 @@ pub(crate) struct Contents {
 pub(crate) async fn read(path: &Path) -> Result<Contents> {
     let owned = path.to_owned();
     let read = tokio::task::spawn_blocking(move || read_now(&owned)).await;
-    let read =
-        read.unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, "the reading was cut off").because(error)));
-    read.map_err(|error| error.not_applied().trying("read the release's tarball").with("artifact", path.display()))
+    let read = read
+        .unwrap_or_else(|error| Err(Error::new(ErrorKind::Unexpected, "the reading was cut off").with_source(error)));
+    read.map_err(|error| {
+        error.not_applied().with_operation("read the release's tarball").with("artifact", path.display())
+    })
 }
 
 /// The SHA-256 of a file, in hexadecimal.
@@ -45,15 +47,16 @@ pub(crate) async fn digest(path: &Path) -> Result<String> {
         Ok(source.finish().0)
     };
     let computed = tokio::task::spawn_blocking(compute).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    computed
-        .map_err(|error| Error::from(error).not_applied().trying("read the artifact").with("artifact", path.display()))
+    computed.map_err(|error| {
+        Error::from(error).not_applied().with_operation("read the artifact").with("artifact", path.display())
+    })
 }
 
 fn read_now(path: &Path) -> Result<Contents> {
     let file = File::open(path).map_err(Error::from)?;
     if !file.metadata().map_err(Error::from)?.is_file() {
         return Err(
-            Error::config("it is not a file").advice("give the .tar.gz that `mix release` made with the step :tar")
+            Error::config("it is not a file").with_hint("give the .tar.gz that `mix release` made with the step :tar")
         );
     }
     let mut source = Hashing { file, hash: Context::new(&SHA256), size: 0 };
@@ -87,8 +90,7 @@ struct Hashing {
 
 impl Hashing {
     fn finish(self) -> (String, u64) {
-        let digest = self.hash.finish();
-        (digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(), self.size)
+        (hex(self.hash.finish()), self.size)
     }
 }
 
@@ -103,7 +105,7 @@ impl Read for Hashing {
 
 fn not_whole(error: io::Error) -> Error {
     Error::new(ErrorKind::Corrupt, format!("it is not a whole .tar.gz file: {error}"))
-        .advice("was the build or a copy cut off? build it again")
+        .with_hint("was the build or a copy cut off? build it again")
 }
 
 /// The members of an archive, by their paths from its root.
@@ -200,7 +202,7 @@ fn stays(link: &Path, target: &Path) -> bool {
 
 fn hostile(name: &[u8], what: &str) -> Error {
     Error::config(format!("the member {:?} {what}", String::from_utf8_lossy(name)))
-        .advice("no release that mix makes has such a member: do not unpack this file anywhere")
+        .with_hint("no release that mix makes has such a member: do not unpack this file anywhere")
 }
 
 #[cfg(test)]

@@ -49,13 +49,13 @@ impl Artifact {
     /// Those of running it; `Unexpected` with the exit status and the last lines it wrote when it fails; `NotFound`
     /// when it succeeds and there is no such file; and as [`path`](Self::path).
     pub async fn built_by(command: &Command, file: impl AsRef<Path>) -> Result<Self> {
-        let about = |error: Error| error.trying("build the release");
+        let about = |error: Error| error.with_operation("build the release");
         let host = LocalHost::new();
         let output = host.run(command).await.map_err(about)?;
         if !output.success() {
             let error =
                 Error::new(ErrorKind::Unexpected, output.last_words(crate::reply::LINES_IN_ERROR)).not_applied();
-            return Err(about(error.trying(format!("run {command}"))));
+            return Err(about(error.with_operation(format!("run {command}"))));
         }
         Self::path(&file).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => about(missing(command, file.as_ref())),
@@ -98,5 +98,5 @@ fn missing(command: &Command, file: &Path) -> Error {
     Error::new(ErrorKind::NotFound, format!("{command} succeeded, and there is no {}", file.display()))
         .not_applied()
         .with("there instead", there)
-        .advice("does mix.exs have `steps: [:assemble, :tar]`, and the version that you deploy?")
+        .with_hint("does mix.exs have `steps: [:assemble, :tar]`, and the version that you deploy?")
 }

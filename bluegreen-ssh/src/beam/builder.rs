@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Error, Host, Result, Secret, Slot};
+use bluegreen_core::{Error, Host, Ownership, PerSlot, Result, Secret, Slot};
 
 use super::settings::Settings;
 use super::{BeamRuntime, environment};
 
 /// The ports of blue and green unless set: the first is Phoenix's own.
-pub const DEFAULT_PORTS: [u16; 2] = [4000, 4001];
+pub const DEFAULT_PORTS: PerSlot<u16> = PerSlot::new(4000, 4001);
 
 /// The port of the port mapper unless set: Erlang's own.
 pub const DEFAULT_EPMD_PORT: u16 = 4369;
@@ -34,15 +34,16 @@ impl BeamRuntimeBuilder {
         let settings = Settings {
             directory: app.clone(),
             ports: DEFAULT_PORTS,
-            names: Slot::BOTH.map(|slot| format!("{app}-{slot}")),
+            names: PerSlot::from_fn(|slot| format!("{app}-{slot}")),
             node_host: "localhost".to_owned(),
             epmd_port: DEFAULT_EPMD_PORT,
             variables: BTreeMap::new(),
             env_files: Vec::new(),
             cookie: None,
             keep_releases: DEFAULT_KEEP_RELEASES,
-            logs: [None, None],
+            logs: PerSlot::default(),
             boot_deadline: DEFAULT_BOOT_DEADLINE,
+            overwrite_changes: false,
             app,
         };
         Self { host, settings }
@@ -59,7 +60,7 @@ impl BeamRuntimeBuilder {
     /// Sets the port that a slot's service is told to listen on, in `PORT`; [`DEFAULT_PORTS`] unless set.
     #[must_use]
     pub fn port(mut self, slot: Slot, port: u16) -> Self {
-        self.settings.ports[slot as usize] = port;
+        self.settings.ports[slot] = port;
         self
     }
 
@@ -103,7 +104,7 @@ impl BeamRuntimeBuilder {
     /// must differ.
     #[must_use]
     pub fn node_name(mut self, slot: Slot, name: impl Into<String>) -> Self {
-        self.settings.names[slot as usize] = name.into();
+        self.settings.names[slot] = name.into();
         self
     }
 
@@ -138,7 +139,7 @@ impl BeamRuntimeBuilder {
     /// it is what the service prints.
     #[must_use]
     pub fn log_file(mut self, slot: Slot, path: impl Into<String>) -> Self {
-        self.settings.logs[slot as usize] = Some(path.into());
+        self.settings.logs[slot] = Some(path.into());
         self
     }
 
@@ -146,6 +147,15 @@ impl BeamRuntimeBuilder {
     #[must_use]
     pub fn boot_deadline(mut self, deadline: Duration) -> Self {
         self.settings.boot_deadline = deadline;
+        self
+    }
+
+    /// Overwrites what others have put into the environment file or the cookie on the server. Otherwise a
+    /// [`prepare`](bluegreen_core::Runtime::prepare) that has to write such a file is refused with
+    /// [`Reason::ChangedElsewhere`](bluegreen_core::Reason), and `plan` and `status` say so.
+    #[must_use]
+    pub fn overwrite_changes(mut self, overwrite: bool) -> Self {
+        self.settings.overwrite_changes = overwrite;
         self
     }
 
@@ -158,26 +168,27 @@ impl BeamRuntimeBuilder {
         check(&settings)?;
         for file in &mut settings.env_files {
             // A deploy tool may change its directory before it deploys.
-            *file =
-                std::path::absolute(&*file).map_err(|error| Error::from(error).trying("find the environment file"))?;
+            *file = std::path::absolute(&*file)
+                .map_err(|error| Error::from(error).with_operation("find the environment file"))?;
         }
-        Ok(BeamRuntime { host, settings: Arc::new(settings) })
+        Ok(BeamRuntime { host, settings: Arc::new(settings), ownership: Ownership::new() })
     }
 }
 
 fn check(settings: &Settings) -> Result<()> {
-    let refuse = |what: String| Err(Error::config(what).trying("set up the BEAM runtime"));
+    let refuse = |what: String| Err(Error::config(what).with_operation("set up the BEAM runtime"));
     if !is_app(&settings.app) {
         return refuse(format!("{:?} is not the name of an Elixir release: use a-z, 0-9 and _", settings.app));
     }
     if settings.directory.is_empty() || settings.directory.contains(['\0', '\n']) || settings.directory == "/" {
         return refuse(format!("{:?} is not a directory that can belong to one service", settings.directory));
     }
-    if settings.ports[0] == settings.ports[1] || settings.ports.contains(&0) {
-        return refuse(format!("the slots need two ports, and have {:?}", settings.ports));
+    let PerSlot { blue, green } = settings.ports;
+    if blue == green || blue == 0 || green == 0 {
+        return refuse(format!("the slots need two ports, and have {blue} and {green}"));
     }
-    if settings.names[0] == settings.names[1] {
-        return refuse(format!("the slots need two node names, and have {:?} twice", settings.names[0]));
+    if settings.names.blue == settings.names.green {
+        return refuse(format!("the slots need two node names, and have {:?} twice", settings.names.blue));
     }
     if let Some(name) = settings.names.iter().find(|name| !is_node_part(name, "_-")) {
         return refuse(format!("{name:?} is not the name of a node: use A-Z, a-z, 0-9, _ and -"));

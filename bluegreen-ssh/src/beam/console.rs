@@ -25,7 +25,7 @@ impl BeamRuntime {
     /// As [`console`](Self::console).
     pub async fn console_on(&self, terminal: &Path, host: &SshHost, slot: Slot) -> Result<()> {
         let opened = self.open(terminal, host, slot).await;
-        opened.map_err(|error| error.trying(format!("open a console on the node of {slot}")))
+        opened.map_err(|error| error.with_operation(format!("open a console on the node of {slot}")))
     }
 
     async fn open(&self, terminal: &Path, host: &SshHost, slot: Slot) -> Result<()> {
@@ -47,7 +47,7 @@ impl BeamRuntime {
             (Some(script::NO_RELEASE), _) => Err(nothing_there(slot).with("host", host)),
             _ => Err(script::failed(host, &output)
                 .with("node", self.node(slot))
-                .advice("what it said is on the terminal above")),
+                .with_hint("what it said is on the terminal above")),
         }
     }
 }

@@ -13,7 +13,8 @@ use super::environment;
 /// Those of reading it; `Config` with the number of a line that cannot be read, and never with its text: it may hold a
 /// secret; and `Config` for a variable that is refused.
 pub(super) async fn read(path: &Path) -> Result<BTreeMap<String, Secret>> {
-    let about = |error: Error| error.not_applied().trying("read the environment file").with("file", path.display());
+    let about =
+        |error: Error| error.not_applied().with_operation("read the environment file").with("file", path.display());
     let text = tokio::fs::read_to_string(path).await.map_err(|error| about(error.into()))?;
     let variables = parse(&text).map_err(about)?;
     environment::check(&variables).map_err(about)?;
@@ -27,7 +28,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, Secret>> {
         return Err(Error::config(format!(
             "line {line} has a `$`, which shells and tools replace each in their own way"
         ))
-        .advice("put the value in single quotes, in which it stands for itself"));
+        .with_hint("put the value in single quotes, in which it stands for itself"));
     }
     entries(text)
 }
@@ -42,7 +43,7 @@ fn entries(text: &str) -> Result<BTreeMap<String, Secret>> {
                 let number =
                     text.lines().position(is_it).map_or_else(|| "a line".to_owned(), |at| format!("line {}", at + 1));
                 Error::config(format!("{number} is not NAME=value"))
-                    .advice("put a value with blanks or backslashes in single quotes")
+                    .with_hint("put a value with blanks or backslashes in single quotes")
             }
             _ => Error::config("it is not a file of lines NAME=value"),
         })?;

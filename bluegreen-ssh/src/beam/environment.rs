@@ -6,8 +6,17 @@ use bluegreen_core::host::{check_variable_name, quote};
 use bluegreen_core::{Error, Result, Secret};
 
 /// What the runtime sets itself.
-const RESERVED: &[&str] =
-    &["HOME", "PORT", "SLOT", "VERSION", "ERL_AFLAGS", "ERL_CRASH_DUMP", "ERL_EPMD_ADDRESS", "ERL_EPMD_PORT"];
+const RESERVED: &[&str] = &[
+    "HOME",
+    "PORT",
+    "SLOT",
+    "VERSION",
+    "ERL_AFLAGS",
+    "ERL_ZFLAGS",
+    "ERL_CRASH_DUMP",
+    "ERL_EPMD_ADDRESS",
+    "ERL_EPMD_PORT",
+];
 const RESERVED_RELEASE: &[&str] = &[
     "COMMAND",
     "COOKIE",
@@ -32,7 +41,7 @@ pub(super) fn check(environment: &BTreeMap<String, Secret>) -> Result<()> {
         let of_release = name.strip_prefix("RELEASE_").is_some_and(|rest| RESERVED_RELEASE.contains(&rest));
         if RESERVED.contains(&name.as_str()) || of_release || name.starts_with("BLUEGREEN_") {
             return Err(Error::config(format!("the variable {name} is set by the runtime"))
-                .advice("ports, node names and the cookie have settings of their own"));
+                .with_hint("ports, node names and the cookie have settings of their own"));
         }
         if value.reveal().contains('\0') {
             return Err(Error::config(format!("the value of {name} holds a NUL character")));

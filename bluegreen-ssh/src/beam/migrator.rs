@@ -79,6 +79,7 @@ impl BeamMigrator {
     async fn eval(&self, target: &Target, expression: &str) -> Result<Output> {
         let runtime = &self.runtime;
         let (host, slot) = (&*runtime.host, target.slot);
+        runtime.claim(target).await?;
         let command = script::command(&runtime.settings, slot, script::EVAL, Duration::ZERO)
             .args([target.version().to_string(), runtime.settings.port(slot).to_string(), runtime.node(slot)])
             .arg(expression)
@@ -90,7 +91,7 @@ impl BeamMigrator {
                 Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
                     .not_applied()
                     .with("host", host)
-                    .advice("prepare it first"))
+                    .with_hint("deploy this version again: a deploy prepares it"))
             }
             _ => Err(script::failed(host, &output).with("expression", expression)),
         }
@@ -111,7 +112,8 @@ impl Migrator for BeamMigrator {
 
     async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>> {
         let Some(expression) = &self.pending else { return Ok(None) };
-        let about = |error: Error| error.not_applied().trying(format!("list the pending migrations of {target}"));
+        let about =
+            |error: Error| error.not_applied().with_operation(format!("list the pending migrations of {target}"));
         let output = self.eval(target, expression).await.map_err(about)?;
         let text = output.text();
         Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
@@ -126,16 +128,16 @@ impl Migrator for BeamMigrator {
             },
         };
         let done = self.eval(target, expression).await;
-        done.map(drop).map_err(|error| error.trying(format!("migrate ({phase}) for {target}")))
+        done.map(drop).map_err(|error| error.with_operation(format!("migrate ({phase}) for {target}")))
     }
 
     async fn revert(&self, target: &Target) -> Result<()> {
-        let about = |error: Error| error.trying(format!("revert the migrations of {target}"));
+        let about = |error: Error| error.with_operation(format!("revert the migrations of {target}"));
         match &self.revert {
             Some(expression) => self.eval(target, expression).await.map(drop).map_err(about),
             None => Err(about(
                 Error::new(ErrorKind::Unsupported, "no expression that reverts is set")
-                    .advice("BeamMigrator::revert_by sets one"),
+                    .with_hint("BeamMigrator::revert_by sets one"),
             )),
         }
     }

@@ -12,12 +12,16 @@ mod script;
 mod settings;
 mod start;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Command, Endpoint, Error, ErrorKind, Host, Instance, Result, Runtime, Slot, Target, Version};
+use bluegreen_core::{
+    Command, Endpoint, Error, ErrorKind, Host, Instance, Ownership, Preview, Result, Runtime, ServiceName, Slot,
+    Stopped, Target, Version,
+};
 
 pub use artifact::Artifact;
 pub use builder::{BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT, DEFAULT_KEEP_RELEASES, DEFAULT_PORTS};
@@ -72,26 +76,33 @@ use settings::Settings;
 ///   Two things follow: the service's `HOME` is a directory of its slot, so files such as `~/.pgpass` are looked for
 ///   there; and `RELEASE_COOKIE` in its environment is not the cookie. What processes of the same user can see in
 ///   `/proc` stays visible to them, as always.
-/// - **Nothing listens beyond loopback** unless [`node_host`](BeamRuntimeBuilder::node_host) says so. A port mapper
+/// - **Nothing listens beyond loopback** unless [`node_host`](BeamRuntimeBuilder::node_host) says so. A release whose
+///   `env.sh`, or whose `vm.args` and `remote.vm.args`, have `-proto_dist inet6_tcp` listens on `::1`; [`rpc`](Self::rpc)
+///   and consoles then need an IPv6 address for the host in the nodes' names: `::1 localhost` in `/etc/hosts`. A port mapper
 ///   (`epmd`) that runs already keeps its address. It stays behind when all nodes are gone, since it may serve others;
 ///   when we start it, it gets none of the service's environment.
+/// - **What others have put into the environment file** or the cookie on the server is not overwritten, unless
+///   [`overwrite_changes`](BeamRuntimeBuilder::overwrite_changes) is set: `prepare` is refused with the names of the variables
+///   that differ. A file that no shell can read is repaired. What ran in a slot before a release whose start failed gets its
+///   own environment when it is started again.
 /// - Releases beyond [`keep_releases`](BeamRuntimeBuilder::keep_releases) are removed at the end of each prepare that
 ///   brought a new one, never those on record for a slot or with a process that runs.
 ///
 /// # Files
 ///
 /// In the service's directory on the server: `releases/<version>/`, `cookie`, `incoming/`, and for each slot, readable
-/// by the owner alone, `slots/<slot>/` with `env`, `record`, `home/`, `log.old/` (the log of the occupant before) and
+/// by the owner alone, `slots/<slot>/` with `env` (and `env.*`, what is known of it), `record`, `home/`, `log.old/` (the log of the occupant before) and
 /// `tmp/` (`RELEASE_TMP`, with `tmp/log/erlang.log.*`, which rotates by itself: five files of 100 kB).
 ///
 /// # Needs
 ///
 /// Linux with a POSIX `sh`, `flock`, `tar`, `gzip` and `/proc`; busybox will do. Tested with Elixir 1.14 on Erlang/OTP
-/// 25. The release's `env.sh` may set what it likes but `RELEASE_NODE`, `RELEASE_DISTRIBUTION` and `ERL_AFLAGS`.
+/// 25. The release's `env.sh` may set what it likes but `RELEASE_NODE`, `RELEASE_DISTRIBUTION` and `ERL_ZFLAGS`.
 #[derive(Debug, Clone)]
 pub struct BeamRuntime {
     host: Arc<dyn Host>,
     settings: Arc<Settings>,
+    ownership: Ownership,
 }
 
 impl BeamRuntime {
@@ -121,7 +132,8 @@ impl BeamRuntime {
     /// `NotFound` when nothing was ever started in the slot; `Unexpected` with the exit status and the last lines of
     /// the output when the expression raises, or the node does not answer.
     pub async fn rpc(&self, slot: Slot, expression: &str) -> Result<String> {
-        let about = |error: Error| error.trying(format!("run an expression on the node of {slot}"));
+        let about = |error: Error| error.with_operation(format!("run an expression on the node of {slot}"));
+        self.verify().await.map_err(about)?;
         let command = self.on_node(slot, "rpc").arg(expression);
         let output = self.host.run(&command).await.map_err(about)?;
         match output.status {
@@ -151,6 +163,16 @@ impl BeamRuntime {
         Instance::Running { version: Some(version), endpoints: vec![endpoint] }
     }
 
+    /// Refuses a directory of another service.
+    async fn verify(&self) -> Result<()> {
+        self.ownership.verify(&*self.host, &self.settings.directory).await
+    }
+
+    /// As [`verify`](Self::verify), for a call that writes.
+    async fn claim(&self, target: &Target) -> Result<()> {
+        self.ownership.claim_for(&target.service, &*self.host, &self.settings.directory).await
+    }
+
     async fn look(&self, slot: Slot) -> Result<Instance> {
         let reply = script::run(&*self.host, &self.script(slot, script::INSPECT, Duration::ZERO)).await?;
         let (version, detail) = reply.rest().split_once(' ').unwrap_or((reply.rest(), ""));
@@ -167,14 +189,14 @@ impl BeamRuntime {
         }
     }
 
-    async fn end(&self, slot: Slot, grace: Duration) -> Result<()> {
+    async fn end(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
         let command = self.script(slot, script::STOP, grace).arg(start::hundredths(grace));
         let reply = script::run(&*self.host, &command).await?;
         match reply.word() {
-            "stopped" | "nothing" => Ok(()),
+            "stopped" | "nothing" => Ok(Stopped::default()),
             "killed" => {
                 tracing::warn!(%slot, host = %self.host, ?grace, "the node did not end in time, and was killed");
-                Ok(())
+                Ok(Stopped::default().killing(format!("the node of {slot}")))
             }
             _ => Err(reply.unexpected(&*self.host)),
         }
@@ -199,27 +221,53 @@ impl fmt::Display for BeamRuntime {
 
 #[async_trait]
 impl Runtime for BeamRuntime {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)
+    }
+
+    async fn preview(&self, target: &Target) -> Result<Preview> {
+        self.verify().await?;
+        let result = self.preview_release(target).await;
+        result.map(|()| Preview::default()).map_err(|error| error.with_operation(format!("prepare {target}")))
+    }
+
+    async fn preview_slot(&self, slot: Slot) -> Result<Preview> {
+        self.verify().await?;
+        let result = self.preview_changes(slot, &BTreeMap::new()).await;
+        result
+            .map(|()| Preview::default())
+            .map_err(|error| error.with_operation(format!("look at the files of {slot}")))
+    }
+
     async fn prepare(&self, target: &Target) -> Result<()> {
-        self.prepare_release(target).await.map_err(|error| error.trying(format!("prepare {target}")))
+        let about = |error: Error| error.with_operation(format!("prepare {target}"));
+        // First what can be refused without the server.
+        let environment = self.environment_for(target).await.map_err(about)?;
+        self.claim(target).await?;
+        self.prepare_release(target, &environment).await.map_err(about)
     }
 
     async fn start(&self, target: &Target) -> Result<Instance> {
-        self.start_release(target).await.map_err(|error| error.trying(format!("start {target}")))
+        self.claim(target).await?;
+        self.start_release(target).await.map_err(|error| error.with_operation(format!("start {target}")))
     }
 
-    fn start_limit(&self) -> Option<Duration> {
+    fn start_timeout(&self) -> Option<Duration> {
         Some(self.settings.boot_deadline)
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        self.look(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))
+        self.verify().await?;
+        self.look(slot).await.map_err(|error| error.with_operation(format!("inspect {slot}")))
     }
 
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
-        self.end(slot, grace).await.map_err(|error| error.trying(format!("stop {slot}")))
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
+        self.verify().await?;
+        self.end(slot, grace).await.map_err(|error| error.with_operation(format!("stop {slot}")))
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
-        self.tail(slot, tail).await.map_err(|error| error.trying(format!("read the log of {slot}")))
+        self.verify().await?;
+        self.tail(slot, tail).await.map_err(|error| error.with_operation(format!("read the log of {slot}")))
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Body {
 
 pub(super) const BEGIN_PREPARE: Body =
     Body { does: "make room for a release", text: include_str!("scripts/begin_prepare.sh") };
+pub(super) const PREVIEW: Body =
+    Body { does: "look what others have changed", text: include_str!("scripts/preview.sh") };
 pub(super) const FINISH_PREPARE: Body =
     Body { does: "unpack a release", text: include_str!("scripts/finish_prepare.sh") };
 pub(super) const START: Body = Body { does: "start a node", text: include_str!("scripts/start.sh") };
@@ -41,6 +43,7 @@ pub(super) fn command(settings: &Settings, slot: Slot, body: Body, patience: Dur
         ("distribution", settings.distribution()),
         ("mapper", &settings.epmd_port.to_string()),
         ("reach", if settings.is_loopback() { "loopback" } else { "network" }),
+        ("overwrite", if settings.overwrite_changes { "yes" } else { "" }),
     ];
     let words: String = words.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
     Command::script(format!("{words}{LIBRARY}\n{}", body.text))

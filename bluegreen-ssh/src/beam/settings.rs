@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bluegreen_core::{Result, Secret, Slot};
+use bluegreen_core::{PerSlot, Result, Secret, Slot};
 
 use super::env_file;
 
@@ -12,8 +12,8 @@ use super::env_file;
 pub(super) struct Settings {
     pub(super) app: String,
     pub(super) directory: String,
-    pub(super) ports: [u16; 2],
-    pub(super) names: [String; 2],
+    pub(super) ports: PerSlot<u16>,
+    pub(super) names: PerSlot<String>,
     pub(super) node_host: String,
     pub(super) epmd_port: u16,
     /// What is set one by one.
@@ -21,8 +21,9 @@ pub(super) struct Settings {
     pub(super) env_files: Vec<PathBuf>,
     pub(super) cookie: Option<Secret>,
     pub(super) keep_releases: usize,
-    pub(super) logs: [Option<String>; 2],
+    pub(super) logs: PerSlot<Option<String>>,
     pub(super) boot_deadline: Duration,
+    pub(super) overwrite_changes: bool,
 }
 
 impl Settings {
@@ -41,16 +42,16 @@ impl Settings {
     }
 
     pub(super) fn port(&self, slot: Slot) -> u16 {
-        self.ports[slot as usize]
+        self.ports[slot]
     }
 
     /// The full name of the slot's node.
     pub(super) fn node(&self, slot: Slot) -> String {
-        format!("{}@{}", self.names[slot as usize], self.node_host)
+        format!("{}@{}", self.names[slot], self.node_host)
     }
 
     pub(super) fn log(&self, slot: Slot) -> &str {
-        self.logs[slot as usize].as_deref().unwrap_or_default()
+        self.logs[slot].as_deref().unwrap_or_default()
     }
 
     /// Erlang calls a host name without a dot short, and nodes of one kind do not talk to those of the other.

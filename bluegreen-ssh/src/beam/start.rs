@@ -47,19 +47,20 @@ impl BeamRuntime {
         let error = match word {
             "occupied" => conflict(format!("another release runs in {slot}: version {}", reply.rest()))
                 .not_applied()
-                .advice("stop it first"),
+                .with_hint("`retire_now` stops it, where it has no traffic"),
             "absent" => Error::new(ErrorKind::NotFound, "the release is not on the server")
                 .not_applied()
-                .advice("prepare it first"),
+                .with_hint("deploy this version again: a deploy prepares it"),
             "other" => prepare::other_content(target, content, reply.rest()),
             "taken" => conflict(format!("another node on the server has the name {}", reply.rest()))
                 .not_applied()
-                .advice("`epmd -names` there shows it; stop it, or give this slot another name with node_name"),
+                .with_hint("`epmd -names` there shows it; stop it, or give this slot another name with node_name"),
             "failed" if name_is_taken => conflict(format!("another node on the server has the name {node}"))
-                .advice("`epmd -names` there shows it; nothing of this release runs"),
+                .with_hint("`epmd -names` there shows it; stop it, or give this slot another name with node_name"),
             "failed" => {
-                let message = format!("it ended while it booted. Its last lines:{}", indent(&log));
-                Error::new(ErrorKind::Unexpected, message).advice("nothing of it runs any more")
+                let message =
+                    format!("it ended while it booted, and nothing of it runs. Its last lines:{}", indent(&log));
+                Error::new(ErrorKind::Unexpected, message)
             }
             "late" => {
                 let deadline = self.settings.boot_deadline;
@@ -67,11 +68,11 @@ impl BeamRuntime {
                     format!("it had not booted within {deadline:?}, and was ended. Its last lines:{}", indent(&log));
                 Error::new(ErrorKind::Timeout, message)
                     .retryable(false)
-                    .advice("if it needs longer, set boot_deadline; its env.sh must not replace ERL_AFLAGS")
+                    .with_hint("if it needs longer, set boot_deadline; its env.sh must not replace ERL_ZFLAGS")
             }
             "named" => Error::config(format!("it calls itself {} and not {node}, and was ended", reply.rest()))
                 .maybe_applied()
-                .advice(
+                .with_hint(
                     "its env.sh must set neither RELEASE_NODE nor RELEASE_DISTRIBUTION: they differ from slot to slot",
                 ),
             _ => reply.unexpected(&*self.host),

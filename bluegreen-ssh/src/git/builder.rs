@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Error, Result, Slot};
+use bluegreen_core::{Error, Ownership, PerSlot, Result, Slot};
 
 use super::settings::Settings;
 use super::{GitRuntime, GitServer};
@@ -17,7 +17,7 @@ pub const DEFAULT_BRANCH: &str = "master";
 #[must_use]
 pub struct GitRuntimeBuilder {
     repository: PathBuf,
-    servers: [Option<GitServer>; 2],
+    servers: PerSlot<Option<GitServer>>,
     branch: String,
     commands: Vec<String>,
     restart: Option<String>,
@@ -26,13 +26,14 @@ pub struct GitRuntimeBuilder {
     deadline: Duration,
     force: bool,
     take_over: bool,
+    unfiltered: Vec<String>,
 }
 
 impl GitRuntimeBuilder {
     pub(super) fn new(repository: PathBuf) -> Self {
         Self {
             repository,
-            servers: [None, None],
+            servers: PerSlot::default(),
             branch: DEFAULT_BRANCH.to_owned(),
             commands: Vec::new(),
             restart: None,
@@ -41,12 +42,13 @@ impl GitRuntimeBuilder {
             deadline: bluegreen_core::host::DEFAULT_TIMEOUT,
             force: false,
             take_over: false,
+            unfiltered: Vec::new(),
         }
     }
 
     /// Sets the server of a slot. Both slots may be on one server, in different directories.
     pub fn server(mut self, slot: Slot, server: GitServer) -> Self {
-        self.servers[slot as usize] = Some(server);
+        self.servers[slot] = Some(server);
         self
     }
 
@@ -97,7 +99,7 @@ impl GitRuntimeBuilder {
         self
     }
 
-    /// Deploys a history that was rewritten, and over files that were changed on the server, where that is otherwise a
+    /// Deploys a history that was rewritten, and over files and a hook that were changed on the server, where that is otherwise a
     /// `Conflict`; and lets people force-push to the server.
     pub fn force(mut self, force: bool) -> Self {
         self.force = force;
@@ -111,6 +113,13 @@ impl GitRuntimeBuilder {
         self
     }
 
+    /// Takes files whose `filter` attribute has this value as they are stored. Otherwise a commit with such files is refused:
+    /// a push brings no filter, so pointers of Git LFS would be served for the files, and encrypted text for the plain one.
+    pub fn unfiltered(mut self, filter: impl Into<String>) -> Self {
+        self.unfiltered.push(filter.into());
+        self
+    }
+
     /// The runtime. Nothing is done yet, here or on a server.
     ///
     /// # Errors
@@ -118,17 +127,17 @@ impl GitRuntimeBuilder {
     /// what it has to be; `Unsupported` when git's ssh cannot be told what the host was told: a fingerprint, a passphrase.
     pub fn build(self) -> Result<GitRuntime> {
         self.settings()
-            .map(|settings| GitRuntime { settings: Arc::new(settings) })
-            .map_err(|error| error.trying("set up the git runtime"))
+            .map(|settings| GitRuntime { settings: Arc::new(settings), ownership: Ownership::new() })
+            .map_err(|error| error.with_operation("set up the git runtime"))
     }
 
     fn settings(self) -> Result<Settings> {
         let repository = std::path::absolute(&self.repository)
-            .map_err(|error| Error::config("the repository needs a path").because(error))?;
+            .map_err(|error| Error::config("the repository needs a path").with_source(error))?;
         if repository.to_str().is_none_or(|path| path.contains(['\0', '\n'])) {
             return Err(Error::config(format!("{} cannot be passed on to git", repository.display())));
         }
-        let [Some(blue), Some(green)] = self.servers else {
+        let PerSlot { blue: Some(blue), green: Some(green) } = self.servers else {
             return Err(Error::config("each slot needs a server: .server(Slot::Blue, ..).server(Slot::Green, ..)"));
         };
         for (slot, server) in Slot::BOTH.into_iter().zip([&blue, &green]) {
@@ -137,6 +146,13 @@ impl GitRuntimeBuilder {
         differ(&blue, &green)?;
         if !is_branch(&self.branch) {
             return Err(Error::config(format!("{:?} is not the name of a branch", self.branch)));
+        }
+        if self
+            .unfiltered
+            .iter()
+            .any(|filter| filter.is_empty() || filter.contains(|c: char| c.is_whitespace() || c == '\0'))
+        {
+            return Err(Error::config("the name of a filter is one word"));
         }
         if self.keep_releases == 0 {
             return Err(Error::config("keep_releases is above 0"));
@@ -147,7 +163,7 @@ impl GitRuntimeBuilder {
         }
         Ok(Settings {
             repository,
-            servers: [blue, green],
+            servers: PerSlot::new(blue, green),
             branch: self.branch,
             commands: self.commands,
             restart: self.restart,
@@ -156,6 +172,7 @@ impl GitRuntimeBuilder {
             deadline: self.deadline,
             force: self.force,
             take_over: self.take_over,
+            unfiltered: self.unfiltered,
         })
     }
 }

@@ -14,7 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bluegreen_core::{Command, Endpoint, Instance, Result, Runtime, Slot, Target, Version};
+use bluegreen_core::{
+    Command, Endpoint, Error, Instance, Ownership, PerSlot, Preview, Result, Runtime, ServiceName, Slot, Stopped,
+    Target, Version,
+};
 
 pub use builder::{DEFAULT_BRANCH, GitRuntimeBuilder};
 pub use server::GitServer;
@@ -58,7 +61,7 @@ use settings::Settings;
 ///   ([`setup`](Self::setup) does only that), and pushes the commit to the ref `refs/bluegreen/<commit>`, which deploys
 ///   nothing. Then it records version and commit: the same version with another commit is a `Conflict`. So is a branch
 ///   on the server with commits that are neither before nor after the release's (a history that was rewritten, somebody
-///   else's push), and so are files of the server's release that were changed there by hand, unless
+///   else's push), and so are files of the server's release, and the hook, that were changed there by hand, unless
 ///   [`force`](GitRuntimeBuilder::force) is set. To go back to an older commit is none of these.
 /// - **Start** checks the commit out into a directory of its own, `releases/<version>`, runs the commands there, and
 ///   then switches the web root, a symbolic link, by a rename. What fails before leaves the web root as it was; when the
@@ -100,6 +103,7 @@ use settings::Settings;
 #[derive(Debug, Clone)]
 pub struct GitRuntime {
     settings: Arc<Settings>,
+    ownership: Ownership,
 }
 
 impl GitRuntime {
@@ -115,7 +119,11 @@ impl GitRuntime {
     /// `Conflict` when there is a hook that is not ours, or something at the web root that no deploy made, unless
     /// [`take_over`](GitRuntimeBuilder::take_over) is set; `Unsupported` when there is no git.
     pub async fn setup(&self, slot: Slot) -> Result<()> {
-        self.set_up(slot, None).await.map(drop).map_err(|error| error.trying(format!("set up the server of {slot}")))
+        self.verify(slot).await?;
+        self.set_up(slot, None)
+            .await
+            .map(drop)
+            .map_err(|error| error.with_operation(format!("set up the server of {slot}")))
     }
 
     /// The URL for a push by hand to a slot's server: `git remote add blue <url>`.
@@ -129,7 +137,9 @@ impl GitRuntime {
     /// # Errors
     /// `NotFound` when there is none, or no repository.
     pub async fn commit(&self, target: &Target) -> Result<String> {
-        self.resolve(target).await.map_err(|error| error.trying(format!("find the commit of {}", target.version())))
+        self.resolve(target)
+            .await
+            .map_err(|error| error.with_operation(format!("find the commit of {}", target.version())))
     }
 
     /// The commit that a slot serves, by the server's own record. `None` when it serves none of ours.
@@ -137,7 +147,7 @@ impl GitRuntime {
     /// # Errors
     /// Those of asking the server.
     pub async fn deployed(&self, slot: Slot) -> Result<Option<String>> {
-        let reply = self.web_root(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))?;
+        let reply = self.web_root(slot).await.map_err(|error| error.with_operation(format!("inspect {slot}")))?;
         let commit = reply.rest().split_once(' ').map(|(_, commit)| commit.to_owned());
         Ok(commit.filter(|commit| reply.word() == "running" && !commit.is_empty()))
     }
@@ -149,6 +159,18 @@ impl GitRuntime {
     fn running(&self, slot: Slot, version: Option<Version>) -> Instance {
         let server = self.settings.server(slot);
         Instance::Running { version, endpoints: vec![Endpoint::http(server.endpoint()).on(server.host.to_string())] }
+    }
+
+    /// Refuses a slot's directory that is another service's.
+    async fn verify(&self, slot: Slot) -> Result<()> {
+        let server = self.settings.server(slot);
+        self.ownership.verify(&*server.host, &server.directory).await
+    }
+
+    /// As [`verify`](Self::verify), for a call that writes.
+    async fn claim(&self, target: &Target) -> Result<()> {
+        let server = self.settings.server(target.slot);
+        self.ownership.claim_for(&target.service, &*server.host, &server.directory).await
     }
 
     async fn look(&self, slot: Slot) -> Result<Instance> {
@@ -182,34 +204,63 @@ impl GitRuntime {
 
 impl fmt::Display for GitRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [blue, green] = &self.settings.servers;
+        let PerSlot { blue, green } = &self.settings.servers;
         write!(f, "commits of {} on {} and {}", self.settings.repository.display(), blue.host, green.host)
     }
 }
 
 #[async_trait]
 impl Runtime for GitRuntime {
+    fn bind_service(&self, service: &ServiceName) -> Result<()> {
+        self.ownership.bind(service)
+    }
+
+    async fn preview(&self, target: &Target) -> Result<Preview> {
+        self.verify(target.slot).await?;
+        let about = |error: Error| error.with_operation(format!("prepare {target}"));
+        self.resolve(target).await.map_err(about)?;
+        let hook = script::hook(&self.settings, target.slot);
+        self.preview_changes(target.slot, hook).await.map(|()| Preview::default()).map_err(about)
+    }
+
+    async fn preview_slot(&self, slot: Slot) -> Result<Preview> {
+        self.verify(slot).await?;
+        let result = self.preview_changes(slot, String::new()).await;
+        result
+            .map(|()| Preview::default())
+            .map_err(|error| error.with_operation(format!("look at the files of {slot}")))
+    }
+
     async fn prepare(&self, target: &Target) -> Result<()> {
-        self.prepare_release(target).await.map_err(|error| error.trying(format!("prepare {target}")))
+        let about = |error: Error| error.with_operation(format!("prepare {target}"));
+        // First what can be refused without the server.
+        let commit = self.resolve(target).await.map_err(about)?;
+        self.claim(target).await?;
+        self.prepare_commit(target, &commit).await.map_err(about)
     }
 
     async fn start(&self, target: &Target) -> Result<Instance> {
-        self.start_release(target).await.map_err(|error| error.trying(format!("start {target}")))
+        self.claim(target).await?;
+        self.start_release(target).await.map_err(|error| error.with_operation(format!("start {target}")))
     }
 
-    fn start_limit(&self) -> Option<Duration> {
+    fn start_timeout(&self) -> Option<Duration> {
         Some(self.longest_start())
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        self.look(slot).await.map_err(|error| error.trying(format!("inspect {slot}")))
+        self.verify(slot).await?;
+        self.look(slot).await.map_err(|error| error.with_operation(format!("inspect {slot}")))
     }
 
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
-        self.end(slot, grace).await.map_err(|error| error.trying(format!("stop {slot}")))
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
+        self.verify(slot).await?;
+        let ended = self.end(slot, grace).await.map(|()| Stopped::default());
+        ended.map_err(|error| error.with_operation(format!("stop {slot}")))
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
-        self.tail(slot, tail).await.map_err(|error| error.trying(format!("read the log of {slot}")))
+        self.verify(slot).await?;
+        self.tail(slot, tail).await.map_err(|error| error.with_operation(format!("read the log of {slot}")))
     }
 }

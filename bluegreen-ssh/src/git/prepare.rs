@@ -2,25 +2,24 @@
 
 use std::time::Duration;
 
-use bluegreen_core::{Error, ErrorKind, LocalHost, Output, Result, Secret, Slot, Target};
+use bluegreen_core::{Error, ErrorKind, Host, LocalHost, Output, Reason, Result, Secret, Slot, Target, changed_file};
 
 use super::script::{self, Reply};
 use super::{GitRuntime, Settings};
 
 impl GitRuntime {
-    pub(super) async fn prepare_release(&self, target: &Target) -> Result<()> {
-        let commit = self.resolve(target).await?;
-        let there = self.set_up(target.slot, Some((target, &commit))).await?;
+    pub(super) async fn prepare_commit(&self, target: &Target, commit: &str) -> Result<()> {
+        let there = self.set_up(target.slot, Some((target, commit))).await?;
         if let Some(known) = there.line("version") {
             return match known == commit {
                 true => Ok(()),
-                false => Err(self.other_commit(target, &commit, known)),
+                false => Err(self.other_commit(target, commit, known)),
             };
         }
         if !there.has("received") {
-            self.push(target.slot, there.rest(), &commit).await.map_err(Error::not_applied)?;
+            self.push(target.slot, there.rest(), commit).await.map_err(Error::not_applied)?;
         }
-        self.accept(target, &commit).await
+        self.accept(target, commit).await
     }
 
     /// The commit of a release, by the repository on this machine.
@@ -28,11 +27,12 @@ impl GitRuntime {
         let Settings { repository, .. } = &*self.settings;
         let revision = target.release.setting("commit").unwrap_or_default();
         let host = LocalHost::new();
-        let command = script::resolve(&self.settings).args([target.version().as_str(), revision]);
+        let unfiltered = self.settings.unfiltered.join(" ");
+        let command = script::resolve(&self.settings).args([target.version().as_str(), revision, &unfiltered]);
         let reply = script::run(&host, &command).await?;
         let error = match reply.word() {
             "commit" => return Ok(reply.rest().to_owned()),
-            "git" => Error::new(ErrorKind::NotFound, "there is no git on this machine").advice("install git"),
+            "git" => Error::new(ErrorKind::NotFound, "there is no git on this machine").with_hint("install git"),
             "repository" => Error::new(ErrorKind::NotFound, format!("it is no repository: {}", reply.rest())),
             "missing" => {
                 let what = match revision {
@@ -40,12 +40,21 @@ impl GitRuntime {
                     revision => format!("no commit is called {revision:?}"),
                 };
                 let tags = reply.line("tags").map(str::trim).filter(|tags| !tags.is_empty()).unwrap_or("none");
-                Error::new(ErrorKind::NotFound, what).with("newest tags", tags).advice(
+                Error::new(ErrorKind::NotFound, what).with("newest tags", tags).with_hint(
                     "is it fetched? `git fetch --tags`; or name the commit: Release::with_setting(\"commit\", ..)",
                 )
             }
             "submodule" => Error::new(ErrorKind::Unsupported, format!("the commit has a submodule, {}", reply.rest()))
-                .advice("a push does not bring submodules: commit the files themselves, or fetch them in a command"),
+                .with_hint("a push does not bring submodules: commit the files themselves, or fetch them in a command"),
+            "filter" => {
+                let (filter, path) = reply.rest().split_once(' ').unwrap_or((reply.rest(), ""));
+                let message =
+                    format!("git filters {path} by {filter:?} when it is checked out, and stores something else");
+                Error::new(ErrorKind::Unsupported, message).with_hint(format!(
+                    "a push brings what is stored (a pointer of LFS, or what is encrypted): commit the files themselves; or, \
+                     where the server has the filter, or its stored form is what is to be served, say unfiltered({filter:?})"
+                ))
+            }
             _ => reply.unexpected(&host),
         };
         Err(error.not_applied().with("repository", repository.display()))
@@ -63,31 +72,44 @@ impl GitRuntime {
         let error = match reply.word() {
             "ready" => return Ok(reply),
             "missing" => Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
-                .advice("install it there: `apt-get install git`; flock comes with util-linux"),
+                .with_hint("install it there: `apt-get install git`; flock comes with util-linux"),
             "hook" => Error::new(ErrorKind::Conflict, "the repository has a post-receive hook that is not ours")
                 .with("hook", reply.rest())
-                .advice("move it away, or let the setup do that with take_over; what it does can go into `run`"),
+                .with_hint("move it away, or let the setup do that with take_over; what it does can go into `run`"),
+            "changed" => return Err(changed(&reply, &*server.host)),
             "closed" => {
                 let message =
                     format!("the user of the login cannot write in {}, where the web root is to be", reply.rest());
                 Error::new(ErrorKind::Unauthorized, message)
-                    .advice("make it and hand it over: `chown deploy`; or let the web server serve another path")
+                    .with_hint("as root there, make it (`mkdir -p`) and give it to that user (`chown`); or let the web server serve another path")
             }
             "taken" => script::taken(&reply),
             "kept" => {
                 let message =
                     format!("what is at the web root cannot be kept as {}, which is there already", reply.rest());
-                Error::new(ErrorKind::Conflict, message).advice("it was taken over before: move one of them away")
+                Error::new(ErrorKind::Conflict, message).with_hint("it was taken over before: move one of them away")
             }
             "dirty" => {
                 let files = reply.log().join(", ");
                 let message = format!("files of version {} were changed on the server: {files}", reply.rest());
                 Error::new(ErrorKind::Conflict, message)
-                    .advice("commit what is worth keeping; `force` deploys without it (the files stay for a while)")
+                    .with_hint("commit what is worth keeping; `force` deploys without it (the files stay for a while)")
             }
             _ => reply.unexpected(&*server.host),
         };
         Err(error.not_applied().with("host", &server.host))
+    }
+
+    /// Refuses to lose what others have put into the hook. `hook` is the one to be; an empty one is none of theirs.
+    pub(super) async fn preview_changes(&self, slot: Slot, hook: String) -> Result<()> {
+        let host = &*self.settings.server(slot).host;
+        let command = self.script(slot, script::PREVIEW, Duration::ZERO).stdin(hook.into_bytes());
+        let reply = script::run(host, &command).await?;
+        match reply.word() {
+            "fine" => Ok(()),
+            "changed" => Err(changed(&reply, host)),
+            _ => Err(reply.unexpected(host)),
+        }
     }
 
     async fn push(&self, slot: Slot, directory: &str, commit: &str) -> Result<()> {
@@ -98,10 +120,10 @@ impl GitRuntime {
             .args([url.as_str(), commit])
             .env("GIT_SSH_COMMAND", Secret::new(ssh.text.as_str()));
         let host = LocalHost::new();
-        let output = bluegreen_core::Host::run(&host, &command).await?;
+        let output = host.run(&command).await?;
         match output.success() {
             true => Ok(()),
-            false => Err(refused(&output).trying("git push").with("to", url)),
+            false => Err(refused(&output).with_operation("git push").with("to", url)),
         }
     }
 
@@ -121,7 +143,7 @@ impl GitRuntime {
                 Error::new(ErrorKind::Conflict, message)
                     .with("there", tip)
                     .with("here", commit)
-                    .advice("merge them, or, if the history was rewritten on purpose, deploy once with `force`")
+                    .with_hint("merge them, or, if the history was rewritten on purpose, deploy once with `force`")
             }
             _ => reply.unexpected(&**host),
         };
@@ -130,12 +152,18 @@ impl GitRuntime {
 
     fn other_commit(&self, target: &Target, ours: &str, theirs: &str) -> Error {
         Error::new(ErrorKind::Conflict, format!("version {} is on the server with another commit", target.version()))
+            .with_reason(Reason::OtherContent)
             .not_applied()
             .with("commit here", ours)
             .with("commit there", theirs)
             .with("host", &self.settings.server(target.slot).host)
-            .advice("a version is never used again: was the tag moved? give the new commit a new one")
+            .with_hint("a version is never used again: was the tag moved? give the new commit a new one")
     }
+}
+
+fn changed(reply: &Reply, host: &dyn Host) -> Error {
+    changed_file("hook", reply.rest(), host, reply.log().into_iter().map(|line| line.trim_end().to_owned()))
+        .with_hint("what it does can go into `run`; `force` deploys over it")
 }
 
 /// Git says in words alone why it did not push.
@@ -145,7 +173,7 @@ fn refused(output: &Output) -> Error {
         (
             "Host key verification failed",
             Unauthorized,
-            "the server's host key is not the recorded one: see above, and compare with `ssh-keygen -lf` on the server",
+            "the server's host key is not the recorded one: see above, and compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the server",
         ),
         ("Permission denied (", Unauthorized, "git's ssh has the keys that the host was given, and no others"),
         ("No space left on device", Unexpected, "the disk of the server is full: `df` there shows which"),
@@ -165,7 +193,7 @@ fn refused(output: &Output) -> Error {
     ];
     let said = output.last_words(crate::reply::LINES_IN_ERROR);
     match SAID.iter().find(|(words, _, _)| said.contains(words)) {
-        Some((_, kind, advice)) => Error::new(*kind, said).advice(*advice),
+        Some((_, kind, advice)) => Error::new(*kind, said).with_hint(*advice),
         None => Error::new(Unexpected, said),
     }
 }

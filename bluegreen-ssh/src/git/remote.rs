@@ -8,8 +8,8 @@ use bluegreen_core::{Error, ErrorKind, Result};
 use tempfile::NamedTempFile;
 
 use crate::SshHost;
-use crate::auth::Identity;
 use crate::host_key::HostKeyPolicy;
+use crate::identity::Identity;
 use crate::settings::Settings;
 
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl SshCommand {
 fn check(settings: &Settings) -> Result<()> {
     let unsupported = |what: &str, instead: &'static str| {
         let message = format!("git's ssh cannot be given {what}");
-        Err(Error::new(ErrorKind::Unsupported, message).with("host", settings).advice(instead))
+        Err(Error::new(ErrorKind::Unsupported, message).with("host", settings).with_hint(instead))
     };
     if matches!(settings.host_key.policy, HostKeyPolicy::Fingerprints(_)) {
         return unsupported("a host key by its fingerprint", "record the key in a file, and name it with known_hosts");
@@ -142,7 +142,7 @@ fn options(settings: &Settings, keys: &mut Vec<NamedTempFile>) -> Result<Vec<Str
             }
             Identity::Key { text, .. } => {
                 let file = temporary(text.reveal()).map_err(|error| {
-                    Error::from(error).not_applied().trying("keep the key in a temporary file while git runs")
+                    Error::from(error).not_applied().with_operation("keep the key in a temporary file while git runs")
                 })?;
                 let path = file.path().to_owned();
                 keys.push(file);

@@ -10,6 +10,7 @@ pub(super) use crate::reply::Reply;
 
 const COMMON: &str = include_str!("../scripts/lib.sh");
 const LIBRARY: &str = concat!(include_str!("scripts/lib.sh"), "\n", include_str!("scripts/deploy.sh"));
+const STORED: &str = include_str!("scripts/stored.sh");
 const HOOK: &str = include_str!("scripts/hook.sh");
 
 /// A script of ours, and what it does in a few words.
@@ -20,6 +21,8 @@ pub(super) struct Body {
 }
 
 pub(super) const SETUP: Body = Body { does: "set up the repository", text: include_str!("scripts/setup.sh") };
+pub(super) const PREVIEW: Body =
+    Body { does: "look what others have changed", text: include_str!("scripts/preview.sh") };
 pub(super) const ACCEPT: Body = Body { does: "accept a commit", text: include_str!("scripts/accept.sh") };
 pub(super) const TURN: Body = Body { does: "ask for a turn", text: include_str!("scripts/turn.sh") };
 pub(super) const START: Body = Body { does: "deploy a version", text: include_str!("scripts/start.sh") };
@@ -48,7 +51,7 @@ pub(super) fn on_server(settings: &Settings, slot: Slot, body: Body, patience: D
 
 /// A script for the repository on this machine, with its path as the first argument.
 fn here(settings: &Settings, body: Body) -> Command {
-    Command::script(format!("{COMMON}\n{}", body.text))
+    Command::script(format!("{COMMON}\n{STORED}\n{}", body.text))
         .called(body.does)
         .arg(settings.repository.display().to_string())
         .timeout(limit(settings.deadline))
@@ -64,8 +67,8 @@ pub(super) fn push(settings: &Settings) -> Command {
 
 /// The hook that deploys what is pushed by hand: the same scripts, whole in one file.
 pub(super) fn hook(settings: &Settings, slot: Slot) -> String {
-    let about = "# Written by bluegreen-ssh, and again at each deploy: changes get lost.";
-    format!("#!/bin/sh\n{about}\n{}{COMMON}\n{LIBRARY}\n{HOOK}", words(settings, slot))
+    let about = "# Written by bluegreen-ssh, and again at each deploy, which is refused while it holds anything else.";
+    format!("#!/bin/sh\n{about}\n{}{COMMON}\n{LIBRARY}\n{STORED}\n{HOOK}", words(settings, slot))
 }
 
 fn words(settings: &Settings, slot: Slot) -> String {
@@ -78,6 +81,7 @@ fn words(settings: &Settings, slot: Slot) -> String {
         ("branch", &settings.branch),
         ("web_root", server.web_root.as_deref().unwrap_or_default()),
         ("keep", &settings.keep_releases.to_string()),
+        ("unfiltered", &settings.unfiltered.join(" ")),
         ("force", flag(settings.force)),
         ("take_over", flag(settings.take_over)),
         ("deny_force", if settings.force { "false" } else { "true" }),
@@ -95,7 +99,7 @@ fn words(settings: &Settings, slot: Slot) -> String {
 /// As [`crate::reply::run`], with what to do about a disk that is full.
 pub(super) async fn run(host: &dyn Host, command: &Command) -> Result<Reply> {
     crate::reply::run(host, command).await.map_err(|error| match error.message().contains(DISK_FULL) {
-        true => error.advice(FREE_THE_DISK),
+        true => error.with_hint(FREE_THE_DISK),
         false => error,
     })
 }
@@ -108,14 +112,14 @@ pub(super) fn failed(what: &str, reply: &Reply) -> Error {
     let lines: String = reply.log().iter().map(|line| format!("\n  {line}")).collect();
     let lines = if lines.is_empty() { " none".to_owned() } else { lines };
     let error = Error::new(ErrorKind::Unexpected, format!("{what}. The last lines of the log:{lines}"));
-    if lines.contains(DISK_FULL) { error.advice(FREE_THE_DISK) } else { error }
+    if lines.contains(DISK_FULL) { error.with_hint(FREE_THE_DISK) } else { error }
 }
 
 /// An error about a web root that we must not replace.
 pub(super) fn taken(reply: &Reply) -> Error {
     Error::new(ErrorKind::Conflict, format!("{} is there, and not made by a deploy", reply.rest()))
         .not_applied()
-        .advice(
+        .with_hint(
             "move it away; or let the web server serve another path; or, to have it kept beside, set `take_over` and \
              call `setup`",
         )

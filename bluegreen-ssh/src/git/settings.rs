@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bluegreen_core::Slot;
+use bluegreen_core::{PerSlot, Slot};
 
 use super::server::GitServer;
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) repository: PathBuf,
-    pub(super) servers: [GitServer; 2],
+    pub(super) servers: PerSlot<GitServer>,
     pub(super) branch: String,
     pub(super) commands: Vec<String>,
     pub(super) restart: Option<String>,
@@ -19,10 +19,11 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) force: bool,
     pub(super) take_over: bool,
+    pub(super) unfiltered: Vec<String>,
 }
 
 impl Settings {
     pub(super) fn server(&self, slot: Slot) -> &GitServer {
-        &self.servers[slot as usize]
+        &self.servers[slot]
     }
 }

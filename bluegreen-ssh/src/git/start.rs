@@ -27,13 +27,15 @@ impl GitRuntime {
             "running" => return Ok(self.running(slot, Some(target.version().clone()))),
             "occupied" => {
                 let message = format!("another release is served in {slot}: version {}", reply.rest());
-                Error::new(ErrorKind::Conflict, message).not_applied().advice("stop it first")
+                Error::new(ErrorKind::Conflict, message)
+                    .not_applied()
+                    .with_hint("`retire_now` stops it, where it has no traffic")
             }
             "taken" => script::taken(&reply),
             "late" => late(),
             "absent" => Error::new(ErrorKind::NotFound, "the release is not on the server")
                 .not_applied()
-                .advice("prepare it first"),
+                .with_hint("deploy this version again: a deploy prepares it"),
             // The web root is as it was, but commands have run.
             "failed" => script::failed("the deploy failed on the server, and the web root is as it was", &reply),
             _ => reply.unexpected(&**host),

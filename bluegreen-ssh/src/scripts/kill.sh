@@ -1,6 +1,11 @@
-# Kills the process $1, its session, its group, and all their descendants, until none is left.
+# Kills the processes $1, $2, ..., their sessions, their groups, and all their descendants, until none is left.
+if ! read -r line < /proc/$$/stat; then
+    echo "/proc cannot be read" >&2
+    exit 1
+fi
+roots=" $* "
 family() {
-    found=" $1 "
+    found=$roots
     before=
     while [ "$before" != "$found" ]; do
         before=$found
@@ -8,27 +13,28 @@ family() {
             read -r line < "$stat" || continue
             pid=${line%% *}
             # The name of the program may hold blanks and parentheses: what counts comes after the last one.
-            set -- "$1" ${line##*) }
-            [ "$2" = Z ] && continue
+            # shellcheck disable=SC2086 # split into words on purpose
+            set -- ${line##*) }
+            [ "$1" = Z ] && continue
             [ "$pid" = $$ ] && continue
             case "$found" in *" $pid "*) continue ;; esac
-            case "$found" in
-                *" $3 "*) found="$found$pid " ;;
-                *) if [ "$4" = "$1" ] || [ "$5" = "$1" ]; then found="$found$pid "; fi ;;
-            esac
+            case "$found" in *" $2 "*) found="$found$pid " && continue ;; esac
+            case "$roots" in *" $3 "* | *" $4 "*) found="$found$pid " ;; esac
         done
     done
     alive=
     for pid in $found; do
         read -r line < "/proc/$pid/stat" || continue
-        set -- "$1" ${line##*) }
-        [ "$2" = Z ] || alive="$alive $pid"
+        # shellcheck disable=SC2086 # split into words on purpose
+        set -- ${line##*) }
+        [ "$1" = Z ] || alive="$alive $pid"
     done
 } 2> /dev/null
 tries=0
 while [ $tries -lt 50 ]; do
-    family "$1"
+    family
     [ -z "$alive" ] && exit 0
+    # shellcheck disable=SC2086 # split into words on purpose
     kill -KILL $alive 2> /dev/null
     tries=$((tries + 1))
     [ $tries -gt 1 ] && sleep 0.1

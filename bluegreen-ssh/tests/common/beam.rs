@@ -15,13 +15,12 @@ use tempfile::TempDir;
 use super::releases::{APP, release};
 use super::send;
 
-pub const GRACE: Duration = Duration::from_secs(15);
+pub const GRACE: Duration = Duration::from_secs(45);
 
 /// Leaves the test where there is no `mix`.
-#[macro_export]
 macro_rules! needs_mix {
     () => {
-        if !common::releases::mix_is_here() {
+        if !crate::common::releases::mix_is_here() {
             return;
         }
     };
@@ -66,6 +65,7 @@ impl Server {
             .port(Slot::Blue, self.ports[0])
             .port(Slot::Green, self.ports[1])
             .epmd_port(self.epmd_port)
+            .boot_deadline(super::PATIENCE)
             .env("DEMO_DATA", Secret::new(self.data().display().to_string()))
     }
 
@@ -118,7 +118,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + super::PATIENCE;
         loop {
             let processes = self.processes();
             if processes.is_empty() || Instant::now() > deadline {
@@ -139,8 +139,17 @@ pub fn target(slot: Slot, version: &str, artifact: Option<PathBuf>) -> Target {
 }
 
 pub fn get(port: u16, path: &str) -> std::io::Result<String> {
+    answer(ask(port, path)?)
+}
+
+/// Sends a request, and does not wait for the answer.
+pub fn ask(port: u16, path: &str) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
+    Ok(stream)
+}
+
+pub fn answer(mut stream: TcpStream) -> std::io::Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

@@ -13,7 +13,7 @@ use bluegreen_core::{OperationId, Release, ServiceName, Slot, Target};
 use bluegreen_ssh::{GitRuntime, GitRuntimeBuilder, GitServer, SshHost};
 use tempfile::TempDir;
 
-use super::run;
+use super::{PATIENCE, run};
 
 const NGINX: &str = "/usr/sbin/nginx";
 
@@ -27,10 +27,9 @@ pub fn git_is_here() -> bool {
 }
 
 /// Leaves the test where there is no git, or no nginx.
-#[macro_export]
 macro_rules! needs_git {
     () => {
-        if !common::git::git_is_here() {
+        if !crate::common::git::git_is_here() {
             return;
         }
     };
@@ -146,7 +145,7 @@ impl Lab {
     /// What the web server answers: the body of a 200.
     pub fn served(&self, slot: Slot) -> Option<String> {
         let mut stream = TcpStream::connect(self.address(slot)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -209,7 +208,7 @@ fn nginx(directory: &Path, ports: [u16; 2]) -> Child {
     fs::write(&file, config).unwrap();
     let mut child =
         Command::new(NGINX).arg("-p").arg(directory).arg("-c").arg(&file).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
         if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
             let _ = child.kill();

@@ -1,6 +1,7 @@
 //! A real OpenSSH server for tests: its own keys, configuration and port, and nothing left of it afterwards.
 #![allow(
     dead_code,
+    unused_macros,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
@@ -8,14 +9,18 @@
     reason = "tests"
 )]
 
+#[macro_use]
 pub mod beam;
+#[macro_use]
 pub mod git;
 #[path = "../../../tests/beam-app/releases.rs"]
 pub mod releases;
+pub mod servers;
 pub mod terminal;
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +29,9 @@ use bluegreen_core::testing::part_is_here;
 use bluegreen_ssh::{SshHost, SshHostBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// How long something may take that only fails to come where it is broken: the machine may have other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -37,10 +45,9 @@ pub fn sshd_is_here() -> bool {
 }
 
 /// Leaves the test where there is no OpenSSH server.
-#[macro_export]
 macro_rules! needs_sshd {
     () => {
-        if !common::sshd_is_here() {
+        if !crate::common::sshd_is_here() {
             return;
         }
     };
@@ -51,6 +58,7 @@ pub struct Sshd {
     child: Child,
     port: u16,
     directory: TempDir,
+    program: PathBuf,
     /// Commands that were left when their sessions were ended, with the time at which they started.
     left: Vec<(i32, String)>,
 }
@@ -61,8 +69,19 @@ impl Sshd {
         Self::with("Subsystem sftp internal-sftp")
     }
 
+    /// A server of the next Debian; `None` where it is not unpacked.
+    pub fn newer() -> Option<Self> {
+        let (program, libexec) = (servers::newer("usr/sbin/sshd"), servers::newer("usr/lib/openssh"));
+        let lines = format!("SshdSessionPath {0}/sshd-session\nSshdAuthPath {0}/sshd-auth", libexec.display());
+        servers::newer_is_here("sshd of Debian 13", &program).then(|| Self::of(program, &lines))
+    }
+
     /// A server with more lines in its configuration. The first of several counts.
     pub fn with(lines: &str) -> Self {
+        Self::of(PathBuf::from(SSHD), lines)
+    }
+
+    fn of(program: PathBuf, lines: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("sshd-").tempdir().unwrap();
         let path = directory.path();
         keygen(&path.join("host_key"), &["-t", "ed25519", "-N", ""]);
@@ -76,18 +95,18 @@ impl Sshd {
         );
         fs::write(path.join("sshd_config"), config).unwrap();
         let _ = fs::create_dir("/run/sshd");
-        let (child, port) = Self::spawn(path);
-        let sshd = Self { child, port, directory, left: Vec::new() };
+        let (child, port) = Self::spawn(&program, path);
+        let sshd = Self { child, port, directory, program, left: Vec::new() };
         sshd.record_host_key(&sshd.known_hosts());
         sshd
     }
 
     /// The kernel chooses the port; someone else may take it before the server does, so this is tried again.
-    fn spawn(directory: &Path) -> (Child, u16) {
+    fn spawn(program: &Path, directory: &Path) -> (Child, u16) {
         for _ in 0..5 {
             let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-            let mut child = Self::spawn_on(directory, port);
-            let deadline = Instant::now() + Duration::from_secs(10);
+            let mut child = Self::spawn_on(program, directory, port);
+            let deadline = Instant::now() + PATIENCE;
             while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                     return (child, port);
@@ -100,10 +119,10 @@ impl Sshd {
         panic!("sshd does not start: {}", fs::read_to_string(directory.join("log")).unwrap_or_default());
     }
 
-    fn spawn_on(directory: &Path, port: u16) -> Child {
+    fn spawn_on(program: &Path, directory: &Path, port: u16) -> Child {
         let log = File::options().append(true).create(true).open(directory.join("log")).unwrap();
         let config = directory.join("sshd_config");
-        Command::new(SSHD)
+        Command::new(program)
             .args(["-D", "-e", "-f"])
             .arg(config)
             .args(["-p", &port.to_string()])
@@ -137,8 +156,8 @@ impl Sshd {
     }
 
     fn start_again(&mut self) {
-        self.child = Self::spawn_on(self.path(), self.port);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        self.child = Self::spawn_on(&self.program, self.path(), self.port);
+        let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < deadline, "sshd does not start again: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
@@ -265,8 +284,9 @@ impl Agent {
         let socket = directory.path().join("socket");
         let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         let agent = Self { child, directory };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !socket.exists() {
+        let deadline = Instant::now() + PATIENCE;
+        // The socket is there a moment before it is listened on.
+        while UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < deadline, "ssh-agent does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -320,11 +340,21 @@ pub fn runs(pid: i32) -> bool {
 
 /// Waits until something is so.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: still not so after 15 seconds");
+        assert!(Instant::now() < deadline, "{what}: still not so after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Repeats what has a time limit with a longer one, until it has begun within it: the machine may have other things to do.
+pub async fn with_time_enough<T>(mut work: impl AsyncFnMut(Duration) -> Option<T>) -> T {
+    for seconds in [1, 4, 16, 64] {
+        if let Some(done) = work(Duration::from_secs(seconds)).await {
+            return done;
+        }
+    }
+    panic!("it does not begin within a minute");
 }
 
 fn name_of(pid: i32) -> String {
@@ -342,7 +372,7 @@ fn stat(pid: i32, word: usize) -> Option<String> {
     Some(stat.rsplit_once(") ")?.1.split(' ').nth(word)?.to_owned())
 }
 
-fn descendants(root: i32) -> Vec<i32> {
+pub fn descendants(root: i32) -> Vec<i32> {
     let parent = |pid: i32| stat(pid, 1)?.parse::<i32>().ok();
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let all: Vec<(i32, i32)> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();

@@ -22,7 +22,8 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn open() -> Self {
-        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let flags =
+            rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC;
         let person: OwnedFd = rustix::pty::openpt(flags).unwrap();
         rustix::pty::grantpt(&person).unwrap();
         rustix::pty::unlockpt(&person).unwrap();

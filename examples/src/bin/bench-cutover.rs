@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {}", error.chain());
+            eprint!("{}", error.render());
             ExitCode::FAILURE
         }
     }

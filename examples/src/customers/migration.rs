@@ -117,10 +117,13 @@ impl PeopleMigration {
             Ok(done)
         };
         let done = tokio::task::spawn_blocking(work).await;
-        let done =
-            done.map_err(|error| Error::new(ErrorKind::Unexpected, "it was cut off").trying(what).because(error))?;
+        let done = done.map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "it was cut off").with_operation(what).with_source(error)
+        })?;
         done.map_err(|error: rusqlite::Error| {
-            Error::new(ErrorKind::Unexpected, error.to_string()).trying(what).with("database", self.database.display())
+            Error::new(ErrorKind::Unexpected, error.to_string())
+                .with_operation(what)
+                .with("database", self.database.display())
         })
     }
 }
@@ -139,7 +142,7 @@ fn forget_copy(database: &Connection) -> rusqlite::Result<()> {
 fn too_early(target: &Target, what: &str, first: Stage) -> Error {
     Error::new(ErrorKind::Conflict, format!("{} needs {what}", target.version()))
         .not_applied()
-        .advice(format!("deploy {first} first"))
+        .with_hint(format!("deploy {first} first"))
 }
 
 impl fmt::Display for PeopleMigration {

@@ -32,9 +32,9 @@ async fn run(arguments: tool::Arguments, crash_at: Option<String>) -> Result<()>
     let pipeline = tool::pipeline(&servers, router)?
         .check_interval(Duration::from_millis(100))
         .verify_deadline(Duration::from_secs(5))
-        .undo_limit(Duration::from_secs(3))
-        // A recovery waits for one ttl of the lease.
-        .lease_ttl(Duration::from_secs(3))
+        .undo_timeout(Duration::from_secs(3))
+        // Kept on a busy machine too. A recovery does not wait for it: the process of the holder is gone.
+        .lease_ttl(Duration::from_secs(10))
         .observer(observer::LineLog::stderr());
     let pipeline = match crash_at {
         Some(step) => pipeline.observer(killer(&step)?),

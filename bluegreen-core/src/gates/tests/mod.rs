@@ -23,6 +23,7 @@ enum Answer {
     Series(BTreeMap<String, Counters>),
     NoData,
     Refused,
+    Untrusted,
     Hangs,
 }
 
@@ -65,6 +66,7 @@ impl MetricSource for Scripted {
             Some(Answer::Series(series)) => Ok(Sample::Data(series)),
             Some(Answer::NoData) | None => Ok(Sample::NoData { reason: "no such counter".into() }),
             Some(Answer::Refused) => Err(Error::new(ErrorKind::Unreachable, "connection refused")),
+            Some(Answer::Untrusted) => Ok(Sample::Untrusted { reason: "two of them".into() }),
             Some(Answer::Hangs) => std::future::pending().await,
         }
     }
@@ -129,6 +131,24 @@ impl Judged {
     async fn look(&mut self) -> Verdict {
         self.pass_time(Duration::from_secs(1));
         self.gate.judge(&self.window).await.unwrap()
+    }
+
+    /// Serves traffic of both slots for some blocks of time, and looks after each. Returns the first verdict that ends it,
+    /// or else the last.
+    async fn blocks(&mut self, count: u32, new: (u64, u64), old: (u64, u64)) -> Verdict {
+        let mut verdict = None;
+        for _ in 0..count {
+            self.serve(new.0, new.1);
+            self.serve_old(old.0, old.1);
+            self.pass_time(Duration::from_secs(1));
+            let said = self.look().await;
+            let ends = is_fail(&said) || is_hold(&said);
+            verdict = Some(said);
+            if ends {
+                break;
+            }
+        }
+        verdict.unwrap()
     }
 
     /// A first reading, as of counters that stand at nothing.

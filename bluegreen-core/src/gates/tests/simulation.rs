@@ -77,20 +77,27 @@ impl Dice {
 fn alone(rate: f64) -> impl Fn(&mut Judged, &mut Dice) {
     move |judged, dice| {
         let bad = dice.count(200, rate);
+        judged.pass_time(Duration::from_secs(1));
         judged.serve(200, bad);
     }
 }
 
-/// 2,000 requests a minute, divided by chance, with the rates of the new slot and of the old one. Bad ones come in
-/// bursts of this length, each on one slot.
-fn minute(judged: &mut Judged, dice: &mut Dice, share: Share, rates: [f64; 2], burst: u64) {
-    let new = dice.count(2000, share.0);
+/// Five seconds of 2,000 requests a minute, divided by chance, with the rates of the new slot and of the old one. Bad ones
+/// come in bursts of this length, each on one slot.
+fn five_seconds(judged: &mut Judged, dice: &mut Dice, share: Share, rates: [f64; 2], burst: u64) {
+    let new = dice.count(EACH, share.0);
     let mut bad = |requests, rate: f64| burst * dice.count(requests, rate / burst as f64);
-    let (bad, bad_old) = (bad(new, rates[0]), bad(2000 - new, rates[1]));
-    judged.pass_time(Duration::from_secs(59));
+    let (bad, bad_old) = (bad(new, rates[0]), bad(EACH - new, rates[1]));
+    judged.pass_time(Duration::from_secs(4));
     judged.serve(new, bad);
-    judged.serve_old(2000 - new, bad_old);
+    judged.serve_old(EACH - new, bad_old);
 }
+
+/// How many requests five seconds have.
+const EACH: u64 = 167;
+
+/// How many looks of five seconds half an hour has.
+const HALF_AN_HOUR: u32 = 360;
 
 /// The new slot's share of the traffic.
 #[derive(Clone, Copy)]
@@ -130,6 +137,7 @@ async fn a_long_bake_does_not_add_up_to_more_false_alarms() {
     for rate in [0.001, 0.0005] {
         let ends = simulate(300, 300, Judged::errors, |judged, dice| {
             let bad = dice.count(2000, rate);
+            judged.pass_time(Duration::from_secs(1));
             judged.serve(2000, bad);
         })
         .await;
@@ -139,16 +147,17 @@ async fn a_long_bake_does_not_add_up_to_more_false_alarms() {
 }
 
 #[tokio::test]
-async fn a_release_that_gets_bad_late_in_a_long_bake_is_caught_as_soon_as_a_new_one() {
+async fn a_release_that_gets_bad_late_in_a_long_bake_is_caught_soon() {
     let ends = simulate(200, 80, Judged::errors, |judged, dice| {
-        let late = judged.window.elapsed >= Duration::from_secs(61);
+        judged.pass_time(Duration::from_secs(1));
+        let late = judged.window.elapsed > Duration::from_secs(120);
         let bad = dice.count(2000, if late { 0.01 } else { 0.0002 });
         judged.serve(2000, bad);
     })
     .await;
     println!("bad from look 61 on: {} of 200 failed, half of them by look {}", ends.failed, ends.median_look());
     assert_eq!(ends.failed, 200);
-    assert!(ends.median_look() <= 62, "by look {}", ends.median_look());
+    assert!(ends.median_look() <= 70, "by look {}", ends.median_look());
 }
 
 #[tokio::test]
@@ -164,7 +173,7 @@ async fn a_bad_release_is_caught_soon_and_never_passes() {
     let ends = simulate(1000, 30, Judged::errors, alone(0.01)).await;
     println!("bad: {} of 1,000 failed, half of them by look {}", ends.failed, ends.median_look());
     assert_eq!((ends.failed, ends.passed), (1000, 0));
-    assert!(ends.median_look() <= 2, "by look {}", ends.median_look());
+    assert!(ends.median_look() <= 5, "by look {}", ends.median_look());
 }
 
 #[tokio::test]
@@ -187,7 +196,9 @@ async fn a_release_at_its_limit_passes_less_often_than_beta() {
 
 #[tokio::test]
 async fn equal_rates_are_rarely_failed_or_held() {
-    let ends = simulate(1000, 30, compared, |judged, dice| minute(judged, dice, TENTH, [0.005, 0.005], 1)).await;
+    let ends =
+        simulate(1000, HALF_AN_HOUR, compared, |judged, dice| five_seconds(judged, dice, TENTH, [0.005, 0.005], 1))
+            .await;
     println!("equal rates: {} of 1,000 failed, {} held", ends.failed, ends.held);
     assert!(f64::from(ends.failed) / 1000.0 < 0.05, "{} of 1,000", ends.failed);
     assert!(f64::from(ends.held) / 1000.0 < 0.05, "{} of 1,000 held", ends.held);
@@ -195,7 +206,8 @@ async fn equal_rates_are_rarely_failed_or_held() {
 
 #[tokio::test]
 async fn equal_rates_of_bursty_errors_are_rarely_failed() {
-    let ends = simulate(1000, 30, compared, |judged, dice| minute(judged, dice, TENTH, [0.01, 0.01], 3)).await;
+    let ends =
+        simulate(1000, HALF_AN_HOUR, compared, |judged, dice| five_seconds(judged, dice, TENTH, [0.01, 0.01], 3)).await;
     println!("equal rates in bursts of 3: {} of 1,000 failed, {} held", ends.failed, ends.held);
     assert!(f64::from(ends.failed) / 1000.0 < 0.05, "{} of 1,000", ends.failed);
 }
@@ -208,10 +220,10 @@ async fn an_incident_that_befalls_both_slots_holds_and_fails_nothing() {
             judged.split((share * 100.0) as u8);
             judged
         };
-        let ends = simulate(500, 30, new, |judged, dice| {
+        let ends = simulate(500, HALF_AN_HOUR, new, |judged, dice| {
             let incident = judged.window.elapsed > Duration::from_secs(600);
             let rate = if incident { 0.05 } else { 0.005 };
-            minute(judged, dice, Share(share), [rate, rate], 1);
+            five_seconds(judged, dice, Share(share), [rate, rate], 1);
         })
         .await;
         println!("shared incident at {share}: {} of 500 failed, {} held", ends.failed, ends.held);
@@ -222,8 +234,10 @@ async fn an_incident_that_befalls_both_slots_holds_and_fails_nothing() {
 
 #[tokio::test]
 async fn a_release_four_times_worse_than_the_old_slot_is_caught() {
-    let ends = simulate(1000, 30, compared, |judged, dice| minute(judged, dice, TENTH, [0.02, 0.005], 1)).await;
-    println!("four times worse: {} of 1,000 failed, half of them by minute {}", ends.failed, ends.median_look());
+    let ends =
+        simulate(1000, HALF_AN_HOUR, compared, |judged, dice| five_seconds(judged, dice, TENTH, [0.02, 0.005], 1))
+            .await;
+    println!("four times worse: {} of 1,000 failed, half of them by minute {}", ends.failed, ends.median_look() / 12);
     assert!(ends.failed >= 990, "{} of 1,000", ends.failed);
-    assert!(ends.median_look() <= 6, "by minute {}", ends.median_look());
+    assert!(ends.median_look() / 12 <= 6, "by minute {}", ends.median_look() / 12);
 }

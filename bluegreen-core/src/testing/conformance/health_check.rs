@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::contract::Contract;
+use super::contract::{Contract, steps};
 use super::cut_off::CutOff;
 use crate::health::{Health, HealthCheck};
 use crate::types::{Endpoint, Instance, Target, Version};
@@ -48,10 +48,13 @@ pub trait HealthCheckFixture: Sync {
 pub async fn health_check(fixture: &impl HealthCheckFixture) {
     let check = fixture.check();
     let suite = Suite { fixture, contract: Contract::of(&check), check };
-    suite.tells_how_the_instance_is_now().await;
-    suite.looks_once().await;
-    suite.tells_refusal_from_inability().await;
-    suite.survives_cut_offs().await;
+    steps! {
+        suite:
+        tells_how_the_instance_is_now,
+        looks_once,
+        tells_refusal_from_inability,
+        survives_cut_offs,
+    }
 }
 
 struct Suite<'a, F: HealthCheckFixture> {

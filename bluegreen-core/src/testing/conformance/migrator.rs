@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::contract::Contract;
+use super::contract::{Contract, steps};
 use super::cut_off::CutOff;
 use crate::error::{Effect, ErrorKind};
 use crate::migrator::{Migrator, Phase};
@@ -51,10 +51,13 @@ pub trait MigratorFixture: Sync {
 pub async fn migrator(fixture: &impl MigratorFixture) {
     let migrator = fixture.open().await;
     let suite = Suite { fixture, contract: Contract::of(&migrator), migrator, target: fixture.target() };
-    suite.tells_what_is_pending_without_doing_it().await;
-    suite.expands_and_contracts_once().await;
-    suite.reverts_or_says_that_it_cannot().await;
-    suite.survives_cut_offs().await;
+    steps! {
+        suite:
+        tells_what_is_pending_without_doing_it,
+        expands_and_contracts_once,
+        reverts_or_says_that_it_cannot,
+        survives_cut_offs,
+    }
 }
 
 struct Suite<'a, F: MigratorFixture> {

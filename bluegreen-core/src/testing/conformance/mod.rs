@@ -5,7 +5,8 @@
 //! past the trait, what is really the case. A real request tells which slot answers, whatever the router says.
 //!
 //! A suite panics at the first clause that does not hold, with the clause, the adapter and what was found instead. What
-//! an adapter legitimately cannot do is said by its fixture, whose optional methods all say so by default.
+//! an adapter legitimately cannot do is said by its fixture, whose optional methods all say so by default. On real parts a
+//! suite takes minutes; each step that takes longer than two seconds is named on standard error.
 //!
 //! ```
 //! use bluegreen_core::memory::MemoryStateStore;
@@ -27,6 +28,7 @@
 //! # });
 //! ```
 
+mod another_process;
 mod contract;
 mod cut_off;
 mod gate;
@@ -37,6 +39,7 @@ mod router;
 mod runtime;
 mod state_store;
 
+pub use another_process::{ProcessEnd, as_another_process, in_another_process};
 pub use cut_off::CutOff;
 pub use gate::{GateFixture, gate};
 pub use health_check::{HealthCheckFixture, health_check};

@@ -2,11 +2,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use super::contract::Contract;
+use super::contract::{Contract, another_service, steps};
 use super::cut_off::CutOff;
 use crate::error::{Effect, ErrorKind};
 use crate::router::{Granularity, Router};
-use crate::types::{Instance, Slot, Split};
+use crate::types::{Instance, ServiceName, Slot, Split};
 
 /// What [`router`] needs: a router whose two slots answer, each in its own way, and real requests through it.
 #[async_trait]
@@ -51,6 +51,12 @@ pub trait RouterFixture: Sync {
         false
     }
 
+    /// The service whose router it is, where the router marks its place as that service's. The suite then comes to it as another
+    /// one.
+    fn marked_as(&self) -> Option<ServiceName> {
+        None
+    }
+
     /// When calls are cut off.
     fn cut_offs(&self) -> Vec<CutOff> {
         CutOff::usual()
@@ -74,17 +80,21 @@ pub trait HeldRequest: Send {
 pub async fn router(fixture: &impl RouterFixture) {
     let router = fixture.open().await;
     let suite = Suite { fixture, contract: Contract::of(&router), router };
-    suite.begins_with_what_is_there().await;
-    suite.attaches_without_moving_traffic().await;
-    suite.confirms_a_shift_before_it_returns().await;
-    suite.compares_before_it_swaps().await;
-    suite.divides_traffic_as_it_says().await;
-    suite.sees_what_others_did().await;
-    suite.lets_one_of_two_win().await;
-    suite.fails_no_request_while_it_shifts().await;
-    suite.leaves_requests_in_flight_alone().await;
-    suite.survives_cut_offs().await;
-    suite.follows_an_instance_that_moved().await;
+    steps! {
+        suite:
+        begins_with_what_is_there,
+        attaches_without_moving_traffic,
+        confirms_a_shift_before_it_returns,
+        compares_before_it_swaps,
+        divides_traffic_as_it_says,
+        sees_what_others_did,
+        lets_one_of_two_win,
+        fails_no_request_while_it_shifts,
+        leaves_requests_in_flight_alone,
+        survives_cut_offs,
+        follows_an_instance_that_moved,
+        refuses_another_service,
+    }
 }
 
 const BLUE: Split = Split::all(Slot::Blue);
@@ -306,6 +316,29 @@ impl<F: RouterFixture> Suite<'_, F> {
             c.ok(clause, self.router.shift(Some(Split::all(live)), Split::all(idle)).await);
             self.all_goes_to(clause, idle).await;
         }
+    }
+
+    async fn refuses_another_service(&self) {
+        let Some(service) = self.fixture.marked_as() else { return };
+        let c = &self.contract;
+        self.bring_to(BLUE).await;
+        let (mine, other) = (self.fixture.open().await, self.fixture.open().await);
+        c.ok("a service can be bound, and bound again", mine.bind_service(&service));
+        c.ok("a service can be bound, and bound again", mine.bind_service(&service));
+        c.ok("shift", mine.shift(Some(BLUE), GREEN).await);
+        let stranger = another_service(c);
+        c.is_anothers("a router that is bound is not bound to another service", mine.bind_service(&stranger));
+        c.ok("a service can be bound", other.bind_service(&stranger));
+        for slot in Slot::BOTH {
+            c.is_anothers("preview", other.preview(slot).await);
+            c.is_anothers("attach", other.attach(slot, &self.fixture.instance(slot).await).await);
+            c.is_anothers("detach", other.detach(slot).await);
+            c.is_anothers("in_flight", other.in_flight(slot).await);
+            c.is_anothers("shift", other.shift(Some(GREEN), Split::all(slot)).await);
+        }
+        c.is_anothers("current", other.current().await);
+        self.all_goes_to("what another service was refused changes nothing", Slot::Green).await;
+        c.ok("its own service shifts it", mine.shift(Some(GREEN), BLUE).await);
     }
 
     async fn bring_to(&self, to: Split) {

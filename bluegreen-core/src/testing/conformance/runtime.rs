@@ -2,7 +2,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::contract::Contract;
+use super::another_process::ProcessEnd;
+use super::contract::{Contract, another_service, steps};
 use super::cut_off::CutOff;
 use crate::error::ErrorKind;
 use crate::runtime::Runtime;
@@ -42,6 +43,21 @@ pub trait RuntimeFixture: Sync {
         None
     }
 
+    /// A target with the version and the content of release 0 and other settings, which change what is started. `None`: the
+    /// runtime has no use for settings.
+    fn other_settings(&self, slot: Slot) -> Option<Target> {
+        let _ = slot;
+        None
+    }
+
+    /// Starts a prepared release from another process, which then ends. False: that cannot be done.
+    ///
+    /// [`in_another_process`](super::in_another_process) does it.
+    async fn start_in_another_process(&self, target: &Target, end: ProcessEnd) -> bool {
+        let _ = (target, end);
+        false
+    }
+
     /// A target whose artifact does not exist. `None`: releases have no artifact.
     fn missing_artifact(&self, slot: Slot) -> Option<Target> {
         let _ = slot;
@@ -52,6 +68,11 @@ pub trait RuntimeFixture: Sync {
     fn stubborn(&self, slot: Slot) -> Option<Target> {
         let _ = slot;
         None
+    }
+
+    /// Whether the runtime marks its place as its service's. The suite then comes to it as another service.
+    fn marks_its_place(&self) -> bool {
+        false
     }
 
     /// How long a release takes to end when it is asked to, at most.
@@ -72,16 +93,22 @@ pub trait RuntimeFixture: Sync {
 pub async fn runtime(fixture: &impl RuntimeFixture) {
     let runtime = fixture.open().await;
     let suite = Suite { fixture, contract: Contract::of(&runtime), runtime };
-    suite.begins_empty().await;
-    suite.prepares_without_starting().await;
-    suite.starts_once().await;
-    suite.refuses_to_overwrite().await;
-    suite.leaves_the_other_slot_alone().await;
-    suite.stops_and_is_gone().await;
-    suite.keeps_the_logs_of_the_dead().await;
-    suite.tells_the_dead_from_the_living().await;
-    suite.ends_the_stubborn_by_force().await;
-    suite.survives_cut_offs().await;
+    steps! {
+        suite:
+        begins_empty,
+        prepares_without_starting,
+        starts_once,
+        refuses_to_overwrite,
+        refuses_other_settings,
+        leaves_the_other_slot_alone,
+        stops_and_is_gone,
+        outlives_what_started_it,
+        keeps_the_logs_of_the_dead,
+        tells_the_dead_from_the_living,
+        ends_the_stubborn_by_force,
+        survives_cut_offs,
+        refuses_another_service,
+    }
 }
 
 const LIVE: Slot = Slot::Blue;
@@ -141,9 +168,42 @@ impl<F: RuntimeFixture> Suite<'_, F> {
             c.ok(clause, self.runtime.prepare(&target).await);
             c.same(clause, self.alive(clause, LIVE).await, first.clone());
         }
-        drop(self.fixture.open().await);
+    }
+
+    /// Release 0 runs in the live slot.
+    async fn refuses_other_settings(&self) {
+        let Some(other) = self.fixture.other_settings(LIVE) else { return };
+        let c = &self.contract;
+        let before = self.alive("the live slot runs", LIVE).await;
+        let clause = "a start of the version that runs with other settings is a Conflict, and leaves it alone";
+        c.refused(clause, self.runtime.start(&other).await, &[ErrorKind::Conflict]);
+        c.same(clause, self.alive(clause, LIVE).await, before);
+    }
+
+    /// Nothing runs, and all releases are prepared.
+    async fn outlives_what_started_it(&self) {
+        let c = &self.contract;
+        let target = self.fixture.target(LIVE, 0);
         let clause = "what is started outlives the handle that started it";
-        c.same(clause, self.alive(clause, LIVE).await, first);
+        let starter = self.fixture.open().await;
+        c.ok(clause, starter.start(&target).await);
+        let first = self.alive(clause, LIVE).await;
+        drop(starter);
+        self.stays(clause, &first).await;
+        c.ok("stop", self.runtime.stop(LIVE, self.fixture.grace()).await);
+
+        for end in [ProcessEnd::Returns, ProcessEnd::Killed] {
+            if !self.fixture.start_in_another_process(&target, end).await {
+                return;
+            }
+            let clause =
+                "what is started outlives the process that started it, also one that is killed with its whole group";
+            let first = self.alive(clause, LIVE).await;
+            self.stays(clause, &first).await;
+            self.is_release(clause, &self.inspect(LIVE).await, 0);
+            c.ok(clause, self.runtime.stop(LIVE, self.fixture.grace()).await);
+            c.same("when stop returns, what ran is gone", self.fixture.alive(LIVE).await, None);
+        }
     }
 
     /// Release 0 runs in the live slot.
@@ -233,7 +293,8 @@ impl<F: RuntimeFixture> Suite<'_, F> {
             self.logs_say("logs gives what a release wrote", LIVE, text).await;
         }
         if !self.fixture.kill(LIVE).await {
-            return c.ok("stop", self.runtime.stop(LIVE, self.fixture.grace()).await);
+            c.ok("stop", self.runtime.stop(LIVE, self.fixture.grace()).await);
+            return;
         }
         let clause = "a release that died is Stopped, as its version";
         let found = self.eventually_down(clause).await;
@@ -304,6 +365,41 @@ impl<F: RuntimeFixture> Suite<'_, F> {
         }
         c.ok("stop", self.runtime.stop(LIVE, self.fixture.grace()).await);
         c.same("stop", self.fixture.alive(LIVE).await, None);
+    }
+
+    async fn refuses_another_service(&self) {
+        if !self.fixture.marks_its_place() {
+            return;
+        }
+        let c = &self.contract;
+        let target = self.fixture.target(LIVE, 0);
+        let (mine, other) = (self.fixture.open().await, self.fixture.open().await);
+        c.ok("a service can be bound, and bound again", mine.bind_service(&target.service));
+        c.ok("a service can be bound, and bound again", mine.bind_service(&target.service));
+        c.ok("start", mine.start(&target).await);
+        let before = self.alive("start", LIVE).await;
+        let stranger = another_service(c);
+        c.is_anothers("a runtime that is bound is not bound to another service", mine.bind_service(&stranger));
+        c.ok("a service can be bound", other.bind_service(&stranger));
+        for slot in Slot::BOTH {
+            let theirs = Target { service: stranger.clone(), ..self.fixture.target(slot, 1) };
+            c.is_anothers("preview", other.preview(&theirs).await);
+            c.is_anothers("prepare", other.prepare(&theirs).await);
+            c.is_anothers("start", other.start(&theirs).await);
+            c.is_anothers("inspect", other.inspect(slot).await);
+            c.is_anothers("stop", other.stop(slot, self.fixture.grace()).await);
+            c.is_anothers("logs", other.logs(slot, 10).await);
+        }
+        c.same("what another service was refused disturbs nothing", self.alive("start", LIVE).await, before);
+        c.ok("its own service stops it", mine.stop(LIVE, self.fixture.grace()).await);
+    }
+
+    /// What dies with something else takes a moment to be gone.
+    async fn stays(&self, clause: &str, alive: &str) {
+        for _ in 0..10 {
+            self.contract.same(clause, self.alive(clause, LIVE).await.as_str(), alive);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A killed process takes a moment to be gone.

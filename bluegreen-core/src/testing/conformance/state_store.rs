@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::future::join_all;
 
-use super::contract::Contract;
+use super::contract::{Contract, steps};
 use super::cut_off::CutOff;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Reason};
 use crate::state::{FORMAT, State};
 use crate::store::{Revision, StateStore, Versioned};
 use crate::types::ServiceName;
@@ -50,15 +50,18 @@ pub trait StateStoreFixture: Sync {
 pub async fn state_store(fixture: &impl StateStoreFixture) {
     let store = fixture.open().await;
     let suite = Suite { fixture, contract: Contract::of(&store), store };
-    suite.keeps_what_is_committed().await;
-    suite.refuses_a_stale_commit().await;
-    suite.keeps_services_apart().await;
-    suite.lets_one_of_many_win().await;
-    suite.loses_no_update().await;
-    suite.shows_whole_documents_only().await;
-    suite.survives_cut_offs().await;
-    suite.keeps_the_previous_document().await;
-    suite.never_takes_damage_for_empty().await;
+    steps! {
+        suite:
+        keeps_what_is_committed,
+        refuses_a_stale_commit,
+        keeps_services_apart,
+        lets_one_of_many_win,
+        loses_no_update,
+        shows_whole_documents_only,
+        survives_cut_offs,
+        keeps_the_previous_document,
+        never_takes_damage_for_empty,
+    }
 }
 
 struct Suite<'a, F: StateStoreFixture> {
@@ -295,11 +298,12 @@ impl<F: StateStoreFixture> Suite<'_, F> {
         let other = numbered(&self.service("other"), 2).to_bytes().unwrap_or_default();
         for (what, bytes, kind) in [
             ("a newer format is Unsupported", newer.as_bytes(), ErrorKind::Unsupported),
-            ("a document of another service is Corrupt", &other, ErrorKind::Corrupt),
+            ("a document of another service is a Conflict", &other, ErrorKind::Conflict),
         ] {
             self.fixture.overwrite(&service, bytes).await;
             let error = c.refused(what, self.store.load(&service).await, &[kind]);
             self.names_the_backup(&service, &error.to_string());
+            c.same(what, error.reason(), Some(Reason::OtherService).filter(|_| kind == ErrorKind::Conflict));
         }
         self.fixture.overwrite(&service, &bytes).await;
         let clause = "a document that is put right is read again";

@@ -6,7 +6,9 @@
 # $4  the digest of the new content, which comes on standard input
 #
 # Exits with 3 when the file has changed, 75 when another one holds the lock for a minute.
+# shellcheck disable=SC2174 # only the last directory is ours
 [ -d "$1" ] || mkdir -p -m 700 -- "$1" || exit 1
+# shellcheck disable=SC2016 # the inner shell expands it
 exec flock -E 75 -w 60 "$1/$2.lock" sh -c '
 umask 077
 cd -- "$1" || exit 1

@@ -1,5 +1,6 @@
 //! What the tests need: an engine, images, a registry, a compose file; all removed again, also when a test fails.
 
+mod data;
 mod docker;
 mod host;
 mod images;
@@ -8,13 +9,14 @@ mod proxy;
 mod registry;
 mod shop;
 
+pub(crate) use data::{data_image, data_is_here, needs_data};
 pub(crate) use docker::{docker, docker_ok, engine_socket};
 pub(crate) use host::NotingHost;
 pub(crate) use images::{Images, remove_nameless};
 pub(crate) use page::{get, serves};
 pub(crate) use proxy::{Fate, proxy};
 pub(crate) use registry::Registry;
-pub(crate) use shop::{Shop, WAITS, grace};
+pub(crate) use shop::{START_DEADLINE, Shop, WAITS, grace};
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,9 +57,9 @@ pub(crate) fn unique(what: &str) -> String {
 
 /// Waits until something is so.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}: still not so after 30 seconds");
+        assert!(Instant::now() < deadline, "{what}: still not so after two minutes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

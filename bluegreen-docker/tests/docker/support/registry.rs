@@ -46,7 +46,7 @@ impl Registry {
         command.arg("serve").arg(self.folder.path().join("config.yml"));
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while self.child.as_mut().unwrap().try_wait().unwrap().is_none() && Instant::now() < deadline {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 return true;

@@ -13,6 +13,9 @@ use super::{Images, Registry, docker, docker_ok, unique};
 pub(crate) const WAITS: &str =
     "trap 'exit 0' TERM; echo release begins; echo and waits; while :; do sleep 1 & wait $!; done";
 
+/// How long a start may take: a machine that is busy otherwise needs minutes.
+pub(crate) const START_DEADLINE: Duration = Duration::from_secs(300);
+
 /// A service of its own. Dropping it removes all that it left on the engine.
 pub(crate) struct Shop {
     pub(crate) name: String,
@@ -54,7 +57,12 @@ impl Shop {
 
     pub(crate) fn builder(&self) -> ComposeRuntimeBuilder {
         let builder = ComposeRuntime::builder(&self.name, self.path("compose.yaml").to_str().unwrap());
-        builder.settle(Duration::from_millis(300)).start_deadline(Duration::from_secs(60))
+        // Migrations keep their data there.
+        builder
+            .data_shared(["./data"])
+            .restarts_allowed(2)
+            .settle(Duration::from_millis(300))
+            .start_deadline(START_DEADLINE)
     }
 
     pub(crate) fn runtime(&self) -> ComposeRuntime {

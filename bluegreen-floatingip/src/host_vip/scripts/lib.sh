@@ -1,8 +1,12 @@
-# What all scripts share. $1 is the address, $2 the interface. Each ends with one word on standard output; standard error
-# is for people.
+# What all scripts share. $1 is the address, $2 the interface, $4 the file that marks the address as a service's, $5 the
+# service, or nothing. Each ends with one line on standard output: a word, and the service that the address is marked as;
+# standard error is for people.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 address=$1
 interface=$2
+mark=$4
+service=$5
+owner=
 # $confirmed is how an address is kept. The kernel would choose an IPv6 address of its whole length for connections that
 # this server opens itself, and the next move would cut those: such an address stays deprecated.
 case $address in
@@ -15,12 +19,37 @@ fail() {
     exit 1
 }
 
+# Sets $owner.
+whose() {
+    [ ! -e "$mark" ] || owner=$(head -n 1 "$mark") || fail "whose $address is cannot be read from $mark"
+}
+
+# Marks the address where nobody has, as nobody else can at the same moment. Ends the script where another service has.
+claim() {
+    [ -n "$service" ] || return 0
+    if [ ! -s "$mark" ]; then
+        (umask 022 && mkdir -p "${mark%/*}" && printf '%s\n' "$service" > "$mark.new-$$") ||
+            fail "$address cannot be marked as the service's by $mark"
+        # What is there and empty was cut off by a crash.
+        ln "$mark.new-$$" "$mark" 2> /dev/null || [ -s "$mark" ] || mv -f "$mark.new-$$" "$mark"
+        rm -f "$mark.new-$$"
+    fi
+    whose
+    [ "$owner" = "$service" ] || { say refused && exit; }
+}
+
+# The last line.
+say() {
+    echo "$1 $owner"
+}
+
 # `absent`, `candidate` or `held`; sets $where and $assigned. A candidate is an address that the kernel calls deprecated,
 # without the mark of an IPv6 address that is kept so: it works, and is not confirmed yet.
 look() {
     line=$(ip -o address show to "$address/$whole") || fail "ip cannot show the addresses of this host"
     [ -n "$line" ] || { state=absent && return; }
     [ "$(printf '%s\n' "$line" | wc -l)" -eq 1 ] || fail "$address is on several interfaces: $line"
+    # shellcheck disable=SC2086 # split into words on purpose
     set -- $line
     where=$2 assigned=$4
     case " $line " in

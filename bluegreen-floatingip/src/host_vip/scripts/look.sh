@@ -1,2 +1,3 @@
+whose
 look
-echo "$state"
+say "$state"

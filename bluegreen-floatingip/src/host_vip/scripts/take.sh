@@ -1,8 +1,10 @@
 # Takes the address beside the other server, and tells the network. $3: the announcer.
 announcer=$3
+claim
 look
 taken=
 if [ "$state" = absent ]; then
+    # shellcheck disable=SC2086 # split into words on purpose
     ip address add "$address/$whole" dev "$interface" $nodad valid_lft forever preferred_lft 0 ||
         fail "$address cannot be added to $interface"
     taken=yes
@@ -12,4 +14,4 @@ fi
     [ -z "$taken" ] || ip address del "$address/$whole" dev "$interface"
     exit 1
 }
-echo taken
+say taken

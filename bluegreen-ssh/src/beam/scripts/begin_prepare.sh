@@ -2,7 +2,7 @@
 # (empty: the one that is there, or a new one), then the environment file, of SIZE bytes.
 #
 # Replies: `absent`, `present <content>`, `foreign` when the release was put there by
-# someone else, or `missing <tool>`.
+# someone else, `missing <tool>`, or those of `refuse_changed`.
 size=$4
 for tool in flock tar gzip; do
     command -v "$tool" > /dev/null || reply "missing $tool"
@@ -24,15 +24,17 @@ if [ "$(wc -c < "$slot/env.new")" -ne "$size" ]; then
     rm -f "$slot/env.new"
     fail "the environment did not arrive whole"
 fi
-if [ -f "$slot/env" ] && cmp -s "$slot/env.new" "$slot/env"; then
+refuse_changed "$slot/env.new"
+keep_environment "$3"
+if is_same "$slot/env.new" "$slot/env" && is_same "$slot/env" "$slot/env.written"; then
     rm -f "$slot/env.new"
 else
-    settle "$slot/env.new" && mv -f "$slot/env.new" "$slot/env" || fail "cannot write $slot/env"
+    replace "$slot/env"
 fi
-if [ -n "$cookie" ]; then
-    [ "$(cat "$base/cookie" 2> /dev/null)" = "$cookie" ] || printf '%s' "$cookie" | put "$base/cookie"
-elif [ ! -s "$base/cookie" ]; then
-    od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' | put "$base/cookie"
+[ -n "$cookie" ] || [ -s "$base/cookie" ] || cookie=$(od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n')
+if [ -n "$cookie" ] && [ "$(cat "$base/cookie" 2> /dev/null)" != "$cookie" ]; then
+    (umask 077 && printf '%s' "$cookie" > "$base/cookie.new") || fail "cannot write $base/cookie.new"
+    replace "$base/cookie"
 fi
 
 [ -e "$base/releases/$3" ] || reply absent "incoming $base/incoming"

@@ -30,6 +30,7 @@ rm -f "$archive"
 
 # The newest are kept, this one among them whatever the clock says, and what is on record for a slot, and what anything runs of.
 kept=0
+# shellcheck disable=SC2012 # the names in it are numbers and links
 in_use=$(ls -l /proc/[0-9]*/exe 2> /dev/null | sed -n 's/.* -> //p' | grep -v '/epmd\( (deleted)\)\{0,1\}$')
 for file in $(cd "$base/releases" && ls -1t -- */.sha256); do
     old=${file%/.sha256}

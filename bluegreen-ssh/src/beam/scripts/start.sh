@@ -19,6 +19,7 @@ begin() {
         if [ -n "$beam" ]; then
             [ "$version" = "$wanted" ] && [ "$content" = "$content_here" ] || reply "occupied $version"
             # Once it has booted it is left alone, whatever became of it since.
+            # shellcheck disable=SC2010,SC2143 # the names are ours; the list is short
             [ -z "$(ls "$slot" | grep '^booted\.')" ] || reply "running $port $node"
             joined=yes
         elif [ -n "$members" ]; then
@@ -40,12 +41,13 @@ launch() {
     printf '%s\n' "version $version" "content $content" "token $token" "port $port" "node $node" "started $started" |
         put "$slot/record"
     put "$slot/home/.erlang.cookie" < "$base/cookie"
+    bring_environment_back "$version"
     settle "$slot"
     mark=$token
     # A boot goes on while an application that could not start takes the node down; then nobody answers the first call.
     hook='application:which_applications(infinity),'
     hook=$hook'file:write_file(os:getenv("BLUEGREEN_BOOTED")++os:getpid(),[atom_to_list(node()),10]),'
-    hook=" -eval '"$hook'os:unsetenv("ERL_AFLAGS")'"'"
+    hook=" -eval '"$hook'os:unsetenv("ERL_AFLAGS"),os:unsetenv("ERL_ZFLAGS")'"'"
     (release "$version" "$slot/env" daemon < /dev/null > "$slot/tmp/daemon.out" 2>&1 9>&-)
 }
 
@@ -56,6 +58,7 @@ claim_name() {
         [ -x "$epmd" ] && break
     done
     [ -x "$epmd" ] || return 0
+    # shellcheck disable=SC2086 # split into words on purpose
     (cd / && env -i PATH="$PATH" ERL_EPMD_PORT="$mapper" $address "$epmd" -daemon < /dev/null > /dev/null 2>&1 9>&-)
     # It takes a moment to hear that a node has ended.
     tries=10

@@ -26,6 +26,7 @@ while ! gone "$token"; do
         [ "$until" -le $((now + 100)) ] || until=$((now + 100))
         asked=gone
     else
+        # shellcheck disable=SC2086 # split into words on purpose
         kill -TERM $members 2> /dev/null
     fi
     round=$((round + 1))

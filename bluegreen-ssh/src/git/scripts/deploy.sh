@@ -81,6 +81,7 @@ restart() {
 prune() {
     look
     newer=0
+    # shellcheck disable=SC2045 # the names are versions, without blanks
     for old in $(ls -1t "$base/versions"); do
         newer=$((newer + 1))
         [ "$newer" -gt "$keep" ] && [ "$old" != "$served" ] && [ "$old" != "$version" ] || continue

@@ -24,6 +24,10 @@ by_hand() {
     commit=$new
     look
     ! is_taken || reply "$web was not made by a deploy: move it away"
+    submodule=$(first_submodule "$commit")
+    [ -z "$submodule" ] || reply "$submodule is a submodule, and a push does not bring it"
+    filtered=$(first_filtered "$commit" "$unfiltered") || reply "git cannot read the attributes of $commit"
+    [ -z "$filtered" ] || reply "git filters ${filtered#* } by ${filtered%% *}, and a push brings what is stored instead"
     version=
     for file in "$base"/versions/*; do
         [ -f "$file" ] && grep -qxF "$commit" "$file" && version=${file##*/}

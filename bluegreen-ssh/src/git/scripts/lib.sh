@@ -3,6 +3,7 @@ place() {
     found=$(CDPATH= cd -- "$1" 2> /dev/null && pwd -P)
     base=${found:-$1}
     repository=$base/repository.git
+    hook=$repository/hooks/post-receive
     web=${web_root:-$base/current}
     kept=$web.before-bluegreen
     [ -n "$found" ]
@@ -11,6 +12,15 @@ place() {
 # Git on the server's repository.
 repo() {
     git --git-dir="$repository" "$@"
+}
+
+# Replies `changed <hook>`, with the lines behind `log`, where others have changed the hook, unless that is to be overwritten:
+# the file of the hook that is to be. What no shell can read is repaired.
+refuse_changed() {
+    if [ -z "$force" ] && is_changed "$hook" && sh -n "$hook" 2> /dev/null && ! is_same "$1" "$hook"; then
+        rm -f "$hook.new"
+        reply "changed $hook" log "$(difference "$hook")"
+    fi
 }
 
 # Removes a lock file of git that a kill has left: nobody holds one for so long.
@@ -174,4 +184,5 @@ run() {
 }
 
 # In a hook, or under another git, they name another repository.
+# shellcheck disable=SC2046 # split into words on purpose
 unset $(git rev-parse --local-env-vars 2> /dev/null)

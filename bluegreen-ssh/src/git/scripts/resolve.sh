@@ -1,9 +1,11 @@
-# Finds a release's commit in the repository on this machine: REPOSITORY VERSION REVISION. Without a revision, the version
+# Finds a release's commit in the repository on this machine: REPOSITORY VERSION REVISION UNFILTERED. Without a revision, the version
 # names it: a tag (also with a v before it), a branch, or a commit.
 #
-# Replies: `commit <id>`, `repository`, `missing` with a line `tags <names>`, or `submodule <path>`.
+# Replies: `commit <id>`, `repository`, `missing` with a line `tags <names>`, `submodule <path>`, or `filter <name> <path>`
+# when files have that filter, and its name is not one of the words in UNFILTERED.
 command -v git > /dev/null || reply "git"
 cd -- "$1" 2> /dev/null || reply "repository there is no such directory"
+# shellcheck disable=SC2046 # split into words on purpose
 unset $(git rev-parse --local-env-vars)
 said=$(git rev-parse --git-dir 2>&1) || reply "repository $said"
 
@@ -22,6 +24,11 @@ else
     esac
 fi
 [ -n "$commit" ] || reply missing "tags $(git tag --sort=-creatordate | head -n 5 | tr '\n' ' ')"
-submodule=$(git ls-tree -r "$commit" | sed -n 's/^160000 [^\t]*\t//p' | head -n 1)
+repo() {
+    git "$@"
+}
+submodule=$(first_submodule "$commit")
 [ -z "$submodule" ] || reply "submodule $submodule"
+filtered=$(first_filtered "$commit" "$4") || fail "git cannot read the attributes of the commit"
+[ -z "$filtered" ] || reply "filter $filtered"
 reply "commit $commit"

@@ -1,7 +1,7 @@
 # Makes the places, the repository and the hook: BASE VERSION COMMIT. Standard input: the hook. With a version, says
 # what is there of it, and refuses what would get lost.
 #
-# Replies: `ready <base>` with the lines `version <commit>` and `received` where it is so; `missing <tool>`,
+# Replies: `changed <hook>` with the lines that differ behind `log`, `ready <base>` with the lines `version <commit>` and `received` where it is so; `missing <tool>`,
 # `hook <path>`, `closed <directory of the web root>`, `taken <web root>`, `kept <path>` (of another takeover),
 # or `dirty <version>` with the files behind `log`.
 for tool in git flock; do
@@ -28,17 +28,17 @@ if [ "$(repo symbolic-ref -q HEAD)" != "refs/heads/$branch" ]; then
     unlock "$repository/HEAD"
     repo symbolic-ref HEAD "refs/heads/$branch" || fail "cannot write in $repository"
 fi
-hook=$repository/hooks/post-receive
 ours='# Written by bluegreen-ssh'
-if [ -e "$hook" ] && ! grep -qF "$ours" "$hook"; then
+if [ -s "$hook" ] && ! grep -qF "$ours" "$hook"; then
     [ -n "$take_over" ] || reply "hook $hook"
     mv "$hook" "$hook.before-bluegreen" || fail "cannot rename $hook"
 fi
 (umask 077 && cat > "$hook.new") && [ "$(tail -n 1 "$hook.new")" = '# end' ] || fail "the hook did not arrive whole"
-if cmp -s "$hook.new" "$hook" && [ -x "$hook" ]; then
+refuse_changed "$hook.new"
+if is_same "$hook.new" "$hook" && is_same "$hook" "$hook.written" && [ -x "$hook" ]; then
     rm -f "$hook.new"
 else
-    chmod 700 "$hook.new" && settle "$hook.new" && mv -f "$hook.new" "$hook" || fail "cannot write $hook"
+    chmod 700 "$hook.new" && replace "$hook"
 fi
 
 [ -w "${web%/*}/" ] || reply "closed ${web%/*}/"

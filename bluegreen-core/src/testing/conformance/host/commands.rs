@@ -1,17 +1,19 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{HOSTILE, HostFixture, Suite, pattern};
+use super::{HostFixture, PATIENCE, Suite, pattern};
 use crate::error::ErrorKind;
 use crate::host::{Command, Host, Output};
+use crate::testing::hostile_words::HOSTILE_WORDS;
 use crate::types::Secret;
 
 impl<F: HostFixture> Suite<'_, F> {
     pub(super) async fn commands_get_exactly_what_they_are_given(&self) {
         let c = &self.contract;
         let clause = "the words of a command arrive unchanged, whatever they hold";
-        let output = self.run(clause, &Command::script(r#"printf '%s\0' "$@""#).args(HOSTILE.iter().copied())).await;
+        let output =
+            self.run(clause, &Command::script(r#"printf '%s\0' "$@""#).args(HOSTILE_WORDS.iter().copied())).await;
         let words: Vec<_> = output.stdout.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        c.same(clause, words.split_last().map(|(_, words)| words.to_vec()).unwrap_or_default(), as_cows(HOSTILE));
+        c.same(clause, words.split_last().map(|(_, words)| words.to_vec()).unwrap_or_default(), as_cows(HOSTILE_WORDS));
 
         let clause = "standard input arrives unchanged, and ends";
         let input = pattern(700_000);
@@ -23,12 +25,16 @@ impl<F: HostFixture> Suite<'_, F> {
 
         let clause = "environment variables arrive unchanged";
         let mut command = Command::script(r#"for name; do eval "printf '%s\\0' \"\$$name\""; done"#);
-        for (number, value) in HOSTILE.iter().enumerate() {
+        for (number, value) in HOSTILE_WORDS.iter().enumerate() {
             command = command.arg(format!("V{number}")).env(format!("V{number}"), Secret::new(*value));
         }
         let output = self.run(clause, &command).await;
         let values: Vec<_> = output.stdout.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        c.same(clause, values.split_last().map(|(_, values)| values.to_vec()).unwrap_or_default(), as_cows(HOSTILE));
+        c.same(
+            clause,
+            values.split_last().map(|(_, values)| values.to_vec()).unwrap_or_default(),
+            as_cows(HOSTILE_WORDS),
+        );
 
         let clause = "the working directory is the one that was set";
         let directory = self.path("it's a directory");
@@ -70,28 +76,29 @@ impl<F: HostFixture> Suite<'_, F> {
         c.same(clause, output.stdout.len(), 900_000);
 
         let clause = "commands run side by side";
-        let started = Instant::now();
-        let sleepers = (0..5).map(|number| self.host_echo_after_a_second(number));
-        let echoed = futures::future::join_all(sleepers).await;
+        let place = self.path("meeting");
+        self.fixture.make_directory(&place).await;
+        // Each ends when it sees the others.
+        let meet = r#": > "$1/$2"; until [ "$(ls "$1" | wc -l)" -ge 5 ]; do sleep 0.05; done; echo "$2""#;
+        let meeting = (0..5).map(|number| {
+            let command = Command::script(meet).arg(place.as_str()).arg(number.to_string()).timeout(PATIENCE);
+            async move { self.run(clause, &command).await.text() }
+        });
+        let echoed = futures::future::join_all(meeting).await;
         c.same(clause, echoed, (0..5).map(|number| number.to_string()).collect());
-        c.holds(clause, started.elapsed() < Duration::from_secs(4), started.elapsed());
-    }
-
-    async fn host_echo_after_a_second(&self, number: u32) -> String {
-        let command = Command::script(r#"sleep 1; echo "$1""#).arg(number.to_string());
-        self.run("commands run side by side", &command).await.text()
     }
 
     pub(super) async fn commands_are_ended_when_their_time_is_over(&self) {
         let c = &self.contract;
         let clause = "a command that takes too long is ended, and is a Timeout";
-        let marker = self.path("written-too-late");
-        let started = Instant::now();
-        let late = Command::script(r#"sleep 2; echo late > "$1""#).arg(marker.as_str());
+        let (marker, go) = (self.path("written-too-late"), self.path("go"));
+        // It goes on when it is told to, or after ten seconds.
+        let late = r#"n=0; until [ -e "$2" ] || [ $n = 200 ]; do sleep 0.05; n=$((n + 1)); done; echo late > "$1""#;
+        let late = Command::script(late).arg(marker.as_str()).arg(go.as_str());
         let result = self.host.run(&late.timeout(Duration::from_millis(500))).await;
         self.names_the_host(&c.refused(clause, result, &[ErrorKind::Timeout]));
-        c.holds(clause, started.elapsed() < Duration::from_millis(1900), started.elapsed());
-        tokio::time::sleep(Duration::from_millis(2500).saturating_sub(started.elapsed())).await;
+        self.fixture.put(&go, b"").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         c.same(clause, self.content(&marker).await, None);
         let clause = "after a command was cut off the host works as before";
         for cut_off in self.fixture.cut_offs() {

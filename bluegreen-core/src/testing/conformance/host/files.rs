@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::{HOSTILE_NAME, HostFixture, Suite, pattern};
 use crate::host::Host;
@@ -131,6 +132,43 @@ impl<F: HostFixture> Suite<'_, F> {
             c.holds(clause, found.as_ref().is_some_and(|found| releases.contains(found)), &found);
             c.ok(clause, self.host.symlink(target, &link).await);
             c.same(clause, self.fixture.look_at_link(&link).await.as_ref(), Some(target));
+        }
+    }
+
+    pub(super) async fn what_was_cut_off_does_not_land_later(&self) {
+        let c = &self.contract;
+        let directory = self.path("late");
+        self.fixture.make_directory(&directory).await;
+        let (link, file) = (format!("{directory}/link"), format!("{directory}/file"));
+        // Several at once are slower than the one that comes after them: what lands too late is seen.
+        const AT_ONCE: usize = 6;
+        for cut_off in self.fixture.cut_offs() {
+            let clause =
+                "a link that was to be replaced and was cut off is not replaced after a later call that succeeded";
+            let early = (0..AT_ONCE).map(|_| cut_off.run(self.host.symlink("green", &link)));
+            futures::future::join_all(early).await;
+            c.ok(clause, self.host.symlink("blue", &link).await);
+            self.stays(clause, || self.fixture.look_at_link(&link), &Some("blue".to_owned())).await;
+
+            let clause = "a file whose writing was cut off is not replaced after a later call that succeeded";
+            let early = (0..AT_ONCE).map(|_| cut_off.run(self.host.write(&file, b"green", 0o600)));
+            futures::future::join_all(early).await;
+            c.ok(clause, self.host.write(&file, b"blue", 0o600).await);
+            self.stays(clause, || self.content(&file), &Some(b"blue".to_vec())).await;
+        }
+    }
+
+    /// Looks at something until what could still be under way has ended.
+    async fn stays<T: PartialEq + std::fmt::Debug, L: Future<Output = T>>(
+        &self,
+        clause: &str,
+        look: impl Fn() -> L,
+        expected: &T,
+    ) {
+        for _ in 0..10 {
+            let found = look().await;
+            self.contract.holds(clause, found == *expected, &found);
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }

@@ -3,9 +3,11 @@ mod files;
 mod transfer;
 mod tunnels;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
-use super::contract::Contract;
+use super::contract::{Contract, steps};
 use super::cut_off::CutOff;
 use crate::error::Error;
 use crate::host::Host;
@@ -71,18 +73,22 @@ pub trait HostFixture: Sync {
 pub async fn host(fixture: &impl HostFixture) {
     let host = fixture.open().await;
     let suite = Suite { fixture, contract: Contract::of(&host), host };
-    suite.commands_get_exactly_what_they_are_given().await;
-    suite.secrets_are_not_in_the_process_list().await;
-    suite.files_are_read_as_they_are().await;
-    suite.files_are_replaced_whole().await;
-    suite.files_keep_their_mode_and_nothing_is_left_over().await;
-    suite.links_are_replaced_in_one_step().await;
-    suite.uploads_arrive_whole_and_once().await;
-    suite.downloads_arrive_whole().await;
-    suite.cut_off_transfers_show_nothing_half().await;
-    suite.tunnels_reach_the_machine().await;
-    suite.commands_tell_how_they_ended().await;
-    suite.commands_are_ended_when_their_time_is_over().await;
+    steps! {
+        suite:
+        commands_get_exactly_what_they_are_given,
+        secrets_are_not_in_the_process_list,
+        files_are_read_as_they_are,
+        files_are_replaced_whole,
+        files_keep_their_mode_and_nothing_is_left_over,
+        links_are_replaced_in_one_step,
+        what_was_cut_off_does_not_land_later,
+        uploads_arrive_whole_and_once,
+        downloads_arrive_whole,
+        cut_off_transfers_show_nothing_half,
+        tunnels_reach_the_machine,
+        commands_tell_how_they_ended,
+        commands_are_ended_when_their_time_is_over,
+    }
 }
 
 struct Suite<'a, F: HostFixture> {
@@ -107,38 +113,8 @@ impl<F: HostFixture> Suite<'_, F> {
     }
 }
 
-/// Words that a shell would change if they were not quoted, or quoted twice.
-const HOSTILE: &[&str] = &[
-    "",
-    " ",
-    "a b",
-    "it's",
-    "\"double\"",
-    "\\",
-    "\\'",
-    "$HOME",
-    "$(id)",
-    "`id`",
-    "a;b",
-    "a&&b",
-    "a|b",
-    "a>b",
-    "*",
-    "?",
-    "[a]",
-    "{a,b}",
-    "~",
-    "#x",
-    "!x",
-    "line\nbreak",
-    "tab\t",
-    "\r",
-    "-n",
-    "--",
-    "a=b",
-    "é日本",
-    "%s",
-];
+/// How long something may take that only fails to come where it is broken.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A name that every careless command would trip over.
 const HOSTILE_NAME: &str = "-it's a \"$(name)\" *;é";

@@ -1,9 +1,8 @@
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
-use super::{HostFixture, Suite};
+use super::{HostFixture, PATIENCE, Suite};
 use crate::host::Host;
 
 impl<F: HostFixture> Suite<'_, F> {
@@ -38,7 +37,7 @@ impl<F: HostFixture> Suite<'_, F> {
 }
 
 fn listen(address: &str) -> std::io::Result<Vec<u8>> {
-    let (mut heard, limit) = (Vec::new(), Some(Duration::from_secs(10)));
+    let (mut heard, limit) = (Vec::new(), Some(PATIENCE));
     match address.strip_prefix("unix:") {
         Some(path) => {
             let mut stream = UnixStream::connect(path)?;

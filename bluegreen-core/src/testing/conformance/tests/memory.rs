@@ -124,6 +124,12 @@ impl RuntimeFixture for Slots {
         target.release = target.release.with_artifact("/other");
         Some(target)
     }
+
+    fn other_settings(&self, slot: Slot) -> Option<Target> {
+        let mut target = target(slot, "0");
+        target.release = target.release.with_setting("workers", "4");
+        Some(target)
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ enum Fault {
     TakesAnErrorForNothing,
     HidesItsName,
     NeverEndsACommand,
+    LandsLate,
 }
 
 #[derive(Debug)]
@@ -115,6 +116,17 @@ impl Host for Broken {
             let command = Command::new("ln").args(["-sf", "--", target, link]);
             return LOCAL.run(&command).await?.ok(&command, &LOCAL).map(drop);
         }
+        if self.0 == Fault::LandsLate {
+            let (target, link) = (target.to_owned(), link.to_owned());
+            let detached = tokio::spawn(async move {
+                // What the suite cuts off is slower than the call that it makes afterwards.
+                if target == "green" {
+                    tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+                }
+                LOCAL.symlink(&target, &link).await
+            });
+            return detached.await.map_err(std::io::Error::other)?;
+        }
         LOCAL.symlink(target, link).await
     }
 
@@ -162,8 +174,8 @@ impl HostFixture for Fixture {
     }
 
     fn cut_offs(&self) -> Vec<conformance::CutOff> {
-        // The faults show without them, and the suite is long.
-        Vec::new()
+        // The other faults show without them, and the suite is long.
+        if self.0 == Fault::LandsLate { conformance::CutOff::usual() } else { Vec::new() }
     }
 }
 
@@ -235,4 +247,10 @@ async fn a_host_that_does_not_name_itself_is_noticed() {
 #[should_panic(expected = "a command that takes too long is ended")]
 async fn a_host_that_never_ends_a_command_is_noticed() {
     suite(Fault::NeverEndsACommand).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "is not replaced after a later call that succeeded")]
+async fn a_host_on_which_what_was_cut_off_lands_late_is_noticed() {
+    suite(Fault::LandsLate).await;
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -6,8 +7,8 @@ use async_trait::async_trait;
 use super::super::memory::{Slots, target};
 use crate::error::Result;
 use crate::memory::MemoryRuntime;
-use crate::runtime::Runtime;
-use crate::testing::conformance::{self, RuntimeFixture};
+use crate::runtime::{Runtime, Stopped};
+use crate::testing::conformance::{self, ProcessEnd, RuntimeFixture};
 use crate::types::{Instance, Slot, Target};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +23,26 @@ enum Fault {
     ForgetsTheLogsOfTheDead,
     GivesTheFirstLines,
     ClaimsBeforeItStarts,
+    IgnoresTheSettingsOfWhatRuns,
+    EndsWhatItStartedWhenDropped,
+    EndsWhatItStartedWhenKilled,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Broken {
     fault: Fault,
     runtime: MemoryRuntime,
+    started: Mutex<Vec<Slot>>,
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        if self.fault == Fault::EndsWhatItStartedWhenDropped {
+            for slot in self.started.lock().unwrap().drain(..) {
+                self.runtime.crash(slot, "its parent is gone");
+            }
+        }
+    }
 }
 
 impl fmt::Display for Broken {
@@ -75,7 +90,17 @@ impl Runtime for Broken {
                 }
             }
         }
+        if self.fault == Fault::IgnoresTheSettingsOfWhatRuns
+            && self.runtime.instance(target.slot).version() == Some(target.version())
+            && self.runtime.instance(target.slot).is_running()
+        {
+            return self.runtime.inspect(target.slot).await;
+        }
+        let was_running = self.runtime.instance(target.slot).is_running();
         let started = self.runtime.start(target).await?;
+        if !was_running {
+            self.started.lock().unwrap().push(target.slot);
+        }
         tokio::task::yield_now().await;
         Ok(started)
     }
@@ -91,7 +116,7 @@ impl Runtime for Broken {
         })
     }
 
-    async fn stop(&self, slot: Slot, grace: Duration) -> Result<()> {
+    async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
         if self.fault == Fault::StopsBothSlots {
             self.runtime.stop(slot.other(), grace).await?;
         }
@@ -101,7 +126,7 @@ impl Runtime for Broken {
                 tokio::task::yield_now().await;
                 runtime.stop(slot, grace).await
             });
-            return Ok(());
+            return Ok(Stopped::default());
         }
         tokio::task::yield_now().await;
         self.runtime.stop(slot, grace).await
@@ -125,7 +150,7 @@ impl RuntimeFixture for Fixture {
     type Runtime = Broken;
 
     async fn open(&self) -> Broken {
-        Broken { fault: self.0, runtime: self.1.runtime.clone() }
+        Broken { fault: self.0, runtime: self.1.runtime.clone(), started: Mutex::default() }
     }
 
     fn target(&self, slot: Slot, release: usize) -> Target {
@@ -146,6 +171,19 @@ impl RuntimeFixture for Fixture {
 
     fn reused_version(&self, slot: Slot) -> Option<Target> {
         self.1.reused_version(slot)
+    }
+
+    fn other_settings(&self, slot: Slot) -> Option<Target> {
+        self.1.other_settings(slot)
+    }
+
+    /// The other process is a handle; what dies with it is ended by hand.
+    async fn start_in_another_process(&self, target: &Target, end: ProcessEnd) -> bool {
+        self.open().await.start(target).await.unwrap();
+        if self.0 == Fault::EndsWhatItStartedWhenKilled && end == ProcessEnd::Killed {
+            self.1.runtime.crash(target.slot, "its process group was killed");
+        }
+        true
     }
 }
 
@@ -210,4 +248,22 @@ async fn a_runtime_that_gives_the_first_lines_is_noticed() {
 #[should_panic(expected = "a start that was cut off converges when it is made again")]
 async fn a_runtime_that_waits_for_itself_after_a_cut_off_is_noticed() {
     suite(Fault::ClaimsBeforeItStarts).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "a start of the version that runs with other settings is a Conflict")]
+async fn a_runtime_that_ignores_the_settings_of_what_runs_is_noticed() {
+    suite(Fault::IgnoresTheSettingsOfWhatRuns).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "what is started outlives the handle that started it")]
+async fn a_runtime_that_ends_what_it_started_when_it_is_dropped_is_noticed() {
+    suite(Fault::EndsWhatItStartedWhenDropped).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "what is started outlives the process that started it")]
+async fn a_runtime_whose_releases_die_with_the_process_that_started_them_is_noticed() {
+    suite(Fault::EndsWhatItStartedWhenKilled).await;
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::state::State;
 use crate::store::{Revision, StateStore, Versioned};
 use crate::testing::conformance::{self, StateStoreFixture};
@@ -75,7 +75,9 @@ impl StateStore for Store {
             Ok(value) if value.service == *service || self.fault == Fault::SharesOneDocument => {
                 Ok(Some(Versioned { value, revision: revision(&bytes) }))
             }
-            Ok(_) => Err(Error::new(ErrorKind::Corrupt, "another service's").with("backup", self.backup(&key))),
+            Ok(_) => Err(Error::new(ErrorKind::Conflict, "another service's")
+                .with_reason(Reason::OtherService)
+                .with("backup", self.backup(&key))),
             Err(_) if self.fault == Fault::TakesDamageForEmpty => Ok(None),
             Err(error) if self.fault == Fault::HidesTheBackup => Err(error),
             Err(error) => Err(error.with("backup", self.backup(&key))),

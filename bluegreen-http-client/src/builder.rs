@@ -1,0 +1,71 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bluegreen_core::Result;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::client::Client;
+use crate::connector::{Connector, Hop};
+use crate::tls;
+
+/// How a [`Client`] connects.
+#[derive(Debug, Clone, Default)]
+pub struct ClientBuilder {
+    direct: bool,
+    connect_timeout: Option<Duration>,
+    keep_idle: Option<Duration>,
+}
+
+impl Client {
+    /// Settings, then a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
+impl ClientBuilder {
+    /// Never through a proxy. Unless set, as the environment's proxy variables say (`HTTPS_PROXY`, `NO_PROXY` and so on).
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        self.direct = true;
+        self
+    }
+
+    /// How long a connection may take, TLS included. No limit unless set.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = Some(limit);
+        self
+    }
+
+    /// How long a connection is kept for the next request. Unless set, each request has a connection of its own.
+    #[must_use]
+    pub fn keep_idle(mut self, time: Duration) -> Self {
+        self.keep_idle = Some(time);
+        self
+    }
+
+    /// The client. With `https` the system's certificates are read now; a bare container may have none, and a client of
+    /// plain HTTP needs none.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up: no certificates, or no crypto provider.
+    pub fn build(self, https: bool) -> Result<Client> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let hop = Hop { tcp, tls: https.then(tls::connector).transpose()? };
+        let proxies = (!self.direct).then(|| Arc::new(Matcher::from_env()));
+        let connector = Connector { hop, proxies: proxies.clone(), timeout: self.connect_timeout };
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.retry_canceled_requests(false);
+        match self.keep_idle {
+            Some(time) => builder.pool_timer(TokioTimer::new()).pool_idle_timeout(time),
+            None => builder.pool_max_idle_per_host(0),
+        };
+        Ok(Client::new(builder.build(connector), proxies))
+    }
+}

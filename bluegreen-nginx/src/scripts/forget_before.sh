@@ -1,0 +1,4 @@
+# Removes the text that was kept for an undo. STATE SITE
+lock "$1"
+rm -f "$(kept_before "$1" "$2")"
+reply forgotten

@@ -1,0 +1,261 @@
+//! `~/.ssh/config`, compared with what OpenSSH makes of it, and used against real servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+
+use crate::common::{Sshd, run};
+use bluegreen_core::{Command, ErrorKind, Host, Result};
+use bluegreen_ssh::SshHost;
+use tempfile::TempDir;
+
+const CONFIG: &str = "
+# A comment
+User everyone
+
+Host web1
+    HostName web1.example.com
+    Port 2201
+
+Host web2 web3 *.internal !db.internal
+  HostName=%h.example.com
+  Port = 2202
+
+Host web?
+\tIdentityFile ~/.ssh/web
+
+host \"quoted\"
+    HOSTNAME 10.0.0.1
+    port=2203
+
+Host six
+    HostName ::1
+
+Host *
+    User nobody
+    Port 2299
+    ServerAliveInterval 7
+    StrictHostKeyChecking no
+";
+
+fn read(text: &str, name: &str) -> Result<SshHost> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    fs::write(&file, text).unwrap();
+    SshHost::from_ssh_config_file(&file, name)?.build()
+}
+
+/// What `ssh -G` says: user, host, port.
+fn openssh(text: &str, name: &str) -> (String, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config");
+    fs::write(&file, text).unwrap();
+    openssh_file(&file, name)
+}
+
+fn openssh_file(file: &Path, name: &str) -> (String, String, String) {
+    let said = run(Process::new("ssh").arg("-G").arg("-F").arg(file).arg(name));
+    let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(&format!("{key} "))).unwrap().to_owned();
+    (value("user"), value("hostname"), value("port"))
+}
+
+#[test]
+fn user_host_and_port_are_those_that_openssh_takes() {
+    for name in ["web1", "web2", "web3", "web9", "a.internal", "db.internal", "quoted", "six", "other", "me@web1"] {
+        let (user, host, port) = openssh(CONFIG, name);
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
+        assert_eq!(read(CONFIG, name).unwrap().to_string(), format!("{user}@{bracketed}:{port}"), "{name}");
+    }
+}
+
+#[test]
+fn a_match_block_counts_as_in_openssh_where_it_can_be_decided() {
+    let config = "Host web1\n HostName a.example.com\nMatch host *.example.com\n User app\n Port 2201\n\
+                  Match originalhost web2,db !host x\n User db\nMatch originalhost web9 exec \"exit 0\"\n User no\n\
+                  Match user nobody\n ForwardX11 yes\nMatch all\n User rest\n";
+    for name in ["web1", "web2", "db", "web3", "c.example.com"] {
+        let (user, host, port) = openssh(config, name);
+        let address = if port == "22" { host } else { format!("{host}:{port}") };
+        assert_eq!(read(config, name).unwrap().to_string(), format!("{user}@{address}"), "{name}");
+    }
+    assert!(read(config, "web9").is_err());
+}
+
+#[test]
+fn what_would_change_the_connection_and_is_not_understood_is_refused() {
+    for (text, part) in [
+        ("Host web\n ProxyCommand nc %h %p", "proxycommand"),
+        ("Host x\nMatch user other\n Port 2200", "Match"),
+        ("Host web\n KnownHostsCommand /bin/x", "knownhostscommand"),
+        ("Host web\n RevokedHostKeys /x", "revokedhostkeys"),
+        ("Host web\n CanonicalizeHostname yes", "canonicalizehostname"),
+        ("Host web\n BindAddress 10.0.0.1", "bindaddress"),
+        ("Host web\n PubkeyAuthentication no", "pubkeyauthentication"),
+        ("Host web\n User one\n User two", "twice"),
+        ("Host web\n HostName %C.example.com", "token"),
+        ("Host web\n IdentityFile ~other/key", "~/"),
+        ("Host web\n Port many", "not an SSH client configuration"),
+        ("Host web\n ProxyJump web", "circle"),
+    ] {
+        let error = read(text, "web").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{text}: {error}");
+        assert!(error.to_string().contains(part) && error.context("file").is_some(), "{text}: {error}");
+    }
+    // For another host, it does no harm.
+    read("Host other\n ProxyCommand nc %h %p\nHost web\n User me", "web").unwrap();
+    read("Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me", "web")
+        .unwrap();
+}
+
+/// A configuration that includes others: `{at}` in their texts is the directory they are in.
+struct Several {
+    directory: TempDir,
+}
+
+impl Several {
+    fn new(main: &str, others: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display().to_string();
+        for (name, text) in others.iter().chain([&("config", main)]) {
+            fs::write(directory.path().join(name), text.replace("{at}", &at)).unwrap();
+        }
+        Self { directory }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        Ok(SshHost::from_ssh_config_file(self.file(), name)?.build()?.to_string())
+    }
+
+    /// In the words of `read`.
+    fn openssh(&self, name: &str) -> String {
+        let (user, host, port) = openssh_file(&self.file(), name);
+        if port == "22" { format!("{user}@{host}") } else { format!("{user}@{host}:{port}") }
+    }
+}
+
+#[test]
+fn what_several_files_say_counts_in_the_order_in_which_openssh_takes_it() {
+    let more = "Port 2201\nHost web1\n User included\n HostName included.example.com\nHost *\n Port 2202\n";
+    for main in [
+        "User first\nInclude {at}/more\nUser last\n",
+        "Include {at}/more\nUser last\nHost web1\n User web\n HostName web.example.com\n",
+        "Host web1\n User first\n Include \"{at}/more\" # both\n User last\nHost *\n HostName other.example.com\n User other\n",
+        "Host web2\n Include {at}/mo* {at}/none\nHost *\n User other\n Port 2203\n",
+        "Include {at}/nested\nHost *\n User other\n Port 2203\n",
+    ] {
+        let several =
+            Several::new(main, &[("more", more), ("nested", "Host web1\n User nested\n Include {at}/more\n")]);
+        for name in ["web1", "web2"] {
+            assert_eq!(
+                several.read(name).unwrap_or_else(|error| panic!("{main}: {error}")),
+                several.openssh(name),
+                "{name}: {main}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_match_block_in_an_included_file_counts_as_in_openssh_and_is_refused_only_where_it_may_count() {
+    let more = "User first\nMatch host *.example.com\n User app\n Port 2201\n\
+                Match originalhost web2,web3 !host x\n User db\n Include {at}/nested\nMatch all\n Port 2203\n";
+    let nested = "Match originalhost web3\n Port 2202\nHost web2\n HostName nested.example.com\n";
+    let open = "Match exec \"exit 0\"\n User no\n";
+    let others = [("more", more), ("nested", nested), ("open", open)];
+    for main in [
+        "Include {at}/more\nUser last\n",
+        "Host web1 \"web2\" # two\n HostName a.example.com\nHost *\n Include {at}/nested {at}/more\nUser last\n",
+        "Host web? !web2\n Include {at}/more\n User inner\nMatch originalhost web2\n Include {at}/nested\n User b\nHost *\n User rest\n",
+        "Match originalhost web9\n Include {at}/open\nHost web9\n Include {at}/open\nMatch all\n Include {at}/nested\n User rest\n",
+    ] {
+        let several = Several::new(main, &others);
+        for name in ["web1", "web2", "web3", "c.example.com"] {
+            let read = several.read(name).unwrap_or_else(|error| panic!("{name}: {main}: {error}"));
+            assert_eq!(read, several.openssh(name), "{name}: {main}");
+        }
+    }
+    let error = Several::new("Host web9\n Include {at}/open\n", &others).read("web9").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("Match") && error.context("line").unwrap().ends_with("open:1"), "{error}");
+}
+
+#[test]
+fn a_setting_that_is_there_twice_is_refused_in_every_file_with_its_line() {
+    let twice = "Host web1\n HostName a.example.com\n User one\n User two\n Port 2201\n";
+    let nested = [("more", "Include {at}/twice\n"), ("twice", twice)];
+    for (main, others) in [
+        (twice, &nested[..0]),
+        ("Include {at}/twice\n", &nested),
+        ("Include {at}/t*e\n", &nested),
+        ("Host other\n User x\nInclude \"{at}/more\"\n", &nested),
+    ] {
+        let several = Several::new(main, others);
+        let error = several.read("web1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
+        let line = error.context("line").unwrap();
+        assert!(line.ends_with(if others.is_empty() { "config:4" } else { "twice:4" }), "{main}: {error}");
+        assert!(error.to_string().contains("user is there twice"), "{main}: {error}");
+    }
+    // It is the first that ssh takes, also from an included file.
+    assert_eq!(Several::new("Include {at}/twice\n", &nested).openssh("web1"), "one@a.example.com:2201");
+    for (main, part) in [
+        ("Include \"{at}/more\" \"{at}/twice\"\n", "quoted"),
+        ("Include ~nobody/config\n", "~/"),
+        ("Include {at}/circle\n", "circle"),
+        ("Host other\n Include {at}/circle\n", "circle"),
+    ] {
+        let others = [("circle", "Include {at}/circle\n")];
+        let error = Several::new(main, &others).read("web1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
+        assert!(error.to_string().contains(part), "{main}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
+    needs_sshd!();
+    let (outer, inner) = (Sshd::start(), Sshd::start());
+    let directory = tempfile::tempdir().unwrap();
+    let known_hosts = directory.path().join("known hosts");
+    fs::write(&known_hosts, format!("the-inner-one {}\n{} {}\n", inner.host_key(), outer.name(), outer.host_key()))
+        .unwrap();
+    let certificates = directory.path().join("more");
+    let config = format!(
+        "Include {}\n\nHost inner\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {}\n  ProxyJump {}@outer\n  HostKeyAlias the-inner-one\n",
+        certificates.display(),
+        inner.port(),
+        inner.key().display(),
+        crate::common::user(),
+    );
+    let more = format!(
+        "Host outer\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {}\n  IdentitiesOnly yes\nHost *\n  User {}\n  UserKnownHostsFile \"{}\"\n",
+        outer.port(),
+        outer.key().display(),
+        crate::common::user(),
+        known_hosts.display(),
+    );
+    fs::write(&certificates, more).unwrap();
+    let file = directory.path().join("config");
+    fs::write(&file, config).unwrap();
+    let host = SshHost::from_ssh_config_file(&file, "inner").unwrap().build().unwrap();
+    let command = Command::new("echo").arg("through");
+    assert_eq!(host.run(&command).await.unwrap().ok(&command, &host).unwrap().text(), "through");
+    assert!(outer.log().contains("Accepted publickey") && inner.log().contains("Accepted publickey"));
+    // OpenSSH gets there by the same file.
+    let mut ssh = Process::new("ssh");
+    ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-F"])
+        .arg(&file)
+        .args(["inner", "echo", "through"]);
+    assert_eq!(run(&mut ssh).trim(), "through");
+}
+
+#[test]
+fn a_configuration_that_is_named_must_be_there() {
+    let error = SshHost::from_ssh_config_file(Path::new("/no/such/config"), "web1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("/no/such/config"), "{error}");
+}

@@ -1,0 +1,33 @@
+//! An in-house deploy tool: it embeds every crate of the workspace, and has an HTTP client of its own.
+
+use std::time::Duration;
+
+use bluegreen_core::{LocalHost, Result, Secret, Slot};
+use bluegreen_floatingip::{DigitalOceanBalancer, FloatingIpRouter, HetznerIp, HttpProbe, Ports, Servers};
+use bluegreen_http::HttpCheck;
+use bluegreen_nginx::{NginxConfig, NginxRouter};
+
+/// Sets up one part of each crate that has an HTTP client, for HTTPS.
+///
+/// # Errors
+/// When one of them cannot be set up.
+pub fn set_up_ours() -> Result<()> {
+    HttpCheck::at("https://shop.example.com/health").build()?;
+    let router = NginxConfig::new("shop").server_name("shop.example.com").probe_url("https://shop.example.com");
+    let router = router.slot(Slot::Blue, "127.0.0.1:4001").slot(Slot::Green, "127.0.0.1:4002");
+    NginxRouter::new(LocalHost::new(), router)?;
+    let token = || Secret::new("a-token");
+    let address = FloatingIpRouter::new(HetznerIp::new(token(), 7, Servers::new(1, 2)?)?);
+    let _ = address.confirm_by(HttpProbe::new("https://shop.example.com/health", "x-slot")?, 3);
+    DigitalOceanBalancer::new(token(), "4de7ac8b-495b-4884-9a69-1050c6793cd6")?.by_ports(Ports::new(3000, 3001)?);
+    Ok(())
+}
+
+/// The tool's own clients, each in the way that its author wrote it.
+///
+/// # Errors
+/// When a client cannot be built.
+pub fn own_clients() -> reqwest::Result<[reqwest::Client; 3]> {
+    let built = reqwest::Client::builder().timeout(Duration::from_secs(5)).user_agent("our-tool").build()?;
+    Ok([reqwest::Client::new(), built, reqwest::Client::default()])
+}
