@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`HttpCheck`] | [`HealthCheck`](bluegreen_core::HealthCheck) | one page, of the slot or of the public address |
 //! | [`all`], [`any`] | `HealthCheck` | several checks at the same time |
-//! | [`SmokeTest`] | `HealthCheck` | a scenario of requests, from Rust, TOML or JSON |
+//! | [`SmokeTest`] | `HealthCheck` | a scenario of requests, from Rust or TOML |
 //! | [`PrometheusPage`] | [`MetricSource`](bluegreen_core::MetricSource) | the instance's own `/metrics` |
 //! | [`PromQl`] | `MetricSource` | a Prometheus server |
 //! | [`ActiveProbe`] | `MetricSource` | the slot, by requests of its own |

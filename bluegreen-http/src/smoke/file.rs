@@ -35,23 +35,19 @@ struct FromEnvironment {
 }
 
 impl SmokeTest {
-    /// Loads a smoke test from a `.toml` or `.json` file. What comes back is a builder, so that secrets, variables and
-    /// the way to the instance can be added.
+    /// Loads a smoke test from a TOML file. What comes back is a builder, so that secrets, variables and the way to the
+    /// instance can be added.
     ///
     /// # Errors
     /// `NotFound` and the like when the file cannot be read; `Config`, naming the place, when it cannot be understood.
     pub fn from_file(path: impl AsRef<Path>) -> Result<SmokeTestBuilder> {
         let path = path.as_ref();
-        let here = |error: Error| error.with_operation("load a smoke test").with("file", path.display());
-        let read = || std::fs::read_to_string(path).map_err(|error| here(Error::from(error).not_applied()));
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => Self::from_toml(&read()?).map_err(here),
-            Some("json") => Self::from_json(&read()?).map_err(here),
-            _ => Err(here(Error::config("the name of the file ends neither in .toml nor in .json"))),
-        }
+        let text = std::fs::read_to_string(path).map_err(|error| Error::from(error).not_applied());
+        text.and_then(|text| Self::from_toml(&text))
+            .map_err(|error| error.with_operation("load a smoke test").with("file", path.display()))
     }
 
-    /// Loads a smoke test from TOML.
+    /// Loads a smoke test from TOML. It has no null: a step whose JSON holds one is written in Rust.
     ///
     /// # Errors
     /// `Config`, naming line, column and field, when it cannot be understood or has a field that nobody knows.
@@ -69,25 +65,6 @@ impl SmokeTest {
             Some(field) => Err(wrong("a date is not a JSON value; write it as a text", None, Some(field))),
             None => Ok(document.into_builder()),
         }
-    }
-
-    /// Loads a smoke test from JSON.
-    ///
-    /// # Errors
-    /// `Config`, naming line, column and field, when it cannot be understood or has a field that nobody knows.
-    pub fn from_json(text: &str) -> Result<SmokeTestBuilder> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let document: Document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let (field, error) = (error.path().to_string(), error.into_inner());
-            // The text of the error ends with its place, which is told apart here.
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            wrong(message, Some((error.line(), error.column())), Some(field))
-        })?;
-        deserializer
-            .end()
-            .map_err(|error| wrong("there is more after its end", Some((error.line(), error.column())), None))?;
-        Ok(document.into_builder())
     }
 }
 
