@@ -13,7 +13,8 @@
 //!
 //! [`SshHost`] runs commands, reads and writes files, uploads and downloads, and opens tunnels on a server, all through
 //! one SSH connection that is made when it is first needed and made anew when it is lost. There is no `ssh` program
-//! behind it; the protocol is [russh](https://docs.rs/russh).
+//! behind it; the protocol is [russh](https://docs.rs/russh). Only [`SshHost::from_ssh_config`] asks `ssh`, for its
+//! configuration.
 //!
 //! ```
 //! use bluegreen_ssh::SshHost;
@@ -132,9 +133,8 @@ mod script;
 mod session;
 mod settings;
 mod socket;
+mod ssh_client;
 mod ssh_config;
-mod ssh_config_lines;
-mod ssh_config_match;
 mod taking_in;
 mod text;
 mod transfer;

@@ -1,9 +1,10 @@
-//! `~/.ssh/config`, as far as it is understood; what is not, and matters, is refused.
+//! `~/.ssh/config`, as OpenSSH reads it; what is not supported here, and matters, is refused.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bluegreen_core::{Error, Result};
-use ssh2_config::{HostParams, ParseRule, SshConfig};
 
 use crate::builder::SshHostBuilder;
 use crate::destination::Destination;
@@ -11,22 +12,23 @@ use crate::host::SshHost;
 use crate::host_key::HostKeyPolicy;
 use crate::identity::{Identity, default_identities};
 use crate::settings::local_user;
-use crate::ssh_config_lines;
-use crate::ssh_config_match::{self, Names};
-use crate::text::read_text;
+use crate::ssh_client::ClientSettings;
 
 /// So many servers may stand one behind the other.
 const MAX_JUMPS: usize = 8;
 
 /// Settings that would change where, how or as whom a connection is made, or which host keys are good, and that are
-/// not understood; with the values that change nothing.
+/// not supported; with the values that change nothing.
 const REFUSED: &[(&str, &[&str])] = &[
     ("proxycommand", &["none"]),
     ("knownhostscommand", &["none"]),
     ("revokedhostkeys", &["none"]),
-    ("canonicalizehostname", &["no"]),
+    ("canonicalizehostname", &["false", "no"]),
     ("addressfamily", &["any"]),
     ("pkcs11provider", &["none"]),
+    ("bindaddress", &[]),
+    ("bindinterface", &[]),
+    ("pubkeyauthentication", &["true", "yes", "unbound", "host-bound"]),
 ];
 
 impl SshHost {
@@ -36,110 +38,95 @@ impl SshHost {
     /// # Errors
     /// See [`from_ssh_config_file`](Self::from_ssh_config_file).
     pub fn from_ssh_config(name: &str) -> Result<SshHostBuilder> {
-        read_own(name)
+        let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
+        let file = home.join(".ssh/config");
+        if file.exists() { read(&file, name) } else { Ok(SshHostBuilder::new(name.to_owned())) }
     }
 
     /// A server as an OpenSSH client configuration file describes it.
     ///
-    /// Understood are `Host`, `Include`, `HostName`, `User`, `Port`, `IdentityFile`, `IdentitiesOnly`,
-    /// `IdentityAgent`, `CertificateFile`, `HostKeyAlias`, `UserKnownHostsFile`, `ProxyJump`, `ConnectTimeout`,
-    /// and the tokens `%%`, `%h`, `%p`, `%r`, `%u`, `%d` in them.
+    /// The `ssh` program reads the file (`ssh -G`), with all that ssh_config(5) knows: `Include`, `Match`, patterns, quotes.
+    /// This takes a few milliseconds, in which the call blocks; a `Match exec` runs its program. The system's own file is
+    /// not read. From the result count `HostName`, `User`, `Port`, `IdentityFile`, `IdentitiesOnly`, `IdentityAgent`,
+    /// `CertificateFile`, `HostKeyAlias`, `UserKnownHostsFile`, `GlobalKnownHostsFile`, `ProxyJump` and `ConnectTimeout`.
+    /// In an `IdentityFile` and a `CertificateFile`, the tokens are `%%`, `%d`, `%h`, `%n`, `%p`, `%r` and `%u`. Of several
+    /// known hosts files, all but the first must have absolute paths.
     ///
     /// # Errors
-    /// `NotFound` when there is no such file. `Config` when it cannot be read as such a file; when it says something for
-    /// this host that would change where or as whom the connection is made, and is not understood: `ProxyCommand`, and
-    /// others that the error names; when a `Match` block may count for it whose criteria are others than `all`, `host`,
-    /// `originalhost` and `localuser`; and, for whichever host, when it has one of the settings above twice in one block, of
-    /// which `ssh` takes the first, or includes files in a circle. Settings without such an effect are ignored.
+    /// `NotFound` when there is no such file. `Config` when there is no `ssh` program; when it refuses the file, with its
+    /// own words; and when the file says something for this host that would change where or as whom the connection is
+    /// made, and is not supported: `ProxyCommand`, and others that the error names. `Timeout` when `ssh` takes longer than
+    /// 20 seconds. Settings without such an effect are ignored.
     pub fn from_ssh_config_file(file: impl AsRef<Path>, name: &str) -> Result<SshHostBuilder> {
         read(file.as_ref(), name)
     }
 }
 
-/// The description of the host that one gives to `ssh` as `name`, from the user's own file. Without one, it is the name.
-fn read_own(name: &str) -> Result<SshHostBuilder> {
-    let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
-    let file = home.join(".ssh/config");
-    if file.exists() { read(&file, name) } else { Ok(SshHostBuilder::new(name.to_owned())) }
-}
-
 /// The description of the host that one gives to `ssh` as `name`.
 fn read(file: &Path, name: &str) -> Result<SshHostBuilder> {
-    let located = |error: Error| {
-        error.with_operation(format!("read the SSH configuration of {name}")).with("file", file.display())
+    let described = match File::open(file) {
+        Ok(_) => describe(file, name, 0),
+        Err(error) => Err(Error::from(error).not_applied()),
     };
-    let text = read_text(file).map_err(|error| located(Error::from(error).not_applied()))?;
-    describe(&Source { file, text: &text }, name, 0).map_err(located)
+    described.map_err(|error| {
+        error.with_operation(format!("read the SSH configuration of {name}")).with("file", file.display())
+    })
 }
 
-/// A configuration file. What it says depends on the host that is asked for.
-struct Source<'a> {
-    file: &'a Path,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn config(&self, name: &str) -> Result<SshConfig> {
-        let decide = |host: Option<&str>| {
-            parse(&ssh_config_match::decide(self.file, self.text, &Names { original: name, host })?)
-        };
-        // A Match block sees what HostName makes of the name.
-        let host = decide(None)?.query(name).host_name;
-        let host = host.map_or(name.to_owned(), |host| host.replace("%h", name));
-        let config = decide(Some(&host))?;
-        ssh_config_lines::check(self.file, self.text)?;
-        Ok(config)
-    }
-}
-
-fn parse(text: &str) -> Result<SshConfig> {
-    let rules = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
-    SshConfig::default()
-        .parse(&mut text.as_bytes(), rules)
-        .map_err(|error| Error::config("this is not an SSH client configuration").with_source(error))
-}
-
-fn describe(source: &Source<'_>, name: &str, depth: usize) -> Result<SshHostBuilder> {
+fn describe(file: &Path, name: &str, depth: usize) -> Result<SshHostBuilder> {
     if depth > MAX_JUMPS {
         return Err(Error::config(format!("more than {MAX_JUMPS} jump hosts: does ProxyJump lead in a circle?")));
     }
     let asked: Destination = name.parse()?;
-    let params = source.config(&asked.host)?.query(&asked.host);
-    refuse_unknown(&params)?;
-    let tokens = Tokens::new(&asked, &params)?;
+    let settings = ClientSettings::read(file, &asked)?;
+    refuse_unsupported(&settings)?;
+    let value =
+        |keyword| settings.get(keyword).ok_or_else(|| Error::config(format!("ssh says no {keyword} for this host")));
+    let (host, user, port) = (value("hostname")?, value("user")?, value("port")?);
+    let tokens = Tokens { name: &asked.host, host, user, port, home: std::env::home_dir() };
 
-    let mut builder = SshHostBuilder::new(bracketed(&tokens.host));
-    if let Some(user) = &tokens.user {
-        builder = builder.user(user);
+    let mut builder = SshHostBuilder::new(bracketed(host)).user(user);
+    builder = builder.port(port.parse().map_err(|_| Error::config(format!("{port} is not a port")))?);
+    if let Some(seconds) =
+        settings.get("connecttimeout").and_then(|text| text.parse().ok()).filter(|&seconds| seconds > 0)
+    {
+        builder = builder.connect_timeout(Duration::from_secs(seconds));
     }
-    if let Some(port) = asked.port.or(params.port) {
-        builder = builder.port(port);
-    }
-    if let Some(timeout) = params.connect_timeout.filter(|timeout| !timeout.is_zero()) {
-        builder = builder.connect_timeout(timeout);
-    }
-    if let Some(certificate) = &params.certificate_file {
+    for certificate in settings.all("certificatefile").filter(|file| *file != "none") {
         builder = builder.certificate_file(tokens.path(certificate)?);
     }
-    if let Some(alias) = setting(&params, "hostkeyalias")? {
+    if let Some(alias) = settings.get("hostkeyalias") {
         builder = builder.host_key_alias(alias);
     }
-    builder = host_keys(builder, &params, &tokens)?;
-    for identity in identities(&params, &tokens)? {
+    for known_hosts in known_hosts(&settings) {
+        builder = builder.known_hosts(known_hosts);
+    }
+    for identity in identities(&settings, &tokens)? {
         builder = builder.identity(identity);
     }
-    match through(source, &params, depth)? {
+    match through(file, &settings, depth)? {
         Some(jump) => Ok(builder.jump(jump)),
         None => Ok(builder),
     }
 }
 
+fn refuse_unsupported(settings: &ClientSettings) -> Result<()> {
+    for (keyword, harmless) in REFUSED {
+        if settings.get(keyword).is_some_and(|value| !harmless.contains(&value)) {
+            return Err(Error::config(format!(
+                "the configuration sets {keyword} for this host, which is not supported"
+            ))
+            .with_hint("describe the host with SshHost::builder instead"));
+        }
+    }
+    Ok(())
+}
+
 /// The last of the jump hosts, each with the one before it. Each is described by the configuration itself.
-fn through(source: &Source<'_>, params: &HostParams, depth: usize) -> Result<Option<SshHostBuilder>> {
-    let hops = params.proxy_jump.as_deref().unwrap_or_default();
+fn through(file: &Path, settings: &ClientSettings, depth: usize) -> Result<Option<SshHostBuilder>> {
     let mut last: Option<SshHostBuilder> = None;
-    for hop in hops.iter().map(|hop| hop.trim()).filter(|hop| !hop.eq_ignore_ascii_case("none")) {
-        let described = describe(source, hop, depth + 1)?;
+    for hop in settings.get("proxyjump").into_iter().flat_map(|hops| hops.split(',')) {
+        let described = describe(file, hop, depth + 1)?;
         last = Some(match last {
             Some(before) => described.jump(before),
             None => described,
@@ -148,23 +135,22 @@ fn through(source: &Source<'_>, params: &HostParams, depth: usize) -> Result<Opt
     Ok(last)
 }
 
-fn identities(params: &HostParams, tokens: &Tokens) -> Result<Vec<Identity>> {
-    let agent = setting(params, "identityagent")?;
-    let (socket, has_agent) = match agent.as_deref() {
+fn identities(settings: &ClientSettings, tokens: &Tokens<'_>) -> Result<Vec<Identity>> {
+    let (socket, has_agent) = match settings.get("identityagent") {
         Some("none") => (None, false),
         None | Some("SSH_AUTH_SOCK") => (None, true),
         Some(text) => match text.strip_prefix('$') {
-            Some(variable) => match std::env::var_os(variable.trim_matches(['{', '}'])) {
+            Some(variable) => match std::env::var_os(variable) {
                 Some(path) => (Some(PathBuf::from(path)), true),
                 None => (None, false),
             },
-            None => (Some(tokens.path(Path::new(text))?), true),
+            None => (Some(PathBuf::from(text)), true),
         },
     };
-    let only = setting(params, "identitiesonly")?.is_some_and(|value| value.eq_ignore_ascii_case("yes"));
-    let files = params.identity_file.as_deref().unwrap_or_default();
+    let only = settings.get("identitiesonly") == Some("yes");
+    let files = settings.identity_files();
     let mut identities = Vec::new();
-    for file in files.iter().filter(|file| file.as_os_str() != "none") {
+    for file in files.iter().filter(|file| **file != "none") {
         let path = tokens.path(file)?;
         if has_agent {
             identities.push(Identity::Agent { socket: socket.clone(), only: Some(path.clone()) });
@@ -186,78 +172,35 @@ fn identities(params: &HostParams, tokens: &Tokens) -> Result<Vec<Identity>> {
     Ok(identities)
 }
 
-fn host_keys(mut builder: SshHostBuilder, params: &HostParams, tokens: &Tokens) -> Result<SshHostBuilder> {
-    let (user, global) = (files(params, "userknownhostsfile", tokens)?, files(params, "globalknownhostsfile", tokens)?);
-    if user.is_none() && global.is_none() {
-        return Ok(builder);
+/// The user's files, then the system's; none where they are the usual ones.
+fn known_hosts(settings: &ClientSettings) -> Vec<PathBuf> {
+    let named = ["userknownhostsfile", "globalknownhostsfile"].into_iter().flat_map(|keyword| settings.paths(keyword));
+    let files: Vec<_> = named.filter(|file| file != "none").map(PathBuf::from).collect();
+    if files.is_empty() {
+        // No key is good then.
+        return vec![PathBuf::from("/dev/null")];
     }
-    let (global_defaults, user_defaults): (Vec<_>, Vec<_>) =
-        HostKeyPolicy::default_files().into_iter().partition(|file| file.starts_with("/etc"));
-    for file in user.unwrap_or(user_defaults).into_iter().chain(global.unwrap_or(global_defaults)) {
-        builder = builder.known_hosts(file);
-    }
-    Ok(builder)
+    if files == HostKeyPolicy::default_files() { Vec::new() } else { files }
 }
 
-fn files(params: &HostParams, key: &str, tokens: &Tokens) -> Result<Option<Vec<PathBuf>>> {
-    let Some(values) = params.unsupported_fields.get(key) else { return Ok(None) };
-    let named = values.iter().filter(|value| value.as_str() != "none");
-    named.map(|value| tokens.path(Path::new(value))).collect::<Result<_>>().map(Some)
-}
-
-fn refuse_unknown(params: &HostParams) -> Result<()> {
-    let refuse = |what: &str| {
-        Err(Error::config(format!("the configuration sets {what} for this host, which is not understood"))
-            .with_hint("describe the host with SshHost::builder instead"))
-    };
-    for (key, harmless) in REFUSED {
-        if let Some(value) = setting(params, key)?
-            && !harmless.iter().any(|word| value.eq_ignore_ascii_case(word))
-        {
-            return refuse(key);
-        }
-    }
-    match (&params.bind_address, &params.bind_interface, params.pubkey_authentication) {
-        (Some(_), _, _) => refuse("bindaddress"),
-        (_, Some(_), _) => refuse("bindinterface"),
-        (_, _, Some(false)) => refuse("pubkeyauthentication no"),
-        _ => Ok(()),
-    }
-}
-
-/// The single value of a setting that the parser passes on as words.
-fn setting(params: &HostParams, key: &str) -> Result<Option<String>> {
-    match params.unsupported_fields.get(key) {
-        None => Ok(None),
-        Some(values) if values.iter().any(|value| value.contains('"')) => {
-            Err(Error::config(format!("the quotes in {key} are not understood")))
-        }
-        Some(values) => Ok(Some(values.join(" "))),
-    }
-}
-
-/// What the tokens of ssh_config(5) stand for.
-struct Tokens {
-    name: String,
-    host: String,
-    port: u16,
-    user: Option<String>,
+/// What the tokens of ssh_config(5) stand for, in the paths that `ssh -G` prints as they are written.
+struct Tokens<'a> {
+    name: &'a str,
+    host: &'a str,
+    port: &'a str,
+    user: &'a str,
     home: Option<PathBuf>,
 }
 
-impl Tokens {
-    fn new(asked: &Destination, params: &HostParams) -> Result<Self> {
-        let mut tokens = Self {
-            name: asked.host.clone(),
-            host: asked.host.clone(),
-            port: asked.port.or(params.port).unwrap_or(crate::destination::DEFAULT_PORT),
-            user: asked.user.clone().or_else(|| params.user.clone()),
-            home: std::env::home_dir(),
-        };
-        if let Some(host) = &params.host_name {
-            tokens.host = tokens.expand(host)?;
+impl Tokens<'_> {
+    fn path(&self, path: &str) -> Result<PathBuf> {
+        let text = self.expand(path)?;
+        match (text.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => Ok(home.join(rest)),
+            (Some(_), None) => Err(Error::config("there is no home directory")),
+            (None, _) if text.starts_with('~') => Err(Error::config(format!("{text}: only ~/ is supported"))),
+            (None, _) => Ok(PathBuf::from(text)),
         }
-        Ok(tokens)
     }
 
     fn expand(&self, text: &str) -> Result<String> {
@@ -270,33 +213,20 @@ impl Tokens {
             }
             let value = match chars.next() {
                 Some('%') => Some("%".to_owned()),
-                Some('h') => Some(self.host.clone()),
-                Some('n') => Some(self.name.clone()),
-                Some('p') => Some(self.port.to_string()),
-                Some('r') => self.user.clone().or_else(local_user),
+                Some('h') => Some(self.host.to_owned()),
+                Some('n') => Some(self.name.to_owned()),
+                Some('p') => Some(self.port.to_owned()),
+                Some('r') => Some(self.user.to_owned()),
                 Some('u') => local_user(),
                 Some('d') => self.home.as_ref().map(|home| home.display().to_string()),
                 _ => None,
             };
             match value {
                 Some(value) => expanded.push_str(&value),
-                None => return Err(Error::config(format!("a token in {text:?} is not understood"))),
+                None => return Err(Error::config(format!("a token in {text:?} is not supported"))),
             }
         }
         Ok(expanded)
-    }
-
-    fn path(&self, path: &Path) -> Result<PathBuf> {
-        let text = self.expand(&path.display().to_string())?;
-        if text.contains('"') {
-            return Err(Error::config(format!("the quotes in {text} are not understood")));
-        }
-        match (text.strip_prefix("~/"), &self.home) {
-            (Some(rest), Some(home)) => Ok(home.join(rest)),
-            (Some(_), None) => Err(Error::config("there is no home directory")),
-            (None, _) if text.starts_with('~') => Err(Error::config(format!("{text}: only ~/ is understood"))),
-            (None, _) => Ok(PathBuf::from(text)),
-        }
     }
 }
 

@@ -69,33 +69,34 @@ fn user_host_and_port_are_those_that_openssh_takes() {
 }
 
 #[test]
-fn a_match_block_counts_as_in_openssh_where_it_can_be_decided() {
+fn a_match_block_counts_as_in_openssh() {
     let config = "Host web1\n HostName a.example.com\nMatch host *.example.com\n User app\n Port 2201\n\
-                  Match originalhost web2,db !host x\n User db\nMatch originalhost web9 exec \"exit 0\"\n User no\n\
-                  Match user nobody\n ForwardX11 yes\nMatch all\n User rest\n";
-    for name in ["web1", "web2", "db", "web3", "c.example.com"] {
+                  Match originalhost web2,db !host x\n User db\nMatch originalhost web9 exec \"exit 0\"\n User run\n\
+                  Match originalhost web8 exec \"test %h = other\"\n User no\nMatch originalhost \"web7\" localuser *\n Port 2207\n\
+                  Match user nobody\n ForwardX11 yes\n Port 2202\nMatch canonical all\n User canonical\nMatch all\n User rest\n";
+    for name in ["web1", "web2", "db", "web3", "c.example.com", "web7", "web8", "web9", "nobody@web1", "nobody@web3"] {
         let (user, host, port) = openssh(config, name);
         let address = if port == "22" { host } else { format!("{host}:{port}") };
         assert_eq!(read(config, name).unwrap().to_string(), format!("{user}@{address}"), "{name}");
     }
-    assert!(read(config, "web9").is_err());
 }
 
 #[test]
-fn what_would_change_the_connection_and_is_not_understood_is_refused() {
+fn what_would_change_the_connection_and_is_not_supported_is_refused() {
     for (text, part) in [
         ("Host web\n ProxyCommand nc %h %p", "proxycommand"),
-        ("Host x\nMatch user other\n Port 2200", "Match"),
         ("Host web\n KnownHostsCommand /bin/x", "knownhostscommand"),
         ("Host web\n RevokedHostKeys /x", "revokedhostkeys"),
         ("Host web\n CanonicalizeHostname yes", "canonicalizehostname"),
+        ("Host web\n AddressFamily inet6", "addressfamily"),
+        ("Host web\n PKCS11Provider /x", "pkcs11provider"),
         ("Host web\n BindAddress 10.0.0.1", "bindaddress"),
+        ("Host web\n BindInterface eth0", "bindinterface"),
         ("Host web\n PubkeyAuthentication no", "pubkeyauthentication"),
-        ("Host web\n User one\n User two", "twice"),
-        ("Host web\n HostName %C.example.com", "token"),
+        ("Host web\n IdentityFile %C/key", "token"),
         ("Host web\n IdentityFile ~other/key", "~/"),
-        ("Host web\n Port many", "not an SSH client configuration"),
-        ("Host web\n ProxyJump web", "circle"),
+        ("Host web\n IdentityFile none\n IdentityAgent none", "no key and no agent"),
+        ("Host web\n ProxyJump web2\nHost web2\n ProxyJump web", "circle"),
     ] {
         let error = read(text, "web").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{text}: {error}");
@@ -103,8 +104,41 @@ fn what_would_change_the_connection_and_is_not_understood_is_refused() {
     }
     // For another host, it does no harm.
     read("Host other\n ProxyCommand nc %h %p\nHost web\n User me", "web").unwrap();
-    read("Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me", "web")
-        .unwrap();
+    read(
+        "Host web\n ProxyCommand none\n CanonicalizeHostname no\n ForwardAgent yes\n SendEnv X\n User me\n ProxyJump none\n \
+         PubkeyAuthentication unbound\n KnownHostsCommand none\n RevokedHostKeys none\n PKCS11Provider none",
+        "web",
+    )
+    .unwrap();
+}
+
+#[test]
+fn what_openssh_refuses_is_refused_in_its_own_words() {
+    for (text, part) in [
+        ("Host web\n Port many", "config line 2: Bad"),
+        ("Host web\n Bogus yes", "config: line 2: Bad configuration option: bogus"),
+        ("Host web\n HostName %C.example.com", "unknown key %C"),
+        ("Host web\n IdentityAgent ${NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
+        ("Host web\n ProxyJump web", "jumphost loop via web"),
+    ] {
+        let error = read(text, "web").unwrap_err();
+        assert_eq!((error.kind(), error.hint().is_some()), (ErrorKind::Config, true), "{text}: {error}");
+        assert!(error.to_string().contains(part) && error.context("file").is_some(), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_name_is_never_an_option_of_ssh() {
+    for name in ["-oProxyCommand=touch /tmp/x", "-G", "me@-v", "", "we b"] {
+        let error = read("User me", name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("is not an SSH destination"), "{error}");
+    }
+    // Neither is a user; and in what a `Match exec` runs, it is no command.
+    for name in ["-v@web1", "$(id)@web1"] {
+        let error = read("Match exec \"test %r\"\n Port 2201", name).unwrap_err();
+        assert!(error.to_string().contains("username contains invalid characters"), "{error}");
+    }
 }
 
 /// A configuration that includes others: `{at}` in their texts is the directory they are in.
@@ -160,7 +194,7 @@ fn what_several_files_say_counts_in_the_order_in_which_openssh_takes_it() {
 }
 
 #[test]
-fn a_match_block_in_an_included_file_counts_as_in_openssh_and_is_refused_only_where_it_may_count() {
+fn a_match_block_in_an_included_file_counts_as_in_openssh() {
     let more = "User first\nMatch host *.example.com\n User app\n Port 2201\n\
                 Match originalhost web2,web3 !host x\n User db\n Include {at}/nested\nMatch all\n Port 2203\n";
     let nested = "Match originalhost web3\n Port 2202\nHost web2\n HostName nested.example.com\n";
@@ -173,46 +207,79 @@ fn a_match_block_in_an_included_file_counts_as_in_openssh_and_is_refused_only_wh
         "Match originalhost web9\n Include {at}/open\nHost web9\n Include {at}/open\nMatch all\n Include {at}/nested\n User rest\n",
     ] {
         let several = Several::new(main, &others);
-        for name in ["web1", "web2", "web3", "c.example.com"] {
+        for name in ["web1", "web2", "web3", "web9", "c.example.com"] {
             let read = several.read(name).unwrap_or_else(|error| panic!("{name}: {main}: {error}"));
             assert_eq!(read, several.openssh(name), "{name}: {main}");
         }
     }
-    let error = Several::new("Host web9\n Include {at}/open\n", &others).read("web9").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    assert!(error.to_string().contains("Match") && error.context("line").unwrap().ends_with("open:1"), "{error}");
 }
 
 #[test]
-fn a_setting_that_is_there_twice_is_refused_in_every_file_with_its_line() {
+fn of_a_setting_that_is_there_twice_the_first_counts_as_in_openssh() {
     let twice = "Host web1\n HostName a.example.com\n User one\n User two\n Port 2201\n";
     let nested = [("more", "Include {at}/twice\n"), ("twice", twice)];
     for (main, others) in [
         (twice, &nested[..0]),
         ("Include {at}/twice\n", &nested),
         ("Include {at}/t*e\n", &nested),
-        ("Host other\n User x\nInclude \"{at}/more\"\n", &nested),
+        ("Include \"{at}/more\" \"{at}/twice\"\n", &nested),
+        ("Host other\n User x\nMatch all\nInclude \"{at}/more\"\n", &nested),
     ] {
         let several = Several::new(main, others);
-        let error = several.read("web1").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
-        let line = error.context("line").unwrap();
-        assert!(line.ends_with(if others.is_empty() { "config:4" } else { "twice:4" }), "{main}: {error}");
-        assert!(error.to_string().contains("user is there twice"), "{main}: {error}");
+        assert_eq!(several.read("web1").unwrap(), "one@a.example.com:2201", "{main}");
+        assert_eq!(several.openssh("web1"), "one@a.example.com:2201", "{main}");
     }
-    // It is the first that ssh takes, also from an included file.
-    assert_eq!(Several::new("Include {at}/twice\n", &nested).openssh("web1"), "one@a.example.com:2201");
-    for (main, part) in [
-        ("Include \"{at}/more\" \"{at}/twice\"\n", "quoted"),
-        ("Include ~nobody/config\n", "~/"),
-        ("Include {at}/circle\n", "circle"),
-        ("Host other\n Include {at}/circle\n", "circle"),
+}
+
+#[test]
+fn files_that_include_each_other_in_a_circle_are_refused() {
+    for main in ["Include {at}/circle\n", "Host web1\n Include {at}/circle\n"] {
+        let error = Several::new(main, &[("circle", "Include {at}/circle\n")]).read("web1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
+        assert!(error.to_string().contains("recursive"), "{main}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn keys_certificates_and_known_hosts_are_those_that_are_named() {
+    needs_sshd!();
+    let sshd = Sshd::start();
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    fs::copy(sshd.key(), at("a key of web1")).unwrap();
+    fs::write(at("known hosts"), format!("{} {}\n", sshd.name(), sshd.host_key())).unwrap();
+    fs::write(at("empty"), "").unwrap();
+    let server =
+        format!("HostName 127.0.0.1\nPort {}\nUser {}\nIdentityAgent none\n", sshd.port(), crate::common::user());
+    let key = format!("IdentityFile \"{}\"\n", at("a key of %n"));
+    let known = |user: &str, system: &str| format!("UserKnownHostsFile {user}\nGlobalKnownHostsFile {system}\n");
+    let (good, empty) = (format!("\"{}\"", at("known hosts")), at("empty"));
+    let fails = async |text: &str| {
+        let host = read(&(server.clone() + text), "web1").unwrap();
+        host.run(&Command::new("true")).await.err().map(|error| error.to_string())
+    };
+    for (user, system) in [
+        (good.clone(), empty.clone()),
+        (empty.clone(), good.clone()),
+        ("none".to_owned(), good.clone()),
+        (good.clone(), "none".to_owned()),
+        (format!("{empty} {good}"), empty.clone()),
     ] {
-        let others = [("circle", "Include {at}/circle\n")];
-        let error = Several::new(main, &others).read("web1").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{main}: {error}");
-        assert!(error.to_string().contains(part), "{main}: {error}");
+        assert_eq!(fails(&(key.clone() + &known(&user, &system))).await, None, "{user} {system}");
+        assert_eq!(fails(&(key.clone() + "IdentitiesOnly yes\n" + &known(&user, &system))).await, None);
     }
+    // Whatever the file says, a host key that is not recorded is refused.
+    for (user, system) in [(&empty, &empty), (&empty, &"none".to_owned()), (&"none".to_owned(), &"none".to_owned())] {
+        let text = key.clone() + "StrictHostKeyChecking no\n" + &known(user, system);
+        let error = fails(&text).await.unwrap();
+        assert!(error.contains("the host key is not known"), "{error}");
+    }
+    // No other key is tried than those that are named.
+    let error =
+        fails(&(format!("IdentityFile {}/none-%r\n", directory.path().display()) + &known(&good, "none"))).await;
+    let tried = format!("key {}/none-{}: ", directory.path().display(), crate::common::user());
+    let error = error.unwrap();
+    assert!(error.contains(&tried) && error.matches("key /").count() == 1, "{error}");
 }
 
 #[tokio::test]
@@ -251,6 +318,27 @@ async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
         .arg(&file)
         .args(["inner", "echo", "through"]);
     assert_eq!(run(&mut ssh).trim(), "through");
+}
+
+#[tokio::test]
+async fn a_configuration_is_read_inside_a_runtime_too() {
+    assert_eq!(read("Match exec \"sleep 0.1\"\n User slow", "web1").unwrap().to_string(), "slow@web1");
+}
+
+/// In a process of its own, which finds no programs.
+#[test]
+fn without_an_ssh_program_the_error_says_what_to_do() {
+    const INSIDE: &str = "BLUEGREEN_TEST_WITHOUT_SSH";
+    if std::env::var_os(INSIDE).is_none() {
+        let mut test = Process::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "ssh_config::without_an_ssh_program_the_error_says_what_to_do"]);
+        run(test.env(INSIDE, "1").env("PATH", "/no/such/directory"));
+        return;
+    }
+    let error = read("User me", "web1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.hint().unwrap().contains("openssh-client"), "{error}");
+    SshHost::builder("me@web1").build().unwrap();
 }
 
 #[test]
