@@ -4,7 +4,6 @@ mod archive;
 mod artifact;
 mod builder;
 mod console;
-mod env_file;
 mod environment;
 mod migrator;
 mod prepare;

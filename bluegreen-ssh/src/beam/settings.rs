@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bluegreen_core::{PerSlot, Result, Secret, Slot};
+use bluegreen_core::{Error, PerSlot, Result, Secret, Slot};
 
-use super::env_file;
+use super::environment;
 
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -34,7 +34,9 @@ impl Settings {
     pub(super) async fn environment(&self) -> Result<BTreeMap<String, Secret>> {
         let mut environment = self.variables.clone();
         for file in &self.env_files {
-            for (name, value) in env_file::read(file).await? {
+            let variables = bluegreen_release::read_env_file(file).await?;
+            environment::check(&variables).map_err(|error: Error| error.not_applied().with("file", file.display()))?;
+            for (name, value) in variables {
                 environment.entry(name).or_insert(value);
             }
         }

@@ -1,23 +1,32 @@
-//! The app's environment from a file, as `.env` files are written.
+//! A program's environment from a file, as `.env` files are written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bluegreen_core::host::check_variable_name;
 use bluegreen_core::{Error, Result, Secret};
 
-use super::environment;
-
-/// Reads a file of lines `NAME=value`.
+/// Reads a file of lines `NAME=value`, as `.env` files have them. A value with blanks, quotes or a `$` stands in single
+/// quotes; one that shells and tools would each replace in their own way is refused.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let file = tempfile::NamedTempFile::new()?;
+/// std::fs::write(file.path(), "# the shop\nDATABASE_URL='postgres://shop:pa$word@db/shop'\n")?;
+/// let variables = bluegreen_release::read_env_file(file.path()).await?;
+/// assert_eq!(variables["DATABASE_URL"].reveal(), "postgres://shop:pa$word@db/shop");
+/// # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
+/// ```
 ///
 /// # Errors
 /// Those of reading it; `Config` with the number of a line that cannot be read, and never with its text: it may hold a
-/// secret; and `Config` for a variable that is refused.
-pub(super) async fn read(path: &Path) -> Result<BTreeMap<String, Secret>> {
+/// secret.
+pub async fn read_env_file(path: &Path) -> Result<BTreeMap<String, Secret>> {
     let about =
         |error: Error| error.not_applied().with_operation("read the environment file").with("file", path.display());
     let text = tokio::fs::read_to_string(path).await.map_err(|error| about(error.into()))?;
     let variables = parse(&text).map_err(about)?;
-    environment::check(&variables).map_err(about)?;
+    variables.keys().try_for_each(|name| check_variable_name(name)).map_err(about)?;
     Ok(variables)
 }
 
@@ -163,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_file_is_named() {
-        let told = read(Path::new("/nonexistent/.env")).await.unwrap_err().chain();
+        let told = read_env_file(Path::new("/nonexistent/.env")).await.unwrap_err().chain();
         assert!(told.contains("/nonexistent/.env"), "{told}");
     }
 }

@@ -1,0 +1,326 @@
+//! [`ReleaseDirectory`]: the releases of one service, as directories on a host.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bluegreen_core::{Error, ErrorKind, Host, Reason, Result, Target, Version};
+
+use crate::artifact::{Artifact, DEFAULT_MAX_SIZE};
+use crate::manifest::Manifest;
+use crate::member;
+use crate::script::{self, Reply};
+
+/// How many releases stay on the host unless set: the two in the slots, and three to look back at.
+pub const DEFAULT_KEEP_RELEASES: usize = 5;
+
+/// How much of a manifest is read: that of half a million members.
+const MANIFEST_LIMIT: usize = 128 << 20;
+
+/// The releases of one service, each a directory on a [`Host`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use bluegreen_core::{LocalHost, OperationId, Release, ServiceName, Slot, Target};
+/// use bluegreen_release::ReleaseDirectory;
+///
+/// let server = tempfile::tempdir()?;
+/// let build = tempfile::tempdir()?;
+/// std::fs::write(build.path().join("server.py"), "print('hello')")?;
+///
+/// let releases = ReleaseDirectory::new(LocalHost::new(), server.path().to_str().unwrap())?.shared_directory("uploads")?;
+/// let release = Release::new("1.4.0")?.with_artifact(build.path());
+/// let target = Target::new(ServiceName::new("shop")?, Slot::Blue, release, OperationId::new("op-1")?);
+/// releases.prepare(&target).await?;
+///
+/// assert!(server.path().join("releases/1.4.0/server.py").is_file());
+/// assert!(server.path().join("releases/1.4.0/uploads").is_symlink());
+/// # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
+/// ```
+///
+/// # Guarantees
+///
+/// - **Nothing is seen under its name until it is whole.** A release is put together aside; every file of it is compared
+///   with the digest that it has here; then it is renamed into place. What a cut-off left is removed by the next prepare.
+/// - **A version is never overwritten.** The same version with other content, told by paths, modes and digests, is a
+///   `Conflict`.
+/// - **Unchanged files cost neither transfer nor disk.** They are hard links to those of the newest release. So a program
+///   must not write into its own files; what it writes belongs in a shared path.
+/// - **Hostile archives are refused** before anything is sent: members or links that lead outside, devices, hard links,
+///   and more than [`max_size`](Self::max_size).
+/// - **Shared paths** are links into `shared/`, where they are made on first use, with what the release brings there. They are
+///   never deleted.
+/// - **Room** on the disk is looked at before anything is sent.
+/// - Releases beyond [`keep_releases`](Self::keep_releases) are removed at the end of each prepare that brought a new
+///   one, never those on record for a slot or that a process has open.
+///
+/// # Files
+///
+/// In the service's directory: `releases/<version>/`, `shared/`, `manifests/` and `incoming/`.
+///
+/// # Needs
+///
+/// A POSIX `sh`, `flock`, `tar`, `gzip`, `awk` and `sha256sum`; busybox will do.
+#[derive(Debug, Clone)]
+pub struct ReleaseDirectory {
+    host: Arc<dyn Host>,
+    directory: String,
+    keep: usize,
+    shared: Vec<String>,
+    strip_components: usize,
+    max_size: u64,
+}
+
+impl ReleaseDirectory {
+    /// The releases in this directory of the host, which is made when it is missing.
+    ///
+    /// # Errors
+    /// `Config` when it cannot be a directory that belongs to one service.
+    pub fn new(host: impl Host, directory: impl Into<String>) -> Result<Self> {
+        let directory = directory.into();
+        if directory.contains(|c: char| c.is_control()) || matches!(directory.trim_end_matches('/'), "" | "." | "~") {
+            return Err(Error::config(format!("{directory:?} is not a directory that can belong to one service")));
+        }
+        Ok(Self {
+            host: Arc::new(host),
+            directory,
+            keep: DEFAULT_KEEP_RELEASES,
+            shared: Vec::new(),
+            strip_components: 0,
+            max_size: DEFAULT_MAX_SIZE,
+        })
+    }
+
+    /// Sets how many releases stay; [`DEFAULT_KEEP_RELEASES`] (5) unless set. Those in the slots stay in any case.
+    #[must_use]
+    pub fn keep_releases(mut self, count: usize) -> Self {
+        self.keep = count;
+        self
+    }
+
+    /// Shares a directory between all releases: uploads, caches, sessions.
+    ///
+    /// # Errors
+    /// `Config` when the path leads out of the release, or into another shared path.
+    pub fn shared_directory(self, path: &str) -> Result<Self> {
+        self.share(path, "/")
+    }
+
+    /// Shares a file between all releases, such as a database of SQLite. The program makes it when it is not there.
+    ///
+    /// # Errors
+    /// As [`shared_directory`](Self::shared_directory).
+    pub fn shared_file(self, path: &str) -> Result<Self> {
+        self.share(path, "")
+    }
+
+    fn share(mut self, path: &str, end: &str) -> Result<Self> {
+        let path = member::inside(path.as_bytes())?;
+        let is_in = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+        let others = || self.shared.iter().map(|other| other.trim_end_matches('/'));
+        if path.is_empty() || others().any(|other| is_in(&path, other) || is_in(other, &path)) {
+            return Err(Error::config(format!("{path:?} cannot be a shared path: it is empty, or in another one")));
+        }
+        self.shared.push(format!("{path}{end}"));
+        Ok(self)
+    }
+
+    /// Sets how many leading directories of a tarball's members are left out, as of `shop-1.4.0/bin/shop`; none unless set.
+    #[must_use]
+    pub fn strip_components(mut self, count: usize) -> Self {
+        self.strip_components = count;
+        self
+    }
+
+    /// Sets how many bytes a release may hold, unpacked; [`DEFAULT_MAX_SIZE`] (8 GiB) unless set.
+    #[must_use]
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// The directory of a version on the host.
+    pub fn path(&self, version: &Version) -> String {
+        format!("{}/releases/{version}", self.directory)
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// Brings the release to the host, where it is not there yet.
+    ///
+    /// # Errors
+    /// `Conflict` when the version is there with other content; `NotFound` when it is not there and has no artifact;
+    /// `Corrupt` and `Config` for an artifact that is cut off or hostile; `Unsupported` when the host lacks a tool.
+    pub async fn prepare(&self, target: &Target) -> Result<()> {
+        let begin = async { script::run(&*self.host, &self.begin_command(target)).await };
+        let (artifact, reply) = tokio::try_join!(self.read(target), begin)?;
+        match reply.word() {
+            "present" => match artifact {
+                Some(artifact) => self.same_content(target, &artifact, reply.rest()),
+                None => Ok(()),
+            },
+            "absent" => match artifact {
+                Some(artifact) => self.send(target, &artifact, &reply).await,
+                None => Err(Error::new(ErrorKind::NotFound, "the release is not on the server, and has no artifact")
+                    .not_applied()
+                    .with("host", &self.host)
+                    .with_hint("give the release the path of its content: Release::with_artifact")),
+            },
+            "foreign" => {
+                Err(Error::new(ErrorKind::Conflict, "the version's directory is there, and not made by a deploy")
+                    .not_applied()
+                    .with("host", &self.host)
+                    .with("directory", self.path(target.version()))
+                    .with_hint("move it away, or give the release another version"))
+            }
+            "missing" => {
+                Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
+                    .not_applied()
+                    .with("host", &self.host)
+                    .with_hint("install it: flock comes with util-linux, the others with every distribution's base"))
+            }
+            _ => Err(reply.unexpected(&*self.host)),
+        }
+    }
+
+    /// Reads the artifact, and refuses one that [`prepare`](Self::prepare) would refuse. Nothing is done on the host.
+    ///
+    /// # Errors
+    /// Those of `prepare` that concern the artifact.
+    pub async fn check(&self, target: &Target) -> Result<()> {
+        self.read(target).await.map(drop)
+    }
+
+    /// The digest of the release's content as it is here, in hexadecimal; `None` without an artifact, or when it is gone.
+    pub(crate) async fn digest(&self, target: &Target) -> Result<Option<String>> {
+        match target.release.artifact() {
+            Some(path) if tokio::fs::try_exists(path).await.unwrap_or(false) => {
+                Ok(self.read(target).await?.map(|artifact| artifact.manifest().digest()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn read(&self, target: &Target) -> Result<Option<Artifact>> {
+        let Some(path) = target.release.artifact() else { return Ok(None) };
+        Artifact::read(path, self.strip_components, target.service.as_str(), self.max_size).await.map(Some)
+    }
+
+    fn begin_command(&self, target: &Target) -> bluegreen_core::Command {
+        let text = include_str!("scripts/begin_prepare.sh");
+        script::command("make room for a release", text, std::time::Duration::ZERO)
+            .args([self.directory.clone(), target.version().to_string()])
+            .output_limit(MANIFEST_LIMIT)
+    }
+
+    /// Sends what the base lacks, and all of it where that cannot be put together with the base.
+    async fn send(&self, target: &Target, artifact: &Artifact, reply: &Reply) -> Result<()> {
+        if let (Some(from), Some(base)) = (reply.get("base"), base(reply)) {
+            match self.send_beside(target, artifact, reply, from, base).await? {
+                Sent::Ready => return Ok(()),
+                Sent::Damaged(reason) => {
+                    tracing::warn!(host = %self.host, version = %target.version(), from, reason, "sending all of the release");
+                }
+            }
+        }
+        match self.send_beside(target, artifact, reply, "", Manifest::default()).await? {
+            Sent::Ready => Ok(()),
+            Sent::Damaged(reason) => Err(Error::new(ErrorKind::Unexpected, format!("it cannot be unpacked: {reason}"))
+                .not_applied()
+                .with("host", &self.host)),
+        }
+    }
+
+    async fn send_beside(
+        &self,
+        target: &Target,
+        artifact: &Artifact,
+        reply: &Reply,
+        from: &str,
+        base: Manifest,
+    ) -> Result<Sent> {
+        let manifest = artifact.manifest();
+        let lacking = manifest.entries().filter(|(path, entry)| base.get(path) != Some(entry));
+        let unpacked: u64 = lacking.map(|(_, entry)| entry.size()).sum();
+        let packed = artifact.pack(base).await?;
+        let sent = packed.as_file().metadata().map_err(Error::from)?.len();
+        let incoming = reply.get("incoming").ok_or_else(|| reply.unexpected(&*self.host))?;
+        self.check_room(reply, unpacked.saturating_add(sent))?;
+        let remote = format!("{incoming}/{}.tar.gz", target.version());
+        self.host.upload(packed.path(), &remote, &target.progress).await.map_err(Error::not_applied)?;
+        let words = [
+            self.directory.clone(),
+            target.version().to_string(),
+            manifest.digest(),
+            self.keep.to_string(),
+            from.to_owned(),
+        ];
+        let text = include_str!("scripts/finish_prepare.sh");
+        let command = script::command("put a release together", text, bluegreen_core::host::DEFAULT_TIMEOUT)
+            .args(words)
+            .args(self.shared.clone())
+            .stdin(manifest.text());
+        let reply = script::run(&*self.host, &command).await?;
+        match reply.word() {
+            "ready" => Ok(Sent::Ready),
+            "present" => self.same_content(target, artifact, reply.rest()).map(|()| Sent::Ready),
+            "damaged" => Ok(Sent::Damaged(reply.said)),
+            _ => Err(reply.unexpected(&*self.host)),
+        }
+    }
+
+    fn check_room(&self, reply: &Reply, needed: u64) -> Result<()> {
+        let free = reply.get("free").and_then(|free| free.parse::<u64>().ok());
+        match free.map(|kilobytes| kilobytes.saturating_mul(1024)) {
+            Some(free) if free < needed => {
+                Err(Error::new(ErrorKind::Unexpected, "the disk has no room for the release")
+                    .not_applied()
+                    .with("host", &self.host)
+                    .with("directory", &self.directory)
+                    .with("needed bytes", needed)
+                    .with("free bytes", free)
+                    .with_hint("`df` shows the disk; keep_releases says how many releases stay on it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn same_content(&self, target: &Target, artifact: &Artifact, there: &str) -> Result<()> {
+        let here = artifact.manifest().digest();
+        if here == there { Ok(()) } else { Err(other_content(target, &here, there).with("host", &self.host)) }
+    }
+}
+
+/// The files of a release on the host that can be taken: those of its shared paths are not where they were unpacked.
+fn base(reply: &Reply) -> Option<Manifest> {
+    let mut manifest = Manifest::parse(&reply.after("manifest").join("\n")).ok()?;
+    let shared: Vec<_> = reply.all("shared").collect();
+    manifest.retain(|path| {
+        !shared
+            .iter()
+            .any(|shared| path.strip_prefix(shared).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    });
+    Some(manifest)
+}
+
+pub(crate) fn other_content(target: &Target, here: &str, there: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("version {} is on the server with other content", target.version()))
+        .with_reason(Reason::OtherContent)
+        .not_applied()
+        .with("digest here", here)
+        .with("digest there", there)
+        .with_hint("a version is never used again: give the new build a new one")
+}
+
+enum Sent {
+    Ready,
+    Damaged(String),
+}
+
+impl fmt::Display for ReleaseDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "releases in {} on {}", self.directory, self.host)
+    }
+}

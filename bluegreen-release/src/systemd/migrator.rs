@@ -1,0 +1,149 @@
+//! [`CommandMigrator`]: migrations by commands of the release itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bluegreen_core::host::quote_all;
+use bluegreen_core::{Error, ErrorKind, Migrator, Output, Phase, Result, Target, When};
+
+use super::{SystemdRuntime, script};
+
+/// Runs migrations by commands in the release that is being deployed, in its directory and with its environment, as the user who
+/// deploys.
+///
+/// Each command must be safe to repeat: one that was cut off is run again.
+///
+/// ```
+/// use bluegreen_core::LocalHost;
+/// use bluegreen_release::{CommandMigrator, SystemdRuntime};
+///
+/// let runtime = SystemdRuntime::builder(LocalHost::new(), "shop").user("deploy").build()?;
+/// let migrator = CommandMigrator::new(&runtime, ["bin/rails", "db:migrate"]).pending_by(["bin/pending-migrations"]);
+/// assert_eq!(migrator.to_string(), "bin/rails db:migrate on this machine");
+/// # Ok::<(), bluegreen_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CommandMigrator {
+    runtime: SystemdRuntime,
+    when: When,
+    expand: Vec<String>,
+    contract: Option<Vec<String>>,
+    revert: Option<Vec<String>>,
+    pending: Option<Vec<String>>,
+    timeout: Duration,
+}
+
+impl CommandMigrator {
+    /// A migrator for the releases of this runtime, whose expand phase is this command. It runs before the new release is
+    /// started.
+    pub fn new<W: Into<String>>(runtime: &SystemdRuntime, expand: impl IntoIterator<Item = W>) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            when: When::BeforeStart,
+            expand: words(expand),
+            contract: None,
+            revert: None,
+            pending: None,
+            timeout: bluegreen_core::host::DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// Runs the expand phase after the new release is healthy, instead of before it is started.
+    #[must_use]
+    pub fn after_start(mut self) -> Self {
+        self.when = When::AfterStart;
+        self
+    }
+
+    /// Sets the command that removes what only the old version needs. Unless set, there is nothing to do then.
+    #[must_use]
+    pub fn contract_by<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.contract = Some(words(command));
+        self
+    }
+
+    /// Sets the command that undoes the expand phase. Unless set, that is not supported.
+    #[must_use]
+    pub fn revert_by<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.revert = Some(words(command));
+        self
+    }
+
+    /// Sets a command that prints the names of pending migrations, one on a line, and nothing else. Unless set, what is pending
+    /// is not known.
+    #[must_use]
+    pub fn pending_by<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.pending = Some(words(command));
+        self
+    }
+
+    /// Sets how long a command may take before it is ended; 15 minutes unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    async fn run(&self, target: &Target, words: &[String]) -> Result<Output> {
+        let host = &*self.runtime.host;
+        self.runtime.claim(target).await?;
+        let command = self.runtime.in_release(target.slot, Some(target.version())).args(words).timeout(self.timeout);
+        let output = host.run(&command).await?;
+        match output.status {
+            Some(script::NO_RELEASE) => {
+                Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
+                    .not_applied()
+                    .with("host", host)
+                    .with_hint("deploy this version again: a deploy prepares it"))
+            }
+            _ => output.ok(&command.called(quote_all(words)), host),
+        }
+    }
+}
+
+fn words<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Vec<String> {
+    words.into_iter().map(Into::into).collect()
+}
+
+impl fmt::Display for CommandMigrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", quote_all(&self.expand), self.runtime.host)
+    }
+}
+
+#[async_trait]
+impl Migrator for CommandMigrator {
+    fn when(&self) -> When {
+        self.when
+    }
+
+    async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>> {
+        let Some(command) = &self.pending else { return Ok(None) };
+        let about =
+            |error: Error| error.not_applied().with_operation(format!("list the pending migrations of {target}"));
+        let text = self.run(target, command).await.map_err(about)?.text();
+        Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+    }
+
+    async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
+        let command = match (phase, &self.contract) {
+            (Phase::Expand, _) => &self.expand,
+            (Phase::Contract, Some(command)) => command,
+            (Phase::Contract, None) => return Ok(()),
+        };
+        let done = self.run(target, command).await;
+        done.map(drop).map_err(|error| error.with_operation(format!("migrate ({phase}) for {target}")))
+    }
+
+    async fn revert(&self, target: &Target) -> Result<()> {
+        let about = |error: Error| error.with_operation(format!("revert the migrations of {target}"));
+        match &self.revert {
+            Some(command) => self.run(target, command).await.map(drop).map_err(about),
+            None => Err(about(
+                Error::new(ErrorKind::Unsupported, "no command that reverts is set")
+                    .with_hint("CommandMigrator::revert_by sets one"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+id "$user" > /dev/null
+group=$(id -gn "$user")
+
+# The deployer makes the releases; the program writes in shared/ alone.
+if [ ! -d "$directory" ]; then
+    mkdir -p "$directory"
+    chown "$deployer:$(id -gn "$deployer")" "$directory"
+    echo "made $directory"
+fi
+if [ ! -d "$directory/shared" ]; then
+    mkdir "$directory/shared"
+    chown "$deployer:$group" "$directory/shared"
+    chmod 2775 "$directory/shared"
+fi
+
+if [ "$deployer" != root ]; then
+    # Under this name sudo does not read it before it is known to be right.
+    printf '%s' "$rules" > "/etc/sudoers.d/.bluegreen-$service"
+    chmod 440 "/etc/sudoers.d/.bluegreen-$service"
+    visudo -cqf "/etc/sudoers.d/.bluegreen-$service"
+    mv -f "/etc/sudoers.d/.bluegreen-$service" "/etc/sudoers.d/bluegreen-$service"
+    if ! id -nG "$deployer" | grep -qwE 'systemd-journal|adm'; then
+        usermod -aG systemd-journal "$deployer"
+        echo "added $deployer to the group systemd-journal"
+    fi
+fi

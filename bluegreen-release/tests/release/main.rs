@@ -1,0 +1,7 @@
+//! Releases as directories, on this machine's own shell and tools.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod artifact;
+mod directory;
+mod support;
