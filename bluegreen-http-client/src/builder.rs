@@ -8,7 +8,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::client::Client;
-use crate::connector::{Connector, Hop};
+use crate::connector::Connector;
 use crate::tls;
 
 /// How a [`Client`] connects.
@@ -57,9 +57,9 @@ impl ClientBuilder {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let hop = Hop { tcp, tls: https.then(tls::connector).transpose()? };
+        let tls = https.then(tls::connector).transpose()?;
         let proxies = (!self.direct).then(|| Arc::new(Matcher::from_env()));
-        let connector = Connector { hop, proxies: proxies.clone(), timeout: self.connect_timeout };
+        let connector = Connector { tcp, tls, proxies: proxies.clone(), timeout: self.connect_timeout };
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder.retry_canceled_requests(false);
         match self.keep_idle {

@@ -22,23 +22,17 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 #[derive(Clone)]
 pub(crate) struct Connector {
-    pub(crate) hop: Hop,
+    pub(crate) tcp: HttpConnector,
+    pub(crate) tls: Option<TlsConnector>,
     pub(crate) proxies: Option<Arc<Matcher>>,
     /// For all of it, TLS included.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// One connection to where a URL leads, without any proxy: to a server, or to a proxy.
-#[derive(Clone)]
-pub(crate) struct Hop {
-    pub(crate) tcp: HttpConnector,
-    pub(crate) tls: Option<TlsConnector>,
-}
-
 impl Connector {
-    async fn connect(self, to: Uri) -> Result<Stream, BoxError> {
-        let mut hop = self.hop;
-        let Some(proxy) = self.proxies.and_then(|proxies| proxies.intercept(&to)) else { return hop.call(to).await };
+    async fn connect(mut self, to: Uri) -> Result<Stream, BoxError> {
+        let proxies = self.proxies.take();
+        let Some(proxy) = proxies.and_then(|proxies| proxies.intercept(&to)) else { return self.hop(to).await };
         if !matches!(proxy.uri().scheme_str(), Some("http" | "https")) {
             let scheme = proxy.uri().scheme_str().unwrap_or_default();
             return Err(format!(
@@ -47,18 +41,18 @@ impl Connector {
             .into());
         }
         if !is_https(&to) {
-            return Ok(hop.call(proxy.uri().clone()).await?.forwarding());
+            return Ok(self.hop(proxy.uri().clone()).await?.forwarding());
         }
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), hop.clone());
+        // To the proxy there is no other one, and all of it has one limit.
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), Self { timeout: None, ..self.clone() });
         if let Some(credentials) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(credentials.clone());
         }
-        hop.encrypt(tunnel.call(to.clone()).await?, &to).await
+        self.encrypt(tunnel.call(to.clone()).await?, &to).await
     }
-}
 
-impl Hop {
-    async fn connect(mut self, to: Uri) -> Result<Stream, BoxError> {
+    /// One connection to where a URL leads, without any proxy: to a server, or to a proxy.
+    async fn hop(mut self, to: Uri) -> Result<Stream, BoxError> {
         let stream = Stream::new(self.tcp.call(to.clone()).await?.into_inner());
         if is_https(&to) { self.encrypt(stream, &to).await } else { Ok(stream) }
     }
@@ -72,20 +66,6 @@ impl Hop {
 
 fn is_https(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
-}
-
-impl Service<Uri> for Hop {
-    type Response = Stream;
-    type Error = BoxError;
-    type Future = Connecting<Stream>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(to))
-    }
 }
 
 impl Service<Uri> for Connector {
