@@ -53,6 +53,7 @@ pub mod host;
 pub mod memory;
 pub mod observer;
 pub mod pipeline;
+pub mod procfs;
 pub mod state;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;

@@ -3,7 +3,6 @@
 mod context;
 mod extract;
 mod ignore;
-mod owner;
 mod temp_container;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bluegreen_core::{Error, ErrorKind, Result};
+use bluegreen_core::{Error, ErrorKind, ProcessId, Result};
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::owner;
 use crate::engine::quick;
 use crate::labels;
 
@@ -60,7 +59,7 @@ impl TempContainer {
 async fn create(docker: &Docker, image: &str) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut labels = HashMap::from([(labels::EXTRACTION.to_owned(), now.to_string())]);
-    labels.extend(owner::this_process().map(|owner| (labels::OWNER.to_owned(), owner)));
+    labels.extend(ProcessId::current().map(|owner| (labels::OWNER.to_owned(), owner.to_string())));
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         // It is never run, but the engine wants one, and an image need not have any.
@@ -96,7 +95,7 @@ pub(super) async fn remove_abandoned(docker: &Docker) -> Result<()> {
     for container in quick("look for abandoned copies", docker.list_containers(Some(options))).await? {
         let labels = container.labels.unwrap_or_default();
         let made = labels.get(labels::EXTRACTION).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let is_orphan = labels.get(labels::OWNER).is_some_and(|owner| owner::is_gone(owner));
+        let is_orphan = labels.get(labels::OWNER).is_some_and(|owner| ProcessId::from(owner.as_str()).is_gone());
         let is_abandoned = is_orphan || made.is_some_and(|made| now.saturating_sub(made) > ABANDONED);
         if let (true, Some(id)) = (is_abandoned, container.id) {
             remove(docker, &id).await?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use bluegreen_core::procfs::{Stat, boot_id};
 use bluegreen_core::{Error, ErrorKind, Result};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -15,7 +16,7 @@ pub(super) const MARK: &str = "BLUEGREEN_INSTANCE";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     pid: i32,
-    /// Clock ticks from boot to the start of the process: field 22 of `/proc/<pid>/stat`.
+    /// See [`Stat::start_time`].
     start_time: u64,
     boot: String,
 }
@@ -24,18 +25,17 @@ impl Process {
     /// The process that has this pid now; a zombie counts, since it keeps the pid.
     pub(super) fn of(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok()?;
-        let stat = Stat::read(pid)?;
-        Some(Self { pid, start_time: stat.start_time, boot: boot_id() })
+        Some(Self { pid, start_time: Stat::of(pid)?.start_time, boot: boot_id()? })
     }
 
     /// Whether it still runs.
     pub(super) fn is_running(&self) -> bool {
-        self.stat().is_some_and(|stat| stat.runs())
+        self.stat().is_some_and(|stat| stat.is_running())
     }
 
     /// Whether the machine was started again since.
     pub(super) fn is_of_an_earlier_boot(&self) -> bool {
-        self.boot != boot_id()
+        boot_id().is_some_and(|now| now != self.boot)
     }
 
     /// Sends a signal to its whole process group. Nothing happens when it is gone.
@@ -47,8 +47,8 @@ impl Process {
     }
 
     fn stat(&self) -> Option<Stat> {
-        let stat = Stat::read(self.pid)?;
-        (stat.start_time == self.start_time && self.boot == boot_id()).then_some(stat)
+        let stat = Stat::of(self.pid)?;
+        (stat.start_time == self.start_time && boot_id()? == self.boot).then_some(stat)
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn members(leader: Option<&Process>, token: &str) -> Vec<i32> {
     let mark = format!("{MARK}={token}");
     pids()
         .filter(|pid| {
-            Stat::read(*pid).filter(Stat::runs).is_some_and(|stat| {
+            Stat::of(*pid).filter(Stat::is_running).is_some_and(|stat| {
                 session.is_some_and(|leader| stat.session == leader.pid && stat.start_time >= leader.start_time)
                     || environment_has(*pid, mark.as_bytes())
             })
@@ -76,8 +76,9 @@ pub(super) fn members(leader: Option<&Process>, token: &str) -> Vec<i32> {
 /// The session leader among the processes that carry the mark.
 pub(super) fn leader(token: &str) -> Option<Process> {
     members(None, token).into_iter().find_map(|pid| {
-        let stat = Stat::read(pid)?;
-        (stat.session == pid).then(|| Process { pid, start_time: stat.start_time, boot: boot_id() })
+        let stat = Stat::of(pid)?;
+        let boot = boot_id()?;
+        (stat.session == pid).then_some(Process { pid, start_time: stat.start_time, boot })
     })
 }
 
@@ -117,32 +118,6 @@ fn sent(pid: i32, signal: Signal, result: Option<rustix::io::Result<()>>) -> Res
     }
 }
 
-struct Stat {
-    state: char,
-    session: i32,
-    start_time: u64,
-}
-
-impl Stat {
-    fn read(pid: i32) -> Option<Self> {
-        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        // The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
-        let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let session = fields.nth(2)?.parse().ok()?;
-        let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { state, session, start_time })
-    }
-
-    /// A zombie has ended; only its parent has not asked for its exit status yet.
-    fn runs(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X' | 'x')
-    }
-}
-
 fn pids() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -154,22 +129,9 @@ fn environment_has(pid: i32, variable: &[u8]) -> bool {
         .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|have| have == variable))
 }
 
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_program_name_with_parentheses_does_not_shift_the_fields() {
-        let text = "42 (a) b (c) S 1 42 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 123456 1000 1 2 3";
-        let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.state, stat.session, stat.start_time), ('S', 7, 123_456));
-        assert!(Stat::parse("").is_none());
-        assert!(Stat::parse("1 (x) S 1").is_none());
-    }
 
     #[test]
     fn a_process_with_the_same_pid_and_another_start_time_is_another_process() {
