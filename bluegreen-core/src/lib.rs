@@ -110,5 +110,5 @@ pub use store::{Revision, StateStore, Versioned};
 pub use tokio_util::sync::CancellationToken;
 pub use types::{
     Clock, Endpoint, Instance, Mask, OperationId, PerSlot, Progress, Release, Secret, ServiceName, Slot, Split,
-    SystemClock, Target, Timestamp, Version,
+    SystemClock, Target, Timestamp, Version, host_port,
 };

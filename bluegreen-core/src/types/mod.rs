@@ -1,5 +1,6 @@
 //! The words of the domain as types. See each for what it guarantees.
 
+mod host_port;
 mod instance;
 mod mask;
 mod name;
@@ -11,6 +12,7 @@ mod slot;
 mod split;
 mod time;
 
+pub use host_port::host_port;
 pub use instance::{Endpoint, Instance};
 pub use mask::Mask;
 pub use name::{OperationId, ServiceName, Version};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bluegreen_core::{Error, Result};
+use bluegreen_core::{Error, Result, host_port};
 
 /// Where an engine listens, as seen from a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,10 +64,9 @@ impl FromStr for Address {
             Some(("unix", _)) => Err(refused("the path of a socket is absolute")),
             Some(("tcp" | "http", address)) => {
                 let address = address.trim_end_matches('/');
-                let port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-                match port && !address.contains('/') {
-                    true => Ok(Self::Tcp(address.to_owned())),
-                    false => Err(refused("a TCP address is host:port")),
+                match host_port(address) {
+                    Some(_) => Ok(Self::Tcp(address.to_owned())),
+                    None => Err(refused("a TCP address is host:port")),
                 }
             }
             Some(("ssh", there)) => {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use bluegreen_core::{Error, Result};
+use bluegreen_core::{Error, Result, host_port};
 use serde::{Deserialize, Serialize};
 
 /// Where a slot's instance listens: `host:port`, `[::1]:port` for IPv6.
@@ -11,26 +11,15 @@ pub(crate) struct Address(String);
 impl Address {
     pub(crate) fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
-        match text.rsplit_once(':') {
-            Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(Self(text)),
-            _ => Err(Error::config(format!("{text:?} is not an address"))
-                .with_hint("write host:port, and an IPv6 address in brackets: [::1]:4001")),
+        if host_port(&text).is_some() {
+            return Ok(Self(text));
         }
+        Err(Error::config(format!("{text:?} is not an address"))
+            .with_hint("write host:port, and an IPv6 address in brackets: [::1]:4001"))
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-fn is_host(text: &str) -> bool {
-    match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !text.is_empty()
-                && text.len() <= 253
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-        }
     }
 }
 

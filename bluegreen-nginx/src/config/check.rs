@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bluegreen_core::{Error, Result, ServiceName};
+use bluegreen_core::{Error, Result, ServiceName, host_port};
 
 use super::{BucketBy, Content, NginxConfig, Probe};
 
@@ -130,16 +130,11 @@ pub(crate) fn address_of(text: &str) -> Result<String> {
 /// `127.0.0.1:4000`, `[::1]:4000`, `app.internal:4000`.
 fn address(text: &str) -> Result<()> {
     let rule = "use host:port, like `127.0.0.1:4000`, `[::1]:4000` or `app.internal:4000`";
-    let named = || {
-        let (host, port) = text.rsplit_once(':')?;
-        let port: u16 = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok())??;
-        (port > 0 && is_host_name(host)).then_some(())
-    };
     short("an address", text)?;
-    match socket_address(text) {
-        Some(address) if address.port() > 0 => Ok(()),
-        Some(_) => Err(refused("an address", text, rule)),
-        None => named().ok_or_else(|| refused("an address", text, rule)),
+    // nginx knows no scope id.
+    match host_port(text).filter(|_| !text.contains('%')) {
+        Some((host, _)) if text.starts_with('[') || is_host_name(host) => Ok(()),
+        _ => Err(refused("an address", text, rule)),
     }
 }
 

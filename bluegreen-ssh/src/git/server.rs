@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bluegreen_core::{Error, Host, LocalHost, Result};
+use bluegreen_core::{Error, Host, LocalHost, Result, host_port};
 
 use super::remote::Remote;
 use crate::SshHost;
@@ -89,7 +89,7 @@ impl GitServer {
             ));
         }
         if let Some(address) = &self.address
-            && (address.chars().any(|c| c.is_whitespace() || c.is_control()) || !address.contains(':'))
+            && host_port(address).is_none()
         {
             return refuse(format!("{address:?} is not an address: host:port"));
         }
