@@ -41,3 +41,33 @@ impl Polling {
         next < deadline
     }
 }
+
+/// The setters of every router that switches at a provider.
+macro_rules! polling_setters {
+    () => {
+        /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep
+        /// it below the pipeline's limit for a shift.
+        #[must_use]
+        pub fn deadline(mut self, deadline: std::time::Duration) -> Self {
+            self.polling.deadline = deadline;
+            self
+        }
+
+        /// How long to wait between two polls, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
+        #[must_use]
+        pub fn poll_every(mut self, least: std::time::Duration, most: std::time::Duration) -> Self {
+            self.polling.poll_every = (least, most);
+            self
+        }
+
+        /// How long a change that was cut off, or whose answer was lost, is given to show up before what is seen counts;
+        /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
+        #[must_use]
+        pub fn lost_reply(mut self, wait: std::time::Duration) -> Self {
+            self.polling.lost_reply = wait;
+            self
+        }
+    };
+}
+
+pub(crate) use polling_setters;

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{
@@ -12,7 +11,7 @@ use super::address_move::AddressMove;
 use super::look::{look, split_of};
 use super::provider::{AddressProvider, Holder, Observed, Transition};
 use crate::pending::Pending;
-use crate::polling::{LOOK_TIMEOUT, Polling};
+use crate::polling::{LOOK_TIMEOUT, Polling, polling_setters};
 use crate::probe::{Confirmation, PublicProbe};
 
 /// Moves one address between the servers of blue and green, by any [`AddressProvider`].
@@ -47,28 +46,7 @@ impl FloatingIpRouter {
         }
     }
 
-    /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep it
-    /// below the pipeline's limit for a shift.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.polling.deadline = deadline;
-        self
-    }
-
-    /// How long to wait between two polls, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
-    #[must_use]
-    pub fn poll_every(mut self, least: Duration, most: Duration) -> Self {
-        self.polling.poll_every = (least, most);
-        self
-    }
-
-    /// How long a move whose answer was lost is given to show up, before it is asked for again;
-    /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
-    #[must_use]
-    pub fn lost_reply(mut self, wait: Duration) -> Self {
-        self.polling.lost_reply = wait;
-        self
-    }
+    polling_setters!();
 
     /// Has a shift return only when so many fresh connections in a row were answered by the new slot.
     ///

@@ -16,7 +16,7 @@ use super::switch::BalancerSession;
 use super::waves::Rollout;
 use super::{retarget, servers};
 use crate::pending::Pending;
-use crate::polling::{LOOK_TIMEOUT, Polling};
+use crate::polling::{LOOK_TIMEOUT, Polling, polling_setters};
 use crate::probe::{Confirmation, PublicProbe};
 
 /// Switches a cloud's load balancer: from [`DigitalOceanBalancer`](crate::DigitalOceanBalancer) or
@@ -73,28 +73,7 @@ impl LoadBalancerRouter {
         }
     }
 
-    /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep it
-    /// below the pipeline's limit for a shift.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.polling.deadline = deadline;
-        self
-    }
-
-    /// How long to wait between two looks, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
-    #[must_use]
-    pub fn poll_every(mut self, least: Duration, most: Duration) -> Self {
-        self.polling.poll_every = (least, most);
-        self
-    }
-
-    /// How long a change that was cut off is given to show up, before what is seen counts;
-    /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
-    #[must_use]
-    pub fn lost_reply(mut self, wait: Duration) -> Self {
-        self.polling.lost_reply = wait;
-        self
-    }
+    polling_setters!();
 
     /// Has a shift return only when so many fresh connections in a row were answered by the new slot. The clouds say
     /// "done" before all of their balancer's machines are, so this is well worth having. By servers, one answer of the new
