@@ -7,22 +7,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::{Command, Host, Output};
+use crate::host::{Command, Host, Output, Script};
 use crate::state::State;
 use crate::state_file::{StateFile, revision};
 use crate::store::{Revision, StateStore, Versioned};
 use crate::types::ServiceName;
 
-/// Prints the document; see [`Status`] for what else it may say.
+/// Prints the document.
 const LOAD: &str = include_str!("host_store/load.sh");
 
-/// Compares and swaps the document; see [`Status`] for what it says.
-const COMMIT: &str = include_str!("host_store/commit.sh");
+/// The exit status of [`LOAD`] when there never was a document.
+const NOTHING: i32 = 40;
+
+/// The exit status of [`LOAD`] when there is a backup, and no document.
+const LOST: i32 = 41;
+
+/// Compares and swaps the document.
+const COMMIT: Script = Script::new("write the state", include_str!("host_store/commit.sh"));
 
 /// How long a script may take: far longer than a commit that has to wait for the lock.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long `commit.sh` waits for the lock: 100 times a tenth of a second.
+/// How long a commit waits for the lock. Who holds it writes one small file, and a lease that is not renewed runs out.
 const LOCK_WAIT_SECONDS: u64 = 10;
 
 /// More than any document: 50 operations of history are some tens of kilobytes.
@@ -66,11 +72,10 @@ impl HostStateStore {
         self
     }
 
-    async fn run(&self, does: &str, script: &str, args: &[&str], input: Vec<u8>) -> Result<(Command, Output)> {
-        let command = Command::script(script)
-            .called(does)
-            .args(args.iter().copied())
-            .stdin(input)
+    async fn load_file(&self, document: &str, backup: &str) -> Result<(Command, Output)> {
+        let command = Command::script(LOAD)
+            .called("read the state")
+            .args([document, backup])
             .sudo(self.sudo)
             .timeout(TIMEOUT)
             .output_limit(LARGEST_DOCUMENT);
@@ -79,10 +84,10 @@ impl HostStateStore {
     }
 
     async fn read(&self, file: &StateFile) -> Result<Option<Versioned<State>>> {
-        let (command, output) = self.run("read the state", LOAD, &[&file.document, &file.backup], Vec::new()).await?;
-        match Status::of(&output) {
-            Some(Status::Nothing) => Ok(None),
-            Some(Status::Lost) => Err(file.lost()),
+        let (command, output) = self.load_file(&file.document, &file.backup).await?;
+        match output.status {
+            Some(NOTHING) => Ok(None),
+            Some(LOST) => Err(file.lost()),
             _ => {
                 let bytes = output.ok(&command, &self.host).map_err(|error| file.refused(error).not_applied())?.stdout;
                 match file.parse(&bytes) {
@@ -95,42 +100,37 @@ impl HostStateStore {
 
     /// The backup, to tell in an error whether it is of use.
     async fn backup(&self, file: &StateFile) -> Option<Vec<u8>> {
-        let (_, output) = self.run("read the state", LOAD, &[&file.backup, &file.backup], Vec::new()).await.ok()?;
+        let (_, output) = self.load_file(&file.backup, &file.backup).await.ok()?;
         output.success().then_some(output.stdout)
     }
 
     async fn swap(&self, file: &StateFile, expected: Option<&Revision>, state: &State) -> Result<Revision> {
         let bytes = file.bytes(state)?;
         let new = revision(&bytes);
-        let args = [
-            self.directory.as_str(),
-            &file.document,
-            &file.backup,
-            &file.lock,
-            expected.map_or("none", Revision::as_str),
-            new.as_str(),
-        ];
-        let (command, output) = self.run("write the state", COMMIT, &args, bytes).await?;
-        match Status::of(&output) {
-            Some(Status::Conflict) => Err(file.conflict(expected)),
-            Some(Status::Lost) => Err(file.lost()),
-            Some(Status::Locked) => Err(file.locked(LOCK_WAIT_SECONDS)),
-            Some(Status::MissingTool) => {
-                let tool = output.text();
-                Err(Error::new(ErrorKind::Unsupported, format!("there is no `{tool}` on the host"))
-                    .with_hint("install it there: flock comes with util-linux, sha256sum with coreutils"))
-            }
-            Some(Status::NoLocks) => Err(file.no_locks(output.error_text().trim())),
-            Some(Status::NotWhole) => Err(Error::new(
+        let script = COMMIT
+            .variable("lock_wait", &LOCK_WAIT_SECONDS.to_string())
+            .args([&*self.directory, &file.document, &file.backup, &file.lock])
+            .args([expected.map_or("none", Revision::as_str), new.as_str()])
+            .stdin(bytes)
+            .sudo(self.sudo)
+            .timeout(TIMEOUT);
+        let reply = script.run(&self.host).await.map_err(|error| file.refused(error))?;
+        match reply.word() {
+            "stored" => Ok(new),
+            "conflict" => Err(file.conflict(expected)),
+            "lost" => Err(file.lost()),
+            "locked" => Err(file.locked(LOCK_WAIT_SECONDS)),
+            "no-locks" => Err(file.no_locks(reply.rest())),
+            "missing" => Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the host", reply.rest()))
+                .with_hint("install it there: flock comes with util-linux, sha256sum with coreutils")),
+            "damaged" => Err(Error::new(
                 ErrorKind::Unexpected,
                 "the document did not arrive whole on the host's disk, and was not stored",
             )
             .not_applied()
             .retryable(true)
             .with_hint("was the connection cut, or is the disk full?")),
-            Some(Status::Nothing) | None => {
-                output.ok(&command, &self.host).map(|_| new).map_err(|error| file.refused(error))
-            }
+            _ => Err(reply.unexpected()),
         }
     }
 }
@@ -155,40 +155,6 @@ impl StateStore for HostStateStore {
         let trying =
             |error: Error| error.with_operation(format!("store the state of {service}")).with("host", &self.host);
         self.swap(&file, expected, state).await.map_err(trying)
-    }
-}
-
-/// What the scripts say by their exit status, apart from 0 and from what fails in them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
-    /// There never was a document.
-    Nothing,
-    /// There is a backup, and no document.
-    Lost,
-    /// The document is not the expected one.
-    Conflict,
-    /// A tool is not installed; its name is printed.
-    MissingTool,
-    /// The lock was not given up in time.
-    Locked,
-    /// What arrived is not what was sent.
-    NotWhole,
-    /// The lock cannot be taken at all.
-    NoLocks,
-}
-
-impl Status {
-    fn of(output: &Output) -> Option<Self> {
-        match output.status? {
-            40 => Some(Self::Nothing),
-            41 => Some(Self::Lost),
-            42 => Some(Self::Conflict),
-            43 => Some(Self::MissingTool),
-            44 => Some(Self::Locked),
-            45 => Some(Self::NotWhole),
-            46 => Some(Self::NoLocks),
-            _ => None,
-        }
     }
 }
 

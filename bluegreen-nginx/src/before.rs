@@ -1,9 +1,9 @@
 //! What a site's file held before an operation, for the undo of that operation.
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Error, ErrorKind, Instance, Reason, Result, Slot, sha256_hex};
 
 use crate::install::{self, Change, Installed};
-use crate::script::Script;
 use crate::server::Server;
 
 /// What an attach is made for. A second one of the same release does not forget what was there before the first.
@@ -70,7 +70,7 @@ pub(crate) async fn put_back(server: &Server, path: &str, slot: Slot, link: &str
 
 async fn forget(server: &Server, path: &str) -> Result<()> {
     let state = server.config.state_directory_path();
-    let script = Script::change("end an undo", include_str!("scripts/forget_before.sh"), &[&state, path]);
+    let script = Script::new("end an undo", include_str!("scripts/forget_before.sh")).args([&state, path]);
     server.run(script).await.map(drop)
 }
 

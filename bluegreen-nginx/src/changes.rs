@@ -1,10 +1,10 @@
 //! What others have put into the files that are written here.
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Error, Result, changed_file};
 use similar::{ChangeTag, TextDiff};
 
 use crate::install;
-use crate::script::Script;
 use crate::server::Server;
 use crate::site::{id_of, is_as_rendered};
 
@@ -18,8 +18,8 @@ pub(crate) async fn is_changed(server: &Server, path: &str, text: Option<&str>, 
         return Ok(false);
     }
     let state = server.config.state_directory_path();
-    let script = Script::change(PURPOSE, include_str!("scripts/test_site.sh"), &[&state, path, link]);
-    Ok(!server.run(script.detached()).await.map_err(Error::not_applied)?.is("broken"))
+    let script = Script::new(PURPOSE, include_str!("scripts/test_site.sh")).args([&*state, path, link]);
+    Ok(server.run(script.read_only().detached()).await?.word() != "broken")
 }
 
 /// Refuses to lose what somebody else wrote. `ours` is what would be in the file otherwise.

@@ -1,8 +1,8 @@
 //! Why nginx answers with another site than the one that was written.
 
+use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{Error, ErrorKind};
 
-use crate::script::{Reply, Script};
 use crate::server::Server;
 
 /// The error about an answer that is not the service's. `path` is where nginx should read the site, `id` names its text, and
@@ -52,7 +52,7 @@ struct File {
 impl Sites {
     /// Where nginx does not tell, as without the rights for it, there are none.
     async fn read(server: &Server) -> Self {
-        let script = Script::look("read nginx's configuration", include_str!("scripts/dump_sites.sh"), &[]);
+        let script = Script::new("read nginx's configuration", include_str!("scripts/dump_sites.sh"));
         server.run(script).await.map_or_else(|_| Self::default(), |reply| Self::parse(&reply))
     }
 

@@ -3,23 +3,25 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Result, Slot};
 
-use crate::script::Script;
 use crate::server::Server;
 use crate::slot_addresses::SlotAddresses;
 
-/// How many connections nginx has to the addresses of a slot, by the text of its site. `None` when one of them is a name,
+/// How many connections nginx has to the addresses of a slot, by the site at `path`. `None` when one of them is a name,
 /// which stands for whatever address nginx found for it, and when nobody says what they are.
 ///
 /// Counted are the established connections of nginx's own workers, old ones that finish their requests included. Where
 /// their sockets cannot be seen (not as another user than root), it is all connections from this host to the addresses.
-pub(crate) async fn in_flight(server: &Server, site: Option<&str>, slot: Slot) -> Result<Option<u64>> {
-    let known = server.known(site);
+pub(crate) async fn in_flight(server: &Server, path: &str, slot: Slot) -> Result<Option<u64>> {
+    let site = server.owned(server.site(path)).await?;
+    let known = server.known(site.as_deref());
     let addresses = known.of(slot);
     if addresses.is_empty() {
         // A file of the user's own, or one that was damaged, does not say that nothing listens.
-        let is_silent = server.config.own_files || site.is_some_and(|text| SlotAddresses::in_site(text).is_none());
+        let is_silent =
+            server.config.own_files || site.as_deref().is_some_and(|text| SlotAddresses::in_site(text).is_none());
         return Ok((!is_silent).then_some(0));
     }
     let mut patterns = Vec::new();
@@ -30,8 +32,8 @@ pub(crate) async fn in_flight(server: &Server, site: Option<&str>, slot: Slot) -
         }
     }
     let pattern = format!("^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ ({}) 01 ", patterns.join("|"));
-    let body = include_str!("scripts/in_flight.sh");
-    let reply = server.run(Script::look("count what is in flight", body, &[&server.config.pid_file, &pattern])).await?;
+    let script = Script::new("count what is in flight", include_str!("scripts/in_flight.sh")).read_only();
+    let reply = server.run(script.args([&server.config.pid_file, &pattern])).await?;
     let sockets: BTreeSet<_> = reply.all("socket").collect();
     let hidden = reply.all("sockets").any(|word| word == "unknown");
     let rows = reply.all("tcp").filter_map(|row| row.split_whitespace().nth(INODE));

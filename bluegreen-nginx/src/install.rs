@@ -1,11 +1,11 @@
 //! Putting a site's file in place, so that nginx has loaded it or the old one is back.
 
-use bluegreen_core::{Effect, Error, ErrorKind, Result, sha256_hex};
+use bluegreen_core::host::{Reply, Script};
+use bluegreen_core::{Effect, Error, ErrorKind, Reason, Result, sha256_hex};
 
 use crate::answer::Answer;
 use crate::elsewhere;
 use crate::reload::{self, Reload, Shows};
-use crate::script::{Reply, Script};
 use crate::server::Server;
 use crate::site::{Site, id_of, is_as_rendered};
 
@@ -18,6 +18,18 @@ pub(crate) enum Installed {
     Yes,
     /// Someone else changed the file since it was read.
     Overtaken,
+}
+
+/// How often someone else may change a site between a look and an installation before that is an error.
+pub(crate) const ATTEMPTS: u32 = 5;
+
+/// The error of an installation that was overtaken each time.
+pub(crate) fn always_overtaken(path: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"))
+        .with_reason(Reason::ChangedElsewhere)
+        .not_applied()
+        .retryable(true)
+        .with("site", path)
 }
 
 /// A change of one file.
@@ -44,21 +56,20 @@ pub(crate) async fn install(server: &Server, change: Change<'_>) -> Result<Insta
     let log = config.error_log.as_deref().unwrap_or_default();
     let ours = if new.is_some_and(is_as_rendered) { "ours" } else { "" };
     let read_as = if link.is_empty() { path } else { link };
-    let arguments = [&state, path, &from, &to, link, &config.pid_file, log, key, ours];
-    let script = Script::change(PURPOSE, include_str!("scripts/install_site.sh"), &arguments);
-    let reply = server.run(script.input(new.unwrap_or_default().as_bytes()).detached()).await?;
-    if reply.is("changed") {
-        return Ok(Installed::Overtaken);
+    let script = Script::new(PURPOSE, include_str!("scripts/install_site.sh"))
+        .args([&*state, path, &from, &to, link, &config.pid_file, log, key, ours])
+        .stdin(new.unwrap_or_default());
+    let reply = server.run(script.detached()).await?;
+    match reply.word() {
+        "changed" => return Ok(Installed::Overtaken),
+        "stored" => return Ok(Installed::Yes),
+        "foreign" => {
+            return Err(about(Error::new(ErrorKind::Conflict, "the site's file is a symbolic link"), server, path)
+                .not_applied()
+                .with_hint("name the file that it points to"));
+        }
+        _ => reloaded(&reply, PURPOSE).map_err(|error| about(error, server, path))?,
     }
-    if reply.is("stored") {
-        return Ok(Installed::Yes);
-    }
-    if reply.is("foreign") {
-        return Err(about(Error::new(ErrorKind::Conflict, "the site's file is a symbolic link"), server, path)
-            .not_applied()
-            .with_hint("name the file that it points to"));
-    }
-    reloaded(&reply, PURPOSE).map_err(|error| about(error, server, path))?;
     let id = new.and_then(id_of);
     let outcome = match id {
         Some(id) => reload::wait(server, &reply, |answer| shows(server, id, answer)).await,
@@ -125,26 +136,21 @@ fn shows(server: &Server, id: &str, answer: &Answer) -> Shows {
 
 async fn end(server: &Server, path: &str, how: &str) -> Result<()> {
     let state = server.config.state_directory_path();
-    let script = Script::change(PURPOSE, include_str!("scripts/end_install.sh"), &[&state, path, how]);
+    let script = Script::new(PURPOSE, include_str!("scripts/end_install.sh")).args([&*state, path, how]);
     server.run(script.detached()).await.map(drop)
 }
 
 /// That nginx was told to reload, or why not.
 pub(crate) fn reloaded(reply: &Reply, purpose: &'static str) -> Result<()> {
-    let failed = |what: &str| Error::new(ErrorKind::Unexpected, format!("{what}:\n{}", reply.said)).not_applied();
-    if reply.is("reloaded") {
-        Ok(())
-    } else if reply.is("test-failed") {
-        let error =
-            failed("nginx refuses the configuration, and what was there before is back").with_operation(purpose);
-        Err(error.with_hint("correct the file and the line that nginx names"))
-    } else if reply.is("reload-failed") {
-        let error =
-            failed("nginx could not be told to reload, and what was there before is back").with_operation(purpose);
-        Err(error.with_hint("is nginx running?"))
-    } else {
-        Err(reply.unexpected(purpose))
-    }
+    let (what, advice) = match reply.word() {
+        "reloaded" => return Ok(()),
+        "test-failed" => ("nginx refuses the configuration", "correct the file and the line that nginx names"),
+        "reload-failed" => ("nginx could not be told to reload", "is nginx running?"),
+        _ => return Err(reply.unexpected()),
+    };
+    let message = format!("{what}, and what was there before is back:\n{}", reply.said());
+    let error = Error::new(ErrorKind::Unexpected, message).not_applied();
+    Err(error.with_operation(purpose).with_hint(advice))
 }
 
 /// nginx took the order and kept its old configuration.

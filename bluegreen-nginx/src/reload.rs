@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bluegreen_core::Result;
+use bluegreen_core::host::{Reply, Script};
 use tokio::time::{Instant, sleep};
 
 use crate::answer::Answer;
-use crate::script::{Reply, Script};
 use crate::server::Server;
 
 /// Between two looks at the workers.
@@ -105,8 +105,8 @@ fn are_hidden(before: &Reply) -> bool {
 async fn look(server: &Server, before: &Reply) -> Result<Reply> {
     let config = &server.config;
     let (log, size) = (config.error_log.as_deref().unwrap_or_default(), before.get("log").unwrap_or("0"));
-    let arguments = [&config.pid_file, log, size];
-    server.run(Script::look("look at nginx's workers", include_str!("scripts/look_reload.sh"), &arguments)).await
+    let script = Script::new("look at nginx's workers", include_str!("scripts/look_reload.sh")).read_only();
+    server.run(script.args([&*config.pid_file, log, size])).await
 }
 
 /// What the error log has against the new configuration. A port that is busy is tried again by nginx for 2.5 s, and final

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{Command, Error, ErrorKind, Host, Ownership, Reason, Result, Slot, Tunnel};
 use bluegreen_http_client::Client;
 use tokio::sync::OnceCell;
@@ -10,7 +11,7 @@ use crate::answer::Answer;
 use crate::client::{client, get};
 use crate::config::{NginxConfig, Probe};
 use crate::nginx_version::NginxVersion;
-use crate::script::{Reply, Script};
+use crate::script;
 use crate::site::service_of;
 use crate::slot_addresses::SlotAddresses;
 
@@ -48,7 +49,7 @@ impl Server {
     }
 
     pub(crate) async fn run(&self, script: Script) -> Result<Reply> {
-        script.run(&self.host, &self.config, &self.ownership).await
+        script::run(script, &self.host, &self.config, &self.ownership).await
     }
 
     /// Opens the way to nginx. That nginx is there is not known yet.
@@ -98,6 +99,12 @@ impl Server {
     /// Refuses a state directory of another service.
     pub(crate) async fn verify(&self) -> Result<()> {
         self.ownership.verify(&*self.host, &self.config.state_directory_path()).await
+    }
+
+    /// Does this, unless the state directory is another service's.
+    pub(crate) async fn owned<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.verify().await?;
+        work.await
     }
 
     /// The text of a site's file, which must not be another service's.

@@ -127,7 +127,6 @@ mod kill_queue;
 mod known_hosts;
 mod marker;
 mod process;
-mod reply;
 mod run;
 mod script;
 mod session;

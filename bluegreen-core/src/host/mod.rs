@@ -3,6 +3,7 @@
 mod command;
 mod local;
 mod quote;
+mod script;
 mod tunnel;
 
 use std::fmt::{Debug, Display};
@@ -18,6 +19,7 @@ pub(crate) use command::LINES_IN_ERROR;
 pub use command::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Output, check_variable_name};
 pub use local::LocalHost;
 pub use quote::{quote, quote_all};
+pub use script::{LOCK_WAIT, Reply, Script};
 pub use tunnel::{Tunnel, TunnelFailures};
 
 /// A machine on which adapters act.

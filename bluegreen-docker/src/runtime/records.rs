@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Command, Error, ErrorKind, Host, Ownership, Result, Slot, Timestamp, Version, sha256_hex};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
@@ -164,19 +165,16 @@ impl StateDirectory {
     async fn replace(&self, before: Option<&[u8]>, text: &[u8]) -> Result<bool> {
         self.claim().await?;
         let before = before.map(sha256_hex).unwrap_or_default();
-        let command = Command::script(include_str!("scripts/replace.sh")).called("replace the records");
-        let command = command.args([self.path.clone(), FILE.to_owned(), before, sha256_hex(text)]).stdin(text);
-        let output = self.host.run(&command).await?;
-        match output.status {
-            Some(3) => Ok(false),
-            Some(75) => Err(Error::new(ErrorKind::Conflict, "another deploy holds its lock")
-                .not_applied()
-                .retryable(true)
-                .with("lock", format!("{}.lock", self.file(FILE)))),
-            _ => output
-                .ok(&command, &self.host)
-                .map(|_| true)
-                .map_err(|error| another_place(error.with("path", self.file(FILE)))),
+        let script = Script::new("replace the records", include_str!("scripts/replace.sh"));
+        let script = script.args([&*self.path, FILE, &before, &sha256_hex(text)]).stdin(text);
+        let reply = script.run(&self.host).await.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => error,
+            _ => another_place(error.with("path", self.file(FILE))),
+        })?;
+        match reply.word() {
+            "replaced" => Ok(true),
+            "changed" => Ok(false),
+            _ => Err(reply.unexpected()),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bluegreen_core::{Command, Error, ErrorKind, Ownership, Result};
+use bluegreen_core::host::Script;
+use bluegreen_core::{Ownership, Result};
 
 use super::lingering::Lingering;
 use super::server::VipServer;
@@ -12,7 +13,7 @@ const LIBRARY: &str = include_str!("scripts/lib.sh");
 const ANNOUNCER: &str = include_str!("scripts/announce.py");
 
 /// For one script: they take a tenth of a second.
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a script is for.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,16 @@ pub(super) enum State {
 }
 
 impl Purpose {
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Look => "look for the address",
+            Self::Check(_) => "check that the server can take the address and give it up",
+            Self::Take => "take the address",
+            Self::Release(_) => "give the address up",
+            Self::Confirm => "confirm the address",
+        }
+    }
+
     fn body(self) -> &'static str {
         match self {
             Self::Look => include_str!("scripts/look.sh"),
@@ -44,30 +55,14 @@ impl Purpose {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn script(self) -> Script {
+        let script = Script::new(self.operation(), self.body()).library(LIBRARY).timeout(TIMEOUT);
         match self {
-            Self::Look => "look for the address",
-            Self::Check(_) => "check that the server can take the address and give it up",
-            Self::Take => "take the address",
-            Self::Release(_) => "give the address up",
-            Self::Confirm => "confirm the address",
+            Self::Look => script.read_only(),
+            Self::Take | Self::Confirm => script.variable("announcer", ANNOUNCER),
+            Self::Check(Lingering::Reset) | Self::Release(Lingering::Reset) => script.variable("lingering", "reset"),
+            Self::Check(Lingering::Leave) | Self::Release(Lingering::Leave) => script.variable("lingering", "leave"),
         }
-    }
-
-    fn argument(self) -> &'static str {
-        match self {
-            Self::Look => "",
-            Self::Check(Lingering::Reset) | Self::Release(Lingering::Reset) => "reset",
-            Self::Check(Lingering::Leave) | Self::Release(Lingering::Leave) => "leave",
-            Self::Take | Self::Confirm => ANNOUNCER,
-        }
-    }
-
-    fn command(self, address: IpAddr, server: &VipServer, service: &str) -> Command {
-        let (address, interface) = (address.to_string(), server.interface.to_string());
-        let mark = server.mark_of(&address);
-        let words = [address, interface, self.argument().to_owned(), mark, service.to_owned()];
-        Command::script(format!("{LIBRARY}\n{}", self.body())).args(words).timeout(LIMIT)
     }
 }
 
@@ -87,33 +82,27 @@ pub(super) async fn run(
     purpose: Purpose,
     sudo: bool,
 ) -> Result<Report> {
-    let host = &*server.host;
-    let service = ownership.service().map_or("", |service| service.as_str());
-    // A look needs no rights.
-    let sudo = sudo && !matches!(purpose, Purpose::Look);
-    let command = purpose.command(address, server, service).sudo(sudo);
-    let output = host.run(&command).await.map_err(|error| error.with_operation(purpose.words()))?;
-    let said = output.error_text();
-    if !output.success() {
-        let message = if said.is_empty() { output.ending() } else { said };
-        return Err(Error::new(ErrorKind::Unexpected, message).with_operation(purpose.words()));
+    let (host, mark) = (&*server.host, server.mark_of(&address.to_string()));
+    let script = purpose
+        .script()
+        .variable("address", &address.to_string())
+        .variable("interface", &server.interface.to_string())
+        .variable("mark", &mark)
+        .variable("service", ownership.service().map_or("", |service| service.as_str()))
+        // A look needs no rights.
+        .sudo(sudo && !matches!(purpose, Purpose::Look));
+    let reply = script.run(host).await?;
+    if !reply.said().is_empty() {
+        tracing::warn!(%host, %address, "{}: {}", purpose.operation(), reply.said());
     }
-    if !said.is_empty() {
-        tracing::warn!(%host, %address, "{}: {said}", purpose.words());
-    }
-    let text = output.text();
-    let (word, mark) = text.split_once(' ').unwrap_or((&text, ""));
-    let checked = ownership.check(Some(mark), address);
-    checked
-        .map_err(|error| error.with_operation(purpose.words()).with("mark", server.mark_of(&address.to_string())))?;
-    let state = match word {
+    let owner = reply.rest();
+    let checked = ownership.check(Some(owner), address);
+    checked.map_err(|error| error.with_operation(purpose.operation()).with("mark", mark))?;
+    let state = match reply.word() {
         "absent" | "released" => State::Absent,
         "candidate" | "taken" => State::Candidate,
         "held" | "confirmed" | "ready" => State::Held,
-        _ => {
-            let message = format!("the script answered {text:?}");
-            return Err(Error::new(ErrorKind::Unexpected, message).with_operation(purpose.words()));
-        }
+        _ => return Err(reply.unexpected()),
     };
-    Ok(Report { state, ours: !mark.is_empty() })
+    Ok(Report { state, ours: !owner.is_empty() })
 }

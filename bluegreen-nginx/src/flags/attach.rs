@@ -1,18 +1,15 @@
 //! Telling nginx where a slot listens: the only thing that takes a reload.
 
-use bluegreen_core::{Error, ErrorKind, Instance, Preview, Reason, Result, Slot};
+use bluegreen_core::{Error, ErrorKind, Instance, Preview, Result, Slot};
 
 use super::observe::{self, Seen};
 use crate::before;
 use crate::changes;
-use crate::install::{self, Change, Installed};
+use crate::install::{self, ATTEMPTS, Change, Installed, always_overtaken};
 use crate::preview::{self, Watched};
 use crate::server::Server;
 use crate::site;
 use crate::slot_addresses::SlotAddresses;
-
-/// How often the site may change under our hands before that is an error.
-const ATTEMPTS: u32 = 5;
 
 pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> Result<()> {
     if server.config.own_files {
@@ -46,9 +43,7 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
             return Ok(());
         }
     }
-    let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"))
-        .with_reason(Reason::ChangedElsewhere);
-    Err(error.not_applied().retryable(true).with("site", path))
+    Err(always_overtaken(&path))
 }
 
 pub(super) async fn preview(server: &Server) -> Result<Preview> {

@@ -48,11 +48,6 @@ impl NginxRouter {
         Ok(Self { server: Server::new(host, config)? })
     }
 
-    async fn owned<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.server.verify().await?;
-        work.await
-    }
-
     /// Refuses to send traffic to a slot that nginx knows no address of.
     async fn has_addresses(&self, split: Split) -> Result<()> {
         let config = &self.server.config;
@@ -93,19 +88,20 @@ impl Router for NginxRouter {
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-        let attached = self.owned(attach::attach(&self.server, slot, instance)).await;
+        let attached = self.server.owned(attach::attach(&self.server, slot, instance)).await;
         attached.map_err(|error| error.with_operation("attach a slot").with("router", self).with("slot", slot))
     }
 
     async fn preview(&self, _slot: Slot) -> Result<Preview> {
-        self.owned(attach::preview(&self.server))
+        self.server
+            .owned(attach::preview(&self.server))
             .await
             .map_err(|error| error.with_operation("look at the site").with("router", self))
     }
 
     async fn detach(&self, slot: Slot) -> Result<()> {
         let path = self.server.config.site_file_path();
-        let put_back = self.owned(async {
+        let put_back = self.server.owned(async {
             let in_use = self.current().await?.is_some();
             before::put_back(&self.server, &path, slot, "", in_use).await
         });
@@ -140,11 +136,7 @@ impl Router for NginxRouter {
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
-        let counted = self.owned(async {
-            let site = self.server.site(&self.server.config.site_file_path()).await?;
-            in_flight(&self.server, site.as_deref(), slot).await
-        });
-        let counted = counted.await;
+        let counted = in_flight(&self.server, &self.server.config.site_file_path(), slot).await;
         counted.map_err(|error| error.with("router", self).with("slot", slot))
     }
 }

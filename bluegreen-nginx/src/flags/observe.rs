@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use bluegreen_core::host::quote;
+use bluegreen_core::host::{Script, quote};
 use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
 use tokio::time::{Instant, sleep};
 
 use crate::answer::Green;
-use crate::script::Script;
 use crate::server::{ProbeConnection, Server};
-
-const PURPOSE: &str = "read the flags";
 
 /// For link and nginx to agree: while someone switches, they are read at different moments.
 const AGREE_WITHIN: Duration = Duration::from_secs(1);
@@ -173,15 +170,15 @@ impl Link {
 
 async fn look_at_link(server: &Server) -> Result<Link> {
     let state = server.config.state_directory_path();
-    let reply = server.run(Script::look(PURPOSE, include_str!("../scripts/look_flags.sh"), &[&state])).await?;
-    if reply.is("absent") {
-        return Ok(Link::Absent);
-    }
-    if reply.is("foreign") {
-        return Ok(Link::Elsewhere("a file or a directory of that name".to_owned()));
+    let script = Script::new("read the flags", include_str!("../scripts/look_flags.sh")).read_only();
+    let reply = server.run(script.arg(state)).await?;
+    match reply.word() {
+        "absent" => return Ok(Link::Absent),
+        "foreign" => return Ok(Link::Elsewhere("a file or a directory of that name".to_owned())),
+        _ => {}
     }
     let (Some(target), Some(flags)) = (reply.get("link"), reply.get("flags")) else {
-        return Err(reply.unexpected(PURPOSE).not_applied());
+        return Err(reply.unexpected().not_applied());
     };
     let percent =
         target.strip_prefix("green-").and_then(|number| number.parse().ok()).filter(|number: &u8| *number <= 100);

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
 use tokio::time::{Instant, sleep};
 
 use super::observe::{self, Seen};
-use crate::script::Script;
 use crate::server::Server;
-
-const PURPOSE: &str = "switch the flags";
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -19,14 +17,12 @@ pub(super) async fn switch(server: &Server, from: Option<Split>, to: Option<Spli
     let name = |split: Option<Split>| split.map(observe::name_of).unwrap_or_default();
     let (expected, wanted) = (name(from), name(to));
     let count = to.map_or(0, |split| split.share(Slot::Green)).to_string();
-    let arguments = [&state, &expected, &wanted, &count].map(String::as_str);
-    let reply = server.run(Script::change(PURPOSE, include_str!("../scripts/switch_flags.sh"), &arguments)).await?;
-    if reply.is("switched") {
-        Ok(true)
-    } else if reply.is("foreign") || reply.all("changed").next().is_some() {
-        Ok(false)
-    } else {
-        Err(reply.unexpected(PURPOSE))
+    let script = Script::new("switch the flags", include_str!("../scripts/switch_flags.sh"));
+    let reply = server.run(script.args([state, expected, wanted, count])).await?;
+    match reply.word() {
+        "switched" => Ok(true),
+        "foreign" | "changed" => Ok(false),
+        _ => Err(reply.unexpected()),
     }
 }
 

@@ -3,7 +3,7 @@
 state=$1 site=$2 how=$3
 directory=${site%/*} name=${site##*/}
 previous=$directory/.$name.previous
-lock "$state"
+lock_state "$state"
 [ -e "$previous" ] || reply ended
 if [ "$how" = taken ]; then
     rm -f "$previous"
@@ -12,6 +12,6 @@ elif [ -s "$previous" ]; then
 else
     rm -f "$site" "$previous"
 fi
-settle "$directory"
+fsync_path "$directory"
 [ "$how" != withdrawn ] || reload_old
 reply ended

@@ -10,12 +10,12 @@ previous=$directory/.$name.previous
 
 put_back() {
     if [ -s "$previous" ]; then mv -f "$previous" "$site"; else rm -f "$site" "$previous"; fi
-    settle "$directory"
+    fsync_path "$directory"
 }
 
 replace() {
     if [ -n "$new" ]; then mv -f "$fresh" "$site"; else rm -f "$site"; fi || fail "cannot replace $site"
-    settle "$directory"
+    fsync_path "$directory"
 }
 
 # What is replaced a second time under one key was not there before the first.
@@ -30,16 +30,15 @@ keep() {
     else
         printf '%s\n' "$key $new absent" > "$before.new"
     fi && mv -f "$before.new" "$before" || fail "cannot keep a copy of $site"
-    settle "$before"
+    fsync_path "$before"
 }
 
-lock "$state"
+lock_state "$state"
 [ ! -L "$site" ] || reply foreign
 [ "$(digest_of "$site")" = "$expected" ] || reply changed
 if [ -n "$new" ]; then
-    cat > "$fresh" && chmod 644 "$fresh" || fail "cannot write $fresh"
-    [ "$(digest_of "$fresh")" = "$new" ] || fail "the new text of $site arrived incomplete"
-    settle "$fresh"
+    receive "$fresh" "$new"
+    chmod 644 "$fresh" || fail "cannot write $fresh"
 fi
 [ -z "$key" ] || keep
 [ -z "$ours" ] || { mkdir -p "$state/sites" && cp "$fresh" "$(kept_written "$state" "$site")"; } || fail "cannot write in $state"

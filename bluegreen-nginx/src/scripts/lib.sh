@@ -1,16 +1,6 @@
-# What all scripts share. Each ends with one reply on standard output; standard error is for the words of programs.
+# What all scripts share, behind the prelude.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 022
-
-reply() {
-    printf '%s\n' "$@"
-    exit 0
-}
-
-fail() {
-    printf '%s\n' "$*" >&2
-    exit 1
-}
 
 # Ends the script where the state directory is marked as another service's than the one that OWNER names.
 verify() {
@@ -28,17 +18,10 @@ claim() {
 }
 
 # Holds the service's lock until this process ends.
-lock() {
-    command -v flock > /dev/null || fail "flock is missing on this host (package util-linux)"
-    [ -d "$1" ] || mkdir -p "$1" && : >> "$1/lock" || fail "cannot write in $1"
-    exec 9>> "$1/lock"
-    flock -w 10 9 || reply busy
+lock_state() {
+    [ -d "$1" ] || mkdir -p "$1" || fail "cannot write in $1"
+    lock "$1/lock"
     claim "$1"
-}
-
-# Makes a rename last, where sync can do that for one file.
-settle() {
-    sync "$1" 2> /dev/null || :
 }
 
 # Points a link to a target in one step. nginx includes no dot files.
@@ -46,19 +29,13 @@ point() {
     aside=${1%/*}/.${1##*/}.new
     [ ! -L "$aside" ] || rm -f "$aside"
     ln -s "$2" "$aside" && mv -fT "$aside" "$1" || fail "cannot replace $1"
-    settle "${1%/*}"
+    fsync_path "${1%/*}"
 }
 
 # What a link points to; nothing if there is none.
 target_of() {
     [ -L "$1" ] || [ ! -e "$1" ] || reply foreign
     readlink "$1" || :
-}
-
-digest_of() {
-    [ -e "$1" ] || return 0
-    set -- "$(sha256sum < "$1")"
-    printf '%s' "${1%% *}"
 }
 
 # The children of a process. The kernel's own list of them leaves some out while others end.

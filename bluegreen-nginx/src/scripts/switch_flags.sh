@@ -1,7 +1,7 @@
 # Points the flag link to another directory of flags, if it still points where it is expected to.
 # STATE EXPECTED WANTED COUNT; an empty name is no link.
 state=$1 expected=$2 wanted=$3 count=$4
-lock "$state"
+lock_state "$state"
 now=$(target_of "$state/live")
 [ "$now" != foreign ] || reply foreign
 [ "$now" = "$expected" ] || reply "changed $now"
@@ -25,6 +25,6 @@ for tens in 0 1 2 3 4 5 6 7 8 9; do
         number=$((number + 1))
     done
 done
-[ -z "$repaired" ] || settle "$flags"
+[ -z "$repaired" ] || fsync_path "$flags"
 [ "$now" = "$wanted" ] || point "$state/live" "$wanted"
 reply switched

@@ -11,13 +11,13 @@ put_back() {
     [ -n "$open" ] || rm -f "$switching"
 }
 
-lock "$state"
+lock_state "$state"
 now=$(target_of "$link")
 [ "$now" != foreign ] || reply foreign
 [ "$now" = "$expected" ] || reply "changed $now"
 [ -f "$wanted" ] || reply missing
 open=
 if [ -e "$switching" ]; then open=yes; else : > "$switching" || fail "cannot write $switching"; fi
-settle "$state"
+fsync_path "$state"
 [ "$now" = "$wanted" ] || point "$link" "$wanted"
 test_and_reload "$pid_file" "$error_log"

@@ -1,7 +1,7 @@
 # Whether nginx could load a site's file: `valid`, `broken`, or `unclear` where it is another file that nginx minds. With a
 # LINK that does not point there, it does for the time of the test. STATE SITE LINK
 state=$1 site=$2 link=$3
-lock "$state"
+lock_state "$state"
 was=
 if [ -n "$link" ] && [ "$(readlink -f "$link")" != "$(readlink -f "$site")" ]; then
     was=$(target_of "$link")

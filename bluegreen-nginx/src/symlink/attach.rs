@@ -1,19 +1,16 @@
 //! Writing a slot's site. Only the site that is live takes a reload.
 
-use bluegreen_core::{Error, ErrorKind, Instance, Preview, Reason, Result, Slot, Version};
+use bluegreen_core::{Error, ErrorKind, Instance, Preview, Result, Slot, Version};
 
 use super::observe::{self, Link};
 use crate::before;
 use crate::changes;
-use crate::install::{self, Change, Installed};
+use crate::install::{self, ATTEMPTS, Change, Installed, always_overtaken};
 use crate::nginx_version::NginxVersion;
 use crate::preview::{self, Watched};
 use crate::server::Server;
 use crate::site::{self, Site};
 use crate::slot_addresses::SlotAddresses;
-
-/// How often a site may change under our hands before that is an error.
-const ATTEMPTS: u32 = 5;
 
 pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> Result<()> {
     let config = &server.config;
@@ -98,9 +95,7 @@ async fn bring_up_to_date(server: &Server, whose: Slot, told: &Told<'_>) -> Resu
             return Ok(());
         }
     }
-    let error = Error::new(ErrorKind::Conflict, format!("the site was changed by someone else {ATTEMPTS} times"))
-        .with_reason(Reason::ChangedElsewhere);
-    Err(error.not_applied().retryable(true).with("site", path))
+    Err(always_overtaken(&path))
 }
 
 pub(super) async fn preview(server: &Server) -> Result<Preview> {

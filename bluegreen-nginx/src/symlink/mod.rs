@@ -46,11 +46,6 @@ impl NginxSymlinkRouter {
     pub fn new(host: impl Host, config: NginxConfig) -> Result<Self> {
         Ok(Self { server: Server::new(host, config)? })
     }
-
-    async fn owned<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.server.verify().await?;
-        work.await
-    }
 }
 
 impl fmt::Display for NginxSymlinkRouter {
@@ -77,18 +72,19 @@ impl Router for NginxSymlinkRouter {
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-        let attached = self.owned(attach::attach(&self.server, slot, instance)).await;
+        let attached = self.server.owned(attach::attach(&self.server, slot, instance)).await;
         attached.map_err(|error| error.with_operation("attach a slot").with("router", self).with("slot", slot))
     }
 
     async fn preview(&self, _slot: Slot) -> Result<Preview> {
-        self.owned(attach::preview(&self.server))
+        self.server
+            .owned(attach::preview(&self.server))
             .await
             .map_err(|error| error.with_operation("look at the sites").with("router", self))
     }
 
     async fn detach(&self, slot: Slot) -> Result<()> {
-        let detached = self.owned(attach::detach(&self.server, slot)).await;
+        let detached = self.server.owned(attach::detach(&self.server, slot)).await;
         detached.map_err(|error| error.with_operation("put the site back").with("router", self).with("slot", slot))
     }
 
@@ -98,11 +94,7 @@ impl Router for NginxSymlinkRouter {
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
-        let counted = self.owned(async {
-            let site = self.server.site(&self.server.config.slot_file_path(slot)).await?;
-            in_flight(&self.server, site.as_deref(), slot).await
-        });
-        let counted = counted.await;
+        let counted = in_flight(&self.server, &self.server.config.slot_file_path(slot), slot).await;
         counted.map_err(|error| error.with("router", self).with("slot", slot))
     }
 }

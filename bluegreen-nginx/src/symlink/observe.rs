@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Error, ErrorKind, Result, Slot};
 use tokio::time::{Instant, sleep};
 
 use crate::reload::WITHOUT_WORKERS;
-use crate::script::Script;
 use crate::server::Server;
-
-const PURPOSE: &str = "read the link";
 
 /// For link and nginx to agree: during a switch they differ until the reload is over.
 const AGREE_WITHIN: Duration = Duration::from_secs(2);
@@ -141,17 +139,14 @@ async fn ask(server: &Server) -> Result<Nginx> {
 async fn look_at_link(server: &Server) -> Result<(Link, bool)> {
     let config = &server.config;
     let [blue, green] = Slot::BOTH.map(|slot| config.slot_file_path(slot));
-    let (state, link) = (config.state_directory_path(), config.link_path());
-    let arguments = [&state, &link, &blue, &green].map(String::as_str);
-    let script = Script::look(PURPOSE, include_str!("../scripts/look_link.sh"), &arguments);
-    let reply = server.run(script).await?;
-    if reply.is("absent") {
-        return Ok((Link::Absent, false));
+    let script = Script::new("read the link", include_str!("../scripts/look_link.sh")).read_only();
+    let reply = server.run(script.args([config.state_directory_path(), config.link_path(), blue, green])).await?;
+    match reply.word() {
+        "absent" => return Ok((Link::Absent, false)),
+        "foreign" => return Ok((Link::Elsewhere("a file or a directory of that name".to_owned()), false)),
+        _ => {}
     }
-    if reply.is("foreign") {
-        return Ok((Link::Elsewhere("a file or a directory of that name".to_owned()), false));
-    }
-    let Some(target) = reply.get("link") else { return Err(reply.unexpected(PURPOSE).not_applied()) };
+    let Some(target) = reply.get("link") else { return Err(reply.unexpected().not_applied()) };
     let file = reply.get("file").filter(|file| !file.is_empty());
     let slot = Slot::BOTH.into_iter().find(|slot| file.is_some() && reply.get(slot.as_str()) == file);
     let link = match slot {

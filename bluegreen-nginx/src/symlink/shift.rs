@@ -1,5 +1,6 @@
 //! The switch: link, test, reload, and the certainty that it is over.
 
+use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{Error, ErrorKind, Reason, Result, Split, split_changed};
 
 use super::observe::{self, Link};
@@ -7,7 +8,6 @@ use crate::answer::Answer;
 use crate::elsewhere;
 use crate::install::{late, refused, reloaded};
 use crate::reload::{self, Reload, Shows};
-use crate::script::{Reply, Script};
 use crate::server::Server;
 
 const PURPOSE: &str = "switch the link";
@@ -39,10 +39,17 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
     let back = routed.map(|slot| config.slot_file_path(slot)).unwrap_or_default();
     let (state, link) = (config.state_directory_path(), config.link_path());
     let log = config.error_log.as_deref().unwrap_or_default();
-    let arguments = [&state, &link, &target, &wanted, &back, &config.pid_file, log];
-    let reply =
-        server.run(Script::change(PURPOSE, include_str!("../scripts/switch_link.sh"), &arguments).detached()).await?;
-    if reply.is("foreign") || reply.all("changed").next().is_some() {
+    let script = Script::new(PURPOSE, include_str!("../scripts/switch_link.sh")).args([
+        &*state,
+        &link,
+        &target,
+        &wanted,
+        &back,
+        &config.pid_file,
+        log,
+    ]);
+    let reply = server.run(script.detached()).await?;
+    if matches!(reply.word(), "foreign" | "changed") {
         // Someone else was first; if they want the same, all is well. It may have been a switch that was cut off: then it is
         // this one's to end.
         let seen = observe::settled(server).await?;
@@ -53,7 +60,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
             now => Err(split_changed(from, now.map(Split::all))),
         };
     }
-    if reply.is("missing") {
+    if reply.word() == "missing" {
         let error = Error::new(ErrorKind::NotFound, format!("{slot} has no site yet")).not_applied();
         return Err(error.with("site", wanted).with_hint("attach the slot first, or write its site"));
     }
@@ -66,12 +73,12 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
         (None, _) => Shows::Other,
     };
     let end = async |how: &str| {
-        let arguments = [&state, &link, &wanted, &back, how];
-        server.run(Script::change(PURPOSE, include_str!("../scripts/end_switch.sh"), &arguments).detached()).await
+        let script = Script::new(PURPOSE, include_str!("../scripts/end_switch.sh"));
+        server.run(script.args([&*state, &link, &wanted, &back, how]).detached()).await
     };
     match reload::wait(server, &reply, shows).await.map_err(Error::maybe_applied)? {
         Reload::Done => match end("taken").await? {
-            reply if reply.is("ended") => Ok(()),
+            reply if reply.word() == "ended" => Ok(()),
             _ => Err(Error::new(ErrorKind::Conflict, "the link was changed by someone else during the switch")
                 .with_reason(Reason::ChangedElsewhere)),
         },
@@ -86,7 +93,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
         Reload::Refused(reason) => {
             let error = refused(reason, PURPOSE);
             Err(match end("refused").await {
-                Ok(reply) if reply.is("ended") => error.not_applied(),
+                Ok(reply) if reply.word() == "ended" => error.not_applied(),
                 Ok(_) => error.with_hint("the link was changed by someone else meanwhile"),
                 Err(undo) => error.with_hint(format!("the link could not be put back: {undo}")),
             })
@@ -98,7 +105,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
 fn withdrawn(error: Error, undone: Result<Reply>) -> Error {
     let error = error.with_operation(PURPOSE);
     match undone {
-        Ok(reply) if reply.is("ended") => error.not_applied(),
+        Ok(reply) if reply.word() == "ended" => error.not_applied(),
         Ok(_) => error.maybe_applied().with("link", "changed by someone else meanwhile"),
         Err(undo) => error.maybe_applied().with_source(undo.with_operation("put the link back")),
     }

@@ -52,11 +52,7 @@ impl Artifact {
         let about = |error: Error| error.with_operation("build the release");
         let host = LocalHost::new();
         let output = host.run(command).await.map_err(about)?;
-        if !output.success() {
-            let error =
-                Error::new(ErrorKind::Unexpected, output.last_words(crate::reply::LINES_IN_ERROR)).not_applied();
-            return Err(about(error.with_operation(format!("run {command}"))));
-        }
+        output.ok(command, &host).map_err(|error| about(error.not_applied()))?;
         Self::path(&file).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => about(missing(command, file.as_ref())),
             _ => about(error),

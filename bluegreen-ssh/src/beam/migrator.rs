@@ -80,11 +80,11 @@ impl BeamMigrator {
         let runtime = &self.runtime;
         let (host, slot) = (&*runtime.host, target.slot);
         runtime.claim(target).await?;
-        let command = script::command(&runtime.settings, slot, script::EVAL, Duration::ZERO)
+        let script = script::in_slot(&runtime.settings, slot, script::EVAL, Duration::ZERO)
             .args([target.version().to_string(), runtime.settings.port(slot).to_string(), runtime.node(slot)])
             .arg(expression)
             .timeout(self.timeout);
-        let output = host.run(&command).await?;
+        let output = host.run(&script.command()).await?;
         match output.status {
             Some(0) => Ok(output),
             Some(script::NO_RELEASE) => {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bluegreen_core::host::Script;
 use bluegreen_core::{
     Command, Endpoint, Error, ErrorKind, Host, Instance, Ownership, Preview, Result, Runtime, ServiceName, Slot,
     Stopped, Target, Version,
@@ -150,11 +151,11 @@ impl BeamRuntime {
     }
 
     fn on_node(&self, slot: Slot, word: &str) -> Command {
-        self.script(slot, script::RPC, Duration::from_secs(15 * 60)).arg(word)
+        self.script(slot, script::RPC, Duration::from_secs(15 * 60)).arg(word).command()
     }
 
-    fn script(&self, slot: Slot, body: script::Body, patience: Duration) -> Command {
-        script::command(&self.settings, slot, body, patience)
+    fn script(&self, slot: Slot, script: Script, patience: Duration) -> Script {
+        script::in_slot(&self.settings, slot, script, patience)
     }
 
     fn running(&self, version: Version, port: u16) -> Instance {
@@ -173,38 +174,38 @@ impl BeamRuntime {
     }
 
     async fn look(&self, slot: Slot) -> Result<Instance> {
-        let reply = script::run(&*self.host, &self.script(slot, script::INSPECT, Duration::ZERO)).await?;
+        let reply = self.script(slot, script::INSPECT, Duration::ZERO).run(&*self.host).await?;
         let (version, detail) = reply.rest().split_once(' ').unwrap_or((reply.rest(), ""));
         match reply.word() {
             "absent" => Ok(Instance::Absent),
             "running" => match detail.parse() {
                 Ok(port) => Ok(self.running(Version::new(version)?, port)),
-                Err(_) => Err(reply.unexpected(&*self.host)),
+                Err(_) => Err(reply.unexpected()),
             },
             "stopped" => {
                 Ok(Instance::Stopped { version: Some(Version::new(version)?), reason: Some(detail.to_owned()) })
             }
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
     async fn end(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
-        let command = self.script(slot, script::STOP, grace).arg(start::hundredths(grace));
-        let reply = script::run(&*self.host, &command).await?;
+        let script = self.script(slot, script::STOP, grace).arg(start::hundredths(grace));
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "stopped" | "nothing" => Ok(Stopped::default()),
             "killed" => {
                 tracing::warn!(%slot, host = %self.host, ?grace, "the node did not end in time, and was killed");
                 Ok(Stopped::default().killing(format!("the node of {slot}")))
             }
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
     async fn tail(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
         let log = self.settings.log(slot).to_owned();
-        let command = self.script(slot, script::LOGS, Duration::ZERO).args([tail.to_string(), log]);
-        Ok(script::run(&*self.host, &command).await?.lines())
+        let script = self.script(slot, script::LOGS, Duration::ZERO).args([tail.to_string(), log]);
+        Ok(script.run(&*self.host).await?.lines().to_vec())
     }
 }
 

@@ -64,12 +64,12 @@ impl BeamRuntime {
     /// Refuses to lose what others have changed. `environment` is the one to be; an empty one is none of theirs.
     pub(super) async fn preview_changes(&self, slot: Slot, environment: &BTreeMap<String, Secret>) -> Result<()> {
         let input = environment::input(environment, self.settings.cookie.as_ref());
-        let command = self.script(slot, script::PREVIEW, std::time::Duration::ZERO).stdin(input.bytes);
-        let reply = script::run(&*self.host, &command).await?;
+        let script = self.script(slot, script::PREVIEW, std::time::Duration::ZERO).stdin(input.bytes);
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "fine" => Ok(()),
             "changed" => Err(self.changed(&reply)),
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
@@ -82,7 +82,7 @@ impl BeamRuntime {
                 "to keep the change, make it in the configuration of the deploy too (`env`, `env_file`)",
             ),
         };
-        let lines = reply.log().into_iter().filter(|line| !line.is_empty()).map(str::to_owned);
+        let lines = reply.log().iter().filter(|line| !line.is_empty()).cloned();
         changed_file(what, path, &*self.host, lines).with_hint(format!("{advice}; to lose it, set `overwrite_changes`"))
     }
 
@@ -106,15 +106,15 @@ impl BeamRuntime {
 
     async fn begin(&self, target: &Target, environment: &BTreeMap<String, Secret>) -> Result<Present> {
         let input = environment::input(environment, self.settings.cookie.as_ref());
-        let command = self
+        let script = self
             .script(target.slot, script::BEGIN_PREPARE, std::time::Duration::ZERO)
             .args([target.version().to_string(), input.size.to_string()])
             .stdin(input.bytes);
-        let reply = script::run(&*self.host, &command).await?;
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
-            "absent" => match reply.line("incoming") {
+            "absent" => match reply.get("incoming") {
                 Some(incoming) => Ok(Present::Nothing(incoming.to_owned())),
-                None => Err(reply.unexpected(&*self.host)),
+                None => Err(reply.unexpected()),
             },
             "present" => Ok(Present::Content(reply.rest().to_owned())),
             "foreign" => {
@@ -130,27 +130,27 @@ impl BeamRuntime {
                     .with("host", &self.host)
                     .with_hint("install it: flock comes with util-linux, or with busybox"))
             }
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
     async fn unpack(&self, target: &Target, contents: &Contents) -> Result<()> {
-        let command = self.script(target.slot, script::FINISH_PREPARE, bluegreen_core::host::DEFAULT_TIMEOUT).args([
+        let script = self.script(target.slot, script::FINISH_PREPARE, bluegreen_core::host::DEFAULT_TIMEOUT).args([
             target.version().to_string(),
             contents.sha256.clone(),
             self.settings.keep_releases.to_string(),
         ]);
-        let reply = script::run(&*self.host, &command).await?;
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "ready" => Ok(()),
             "present" => self.same_content(target, contents, reply.rest()),
             "damaged" => {
-                Err(Error::new(ErrorKind::Unexpected, format!("the tarball cannot be unpacked: {}", reply.said))
+                Err(Error::new(ErrorKind::Unexpected, format!("the tarball cannot be unpacked: {}", reply.said()))
                     .not_applied()
                     .with("host", &self.host)
                     .with_hint("is the disk full? `df` on the server tells"))
             }
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 

@@ -2,33 +2,27 @@
 
 use std::time::Duration;
 
-use bluegreen_core::host::quote;
-use bluegreen_core::{Command, Slot};
+pub(super) use bluegreen_core::host::Reply;
+use bluegreen_core::host::Script;
+use bluegreen_core::{Error, ErrorKind, Host, Output, Slot};
 
 use super::settings::Settings;
-pub(super) use crate::reply::{Reply, failed, run};
 
 const LIBRARY: &str = concat!(include_str!("../scripts/lib.sh"), "\n", include_str!("scripts/lib.sh"));
 
-/// A script of ours, and what it does in a few words.
-#[derive(Clone, Copy)]
-pub(super) struct Body {
-    does: &'static str,
-    text: &'static str,
-}
+pub(super) const BEGIN_PREPARE: Script = script("make room for a release", include_str!("scripts/begin_prepare.sh"));
+pub(super) const PREVIEW: Script = script("look what others have changed", include_str!("scripts/preview.sh"));
+pub(super) const FINISH_PREPARE: Script = script("unpack a release", include_str!("scripts/finish_prepare.sh"));
+pub(super) const START: Script = script("start a node", include_str!("scripts/start.sh"));
+pub(super) const INSPECT: Script = script("look what runs", include_str!("scripts/inspect.sh"));
+pub(super) const STOP: Script = script("stop a node", include_str!("scripts/stop.sh"));
+pub(super) const LOGS: Script = script("read the log", include_str!("scripts/logs.sh"));
+pub(super) const RPC: Script = script("run on a node", include_str!("scripts/rpc.sh"));
+pub(super) const EVAL: Script = script("evaluate in a release", include_str!("scripts/eval.sh"));
 
-pub(super) const BEGIN_PREPARE: Body =
-    Body { does: "make room for a release", text: include_str!("scripts/begin_prepare.sh") };
-pub(super) const PREVIEW: Body =
-    Body { does: "look what others have changed", text: include_str!("scripts/preview.sh") };
-pub(super) const FINISH_PREPARE: Body =
-    Body { does: "unpack a release", text: include_str!("scripts/finish_prepare.sh") };
-pub(super) const START: Body = Body { does: "start a node", text: include_str!("scripts/start.sh") };
-pub(super) const INSPECT: Body = Body { does: "look what runs", text: include_str!("scripts/inspect.sh") };
-pub(super) const STOP: Body = Body { does: "stop a node", text: include_str!("scripts/stop.sh") };
-pub(super) const LOGS: Body = Body { does: "read the log", text: include_str!("scripts/logs.sh") };
-pub(super) const RPC: Body = Body { does: "run on a node", text: include_str!("scripts/rpc.sh") };
-pub(super) const EVAL: Body = Body { does: "evaluate in a release", text: include_str!("scripts/eval.sh") };
+const fn script(operation: &'static str, body: &'static str) -> Script {
+    Script::new(operation, body).library(LIBRARY)
+}
 
 /// The exit status of scripts when there is no release to run.
 pub(super) const NO_RELEASE: i32 = 44;
@@ -36,18 +30,22 @@ pub(super) const NO_RELEASE: i32 = 44;
 /// What a script may take beyond the time that it is given to wait: for its lock, its disk and its processes.
 const MARGIN: Duration = Duration::from_secs(120);
 
-/// A script as a command of the host, with the places of the slot as its first arguments.
-pub(super) fn command(settings: &Settings, slot: Slot, body: Body, patience: Duration) -> Command {
-    let words = [
-        ("app", settings.app.as_str()),
-        ("distribution", settings.distribution()),
-        ("mapper", &settings.epmd_port.to_string()),
-        ("reach", if settings.is_loopback() { "loopback" } else { "network" }),
-        ("overwrite", if settings.overwrite_changes { "yes" } else { "" }),
-    ];
-    let words: String = words.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
-    Command::script(format!("{words}{LIBRARY}\n{}", body.text))
-        .called(body.does)
+/// How many lines of what a release said an error shows.
+const LINES_IN_ERROR: usize = 15;
+
+/// The error of a command of a release that failed.
+pub(super) fn failed(host: &dyn Host, output: &Output) -> Error {
+    Error::new(ErrorKind::Unexpected, output.last_words(LINES_IN_ERROR)).with("host", host)
+}
+
+/// A script with the places of the slot as its first arguments.
+pub(super) fn in_slot(settings: &Settings, slot: Slot, script: Script, patience: Duration) -> Script {
+    script
+        .variable("app", &settings.app)
+        .variable("distribution", settings.distribution())
+        .variable("mapper", &settings.epmd_port.to_string())
+        .variable("reach", if settings.is_loopback() { "loopback" } else { "network" })
+        .variable("overwrite", if settings.overwrite_changes { "yes" } else { "" })
         .arg(&settings.directory)
         .arg(slot.as_str())
         .timeout(patience.saturating_add(MARGIN))

@@ -19,7 +19,7 @@ impl BeamRuntime {
         };
         let settings = &self.settings;
         let deadline = settings.boot_deadline;
-        let command = self.script(target.slot, script::START, deadline).args([
+        let script = self.script(target.slot, script::START, deadline).args([
             target.version().to_string(),
             content.clone(),
             settings.port(target.slot).to_string(),
@@ -28,11 +28,11 @@ impl BeamRuntime {
             LOG_LINES.to_string(),
             settings.log(target.slot).to_owned(),
         ]);
-        let reply = script::run(&*self.host, &command).await?;
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "running" => {
                 let port = reply.rest().split(' ').next().and_then(|port| port.parse().ok());
-                let port = port.ok_or_else(|| reply.unexpected(&*self.host))?;
+                let port = port.ok_or_else(|| reply.unexpected())?;
                 Ok(self.running(target.version().clone(), port))
             }
             word => Err(self.refused(word, target, &content, &reply)),
@@ -59,13 +59,13 @@ impl BeamRuntime {
                 .with_hint("`epmd -names` there shows it; stop it, or give this slot another name with node_name"),
             "failed" => {
                 let message =
-                    format!("it ended while it booted, and nothing of it runs. Its last lines:{}", indent(&log));
+                    format!("it ended while it booted, and nothing of it runs. Its last lines:{}", indent(log));
                 Error::new(ErrorKind::Unexpected, message)
             }
             "late" => {
                 let deadline = self.settings.boot_deadline;
                 let message =
-                    format!("it had not booted within {deadline:?}, and was ended. Its last lines:{}", indent(&log));
+                    format!("it had not booted within {deadline:?}, and was ended. Its last lines:{}", indent(log));
                 Error::new(ErrorKind::Timeout, message)
                     .retryable(false)
                     .with_hint("if it needs longer, set boot_deadline; its env.sh must not replace ERL_ZFLAGS")
@@ -75,7 +75,7 @@ impl BeamRuntime {
                 .with_hint(
                     "its env.sh must set neither RELEASE_NODE nor RELEASE_DISTRIBUTION: they differ from slot to slot",
                 ),
-            _ => reply.unexpected(&*self.host),
+            _ => reply.unexpected(),
         };
         error.with("node", node).with("port", self.settings.port(slot)).with("host", &self.host)
     }
@@ -89,7 +89,7 @@ pub(super) fn hundredths(duration: std::time::Duration) -> String {
     (duration.as_millis() / 10).to_string()
 }
 
-fn indent(lines: &[&str]) -> String {
+fn indent(lines: &[String]) -> String {
     let lines: Vec<_> = lines.iter().filter(|line| !line.trim().is_empty()).collect();
     match lines.is_empty() {
         true => " none".to_owned(),

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bluegreen_core::host::Script;
 use bluegreen_core::{
-    Command, Endpoint, Error, Instance, Ownership, PerSlot, Preview, Result, Runtime, ServiceName, Slot, Stopped,
-    Target, Version,
+    Endpoint, Error, Instance, Ownership, PerSlot, Preview, Result, Runtime, ServiceName, Slot, Stopped, Target,
+    Version,
 };
 
 pub use builder::{DEFAULT_BRANCH, GitRuntimeBuilder};
@@ -152,8 +153,8 @@ impl GitRuntime {
         Ok(commit.filter(|commit| reply.word() == "running" && !commit.is_empty()))
     }
 
-    fn script(&self, slot: Slot, body: script::Body, patience: Duration) -> Command {
-        script::on_server(&self.settings, slot, body, patience)
+    fn script(&self, slot: Slot, script: Script, patience: Duration) -> Script {
+        script::in_slot(&self.settings, slot, script, patience)
     }
 
     fn running(&self, slot: Slot, version: Option<Version>) -> Instance {
@@ -188,17 +189,17 @@ impl GitRuntime {
                 version: version()?,
                 reason: Some("its directory was removed from the server".into()),
             }),
-            _ => Err(reply.unexpected(&*self.settings.server(slot).host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
     async fn web_root(&self, slot: Slot) -> Result<script::Reply> {
-        script::run(&*self.settings.server(slot).host, &self.script(slot, script::INSPECT, Duration::ZERO)).await
+        script::run(&self.script(slot, script::INSPECT, Duration::ZERO), &*self.settings.server(slot).host).await
     }
 
     async fn tail(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
-        let command = self.script(slot, script::LOGS, Duration::ZERO).arg(tail.to_string());
-        Ok(script::run(&*self.settings.server(slot).host, &command).await?.lines())
+        let script = self.script(slot, script::LOGS, Duration::ZERO).arg(tail.to_string());
+        Ok(script::run(&script, &*self.settings.server(slot).host).await?.lines().to_vec())
     }
 }
 

@@ -7,16 +7,19 @@ use bluegreen_core::{Error, ErrorKind, Host, LocalHost, Output, Reason, Result, 
 use super::script::{self, Reply};
 use super::{GitRuntime, Settings};
 
+/// How many lines of what git said an error shows.
+const LINES_IN_ERROR: usize = 15;
+
 impl GitRuntime {
     pub(super) async fn prepare_commit(&self, target: &Target, commit: &str) -> Result<()> {
         let there = self.set_up(target.slot, Some((target, commit))).await?;
-        if let Some(known) = there.line("version") {
+        if let Some(known) = there.get("version") {
             return match known == commit {
                 true => Ok(()),
                 false => Err(self.other_commit(target, commit, known)),
             };
         }
-        if !there.has("received") {
+        if there.get("received").is_none() {
             self.push(target.slot, there.rest(), commit).await.map_err(Error::not_applied)?;
         }
         self.accept(target, commit).await
@@ -28,8 +31,9 @@ impl GitRuntime {
         let revision = target.release.setting("commit").unwrap_or_default();
         let host = LocalHost::new();
         let unfiltered = self.settings.unfiltered.join(" ");
-        let command = script::resolve(&self.settings).args([target.version().as_str(), revision, &unfiltered]);
-        let reply = script::run(&host, &command).await?;
+        let script = script::here(&self.settings, script::RESOLVE);
+        let script = script.args([target.version().as_str(), revision, &unfiltered]);
+        let reply = script::run(&script, &host).await?;
         let error = match reply.word() {
             "commit" => return Ok(reply.rest().to_owned()),
             "git" => Error::new(ErrorKind::NotFound, "there is no git on this machine").with_hint("install git"),
@@ -39,7 +43,7 @@ impl GitRuntime {
                     "" => format!("no tag, branch or commit is called {}", target.version()),
                     revision => format!("no commit is called {revision:?}"),
                 };
-                let tags = reply.line("tags").map(str::trim).filter(|tags| !tags.is_empty()).unwrap_or("none");
+                let tags = reply.get("tags").map(str::trim).filter(|tags| !tags.is_empty()).unwrap_or("none");
                 Error::new(ErrorKind::NotFound, what).with("newest tags", tags).with_hint(
                     "is it fetched? `git fetch --tags`; or name the commit: Release::with_setting(\"commit\", ..)",
                 )
@@ -55,7 +59,7 @@ impl GitRuntime {
                      where the server has the filter, or its stored form is what is to be served, say unfiltered({filter:?})"
                 ))
             }
-            _ => reply.unexpected(&host),
+            _ => reply.unexpected(),
         };
         Err(error.not_applied().with("repository", repository.display()))
     }
@@ -64,11 +68,11 @@ impl GitRuntime {
     pub(super) async fn set_up(&self, slot: Slot, wanted: Option<(&Target, &str)>) -> Result<Reply> {
         let server = self.settings.server(slot);
         let (version, commit) = wanted.map_or(("", ""), |(target, commit)| (target.version().as_str(), commit));
-        let command = self
+        let script = self
             .script(slot, script::SETUP, Duration::ZERO)
             .args([version, commit])
             .stdin(script::hook(&self.settings, slot).into_bytes());
-        let reply = script::run(&*server.host, &command).await?;
+        let reply = script::run(&script, &*server.host).await?;
         let error = match reply.word() {
             "ready" => return Ok(reply),
             "missing" => Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
@@ -95,7 +99,7 @@ impl GitRuntime {
                 Error::new(ErrorKind::Conflict, message)
                     .with_hint("commit what is worth keeping; `force` deploys without it (the files stay for a while)")
             }
-            _ => reply.unexpected(&*server.host),
+            _ => reply.unexpected(),
         };
         Err(error.not_applied().with("host", &server.host))
     }
@@ -103,12 +107,12 @@ impl GitRuntime {
     /// Refuses to lose what others have put into the hook. `hook` is the one to be; an empty one is none of theirs.
     pub(super) async fn preview_changes(&self, slot: Slot, hook: String) -> Result<()> {
         let host = &*self.settings.server(slot).host;
-        let command = self.script(slot, script::PREVIEW, Duration::ZERO).stdin(hook.into_bytes());
-        let reply = script::run(host, &command).await?;
+        let script = self.script(slot, script::PREVIEW, Duration::ZERO).stdin(hook.into_bytes());
+        let reply = script::run(&script, host).await?;
         match reply.word() {
             "fine" => Ok(()),
             "changed" => Err(changed(&reply, host)),
-            _ => Err(reply.unexpected(host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
@@ -116,8 +120,9 @@ impl GitRuntime {
         let remote = &self.settings.server(slot).remote;
         let url = remote.url(directory);
         let ssh = remote.ssh()?;
-        let command = script::push(&self.settings)
+        let command = script::here(&self.settings, script::PUSH)
             .args([url.as_str(), commit])
+            .command()
             .env("GIT_SSH_COMMAND", Secret::new(ssh.text.as_str()));
         let host = LocalHost::new();
         let output = host.run(&command).await?;
@@ -129,9 +134,8 @@ impl GitRuntime {
 
     async fn accept(&self, target: &Target, commit: &str) -> Result<()> {
         let host = &self.settings.server(target.slot).host;
-        let command =
-            self.script(target.slot, script::ACCEPT, Duration::ZERO).args([target.version().as_str(), commit]);
-        let reply = script::run(&**host, &command).await?;
+        let script = self.script(target.slot, script::ACCEPT, Duration::ZERO).args([target.version().as_str(), commit]);
+        let reply = script::run(&script, &**host).await?;
         let branch = &self.settings.branch;
         let error = match reply.word() {
             "ready" => return Ok(()),
@@ -145,7 +149,7 @@ impl GitRuntime {
                     .with("here", commit)
                     .with_hint("merge them, or, if the history was rewritten on purpose, deploy once with `force`")
             }
-            _ => reply.unexpected(&**host),
+            _ => reply.unexpected(),
         };
         Err(error.not_applied().with("host", host))
     }
@@ -162,7 +166,7 @@ impl GitRuntime {
 }
 
 fn changed(reply: &Reply, host: &dyn Host) -> Error {
-    changed_file("hook", reply.rest(), host, reply.log().into_iter().map(|line| line.trim_end().to_owned()))
+    changed_file("hook", reply.rest(), host, reply.log().iter().map(|line| line.trim_end().to_owned()))
         .with_hint("what it does can go into `run`; `force` deploys over it")
 }
 
@@ -191,7 +195,7 @@ fn refused(output: &Output) -> Error {
         ("Connection closed", Unreachable, "try again"),
         ("Connection reset", Unreachable, "try again"),
     ];
-    let said = output.last_words(crate::reply::LINES_IN_ERROR);
+    let said = output.last_words(LINES_IN_ERROR);
     match SAID.iter().find(|(words, _, _)| said.contains(words)) {
         Some((_, kind, advice)) => Error::new(*kind, said).with_hint(*advice),
         None => Error::new(Unexpected, said),

@@ -2,36 +2,46 @@
 
 use std::time::Duration;
 
-use bluegreen_core::host::quote;
-use bluegreen_core::{Command, Error, ErrorKind, Host, Result, Slot};
+pub(super) use bluegreen_core::host::Reply;
+use bluegreen_core::host::{Script, quote};
+use bluegreen_core::{Error, ErrorKind, Host, Result, Slot};
 
 use super::settings::Settings;
-pub(super) use crate::reply::Reply;
 
-const COMMON: &str = include_str!("../scripts/lib.sh");
-const LIBRARY: &str = concat!(include_str!("scripts/lib.sh"), "\n", include_str!("scripts/deploy.sh"));
-const STORED: &str = include_str!("scripts/stored.sh");
-const HOOK: &str = include_str!("scripts/hook.sh");
+pub(super) const SETUP: Script = on_server("set up the repository", include_str!("scripts/setup.sh"));
+pub(super) const PREVIEW: Script = on_server("look what others have changed", include_str!("scripts/preview.sh"));
+pub(super) const ACCEPT: Script = on_server("accept a commit", include_str!("scripts/accept.sh"));
+pub(super) const TURN: Script = on_server("ask for a turn", include_str!("scripts/turn.sh"));
+pub(super) const START: Script = on_server("deploy a version", include_str!("scripts/start.sh"));
+pub(super) const STOP: Script = on_server("empty the web root", include_str!("scripts/stop.sh"));
+pub(super) const INSPECT: Script = on_server("look at the web root", include_str!("scripts/inspect.sh"));
+pub(super) const LOGS: Script = on_server("read the log", include_str!("scripts/logs.sh"));
 
-/// A script of ours, and what it does in a few words.
-#[derive(Clone, Copy)]
-pub(super) struct Body {
-    does: &'static str,
-    text: &'static str,
+/// Those for the repository on this machine.
+pub(super) const RESOLVE: Script =
+    Script::new("find the commit", include_str!("scripts/resolve.sh")).library(include_str!("scripts/stored.sh"));
+pub(super) const PUSH: Script = Script::new("git push", include_str!("scripts/push.sh"));
+
+/// What git runs after a push by hand.
+const HOOK: Script = Script::new("deploy what was pushed", include_str!("scripts/hook.sh")).library(concat!(
+    include_str!("../scripts/lib.sh"),
+    "\n",
+    include_str!("scripts/lib.sh"),
+    "\n",
+    include_str!("scripts/deploy.sh"),
+    "\n",
+    include_str!("scripts/stored.sh")
+));
+
+const fn on_server(operation: &'static str, body: &'static str) -> Script {
+    Script::new(operation, body).library(concat!(
+        include_str!("../scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/deploy.sh")
+    ))
 }
-
-pub(super) const SETUP: Body = Body { does: "set up the repository", text: include_str!("scripts/setup.sh") };
-pub(super) const PREVIEW: Body =
-    Body { does: "look what others have changed", text: include_str!("scripts/preview.sh") };
-pub(super) const ACCEPT: Body = Body { does: "accept a commit", text: include_str!("scripts/accept.sh") };
-pub(super) const TURN: Body = Body { does: "ask for a turn", text: include_str!("scripts/turn.sh") };
-pub(super) const START: Body = Body { does: "deploy a version", text: include_str!("scripts/start.sh") };
-pub(super) const STOP: Body = Body { does: "empty the web root", text: include_str!("scripts/stop.sh") };
-pub(super) const INSPECT: Body = Body { does: "look at the web root", text: include_str!("scripts/inspect.sh") };
-pub(super) const LOGS: Body = Body { does: "read the log", text: include_str!("scripts/logs.sh") };
-
-const RESOLVE: Body = Body { does: "find the commit", text: include_str!("scripts/resolve.sh") };
-const PUSH: Body = Body { does: "git push", text: include_str!("scripts/push.sh") };
 
 /// What a script may take beyond the time that it is given: for its lock and its disk.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -42,63 +52,47 @@ pub(super) fn limit(patience: Duration) -> Duration {
 }
 
 /// A script for a slot's server, with its directory as the first argument.
-pub(super) fn on_server(settings: &Settings, slot: Slot, body: Body, patience: Duration) -> Command {
-    Command::script(format!("{}{COMMON}\n{LIBRARY}\n{}", words(settings, slot), body.text))
-        .called(body.does)
-        .arg(&settings.server(slot).directory)
-        .timeout(limit(patience))
+pub(super) fn in_slot(settings: &Settings, slot: Slot, script: Script, patience: Duration) -> Script {
+    with_settings(settings, slot, script).arg(&settings.server(slot).directory).timeout(limit(patience))
 }
 
 /// A script for the repository on this machine, with its path as the first argument.
-fn here(settings: &Settings, body: Body) -> Command {
-    Command::script(format!("{COMMON}\n{STORED}\n{}", body.text))
-        .called(body.does)
-        .arg(settings.repository.display().to_string())
-        .timeout(limit(settings.deadline))
-}
-
-pub(super) fn resolve(settings: &Settings) -> Command {
-    here(settings, RESOLVE)
-}
-
-pub(super) fn push(settings: &Settings) -> Command {
-    here(settings, PUSH)
+pub(super) fn here(settings: &Settings, script: Script) -> Script {
+    script.arg(settings.repository.display().to_string()).timeout(limit(settings.deadline))
 }
 
 /// The hook that deploys what is pushed by hand: the same scripts, whole in one file.
 pub(super) fn hook(settings: &Settings, slot: Slot) -> String {
     let about = "# Written by bluegreen-ssh, and again at each deploy, which is refused while it holds anything else.";
-    format!("#!/bin/sh\n{about}\n{}{COMMON}\n{LIBRARY}\n{STORED}\n{HOOK}", words(settings, slot))
+    format!("#!/bin/sh\n{about}\n{}", with_settings(settings, slot, HOOK).text())
 }
 
-fn words(settings: &Settings, slot: Slot) -> String {
+fn with_settings(settings: &Settings, slot: Slot, script: Script) -> Script {
     let server = settings.server(slot);
     let flag = |set: bool| if set { "yes" } else { "" };
     // It is given to another shell as one of its arguments.
     let stop = settings.stop.as_deref().map(quote).unwrap_or_default();
-    let words = [
-        ("slot", slot.as_str()),
-        ("branch", &settings.branch),
-        ("web_root", server.web_root.as_deref().unwrap_or_default()),
-        ("keep", &settings.keep_releases.to_string()),
-        ("unfiltered", &settings.unfiltered.join(" ")),
-        ("force", flag(settings.force)),
-        ("take_over", flag(settings.take_over)),
-        ("deny_force", if settings.force { "false" } else { "true" }),
-        ("restart_by", settings.restart.as_deref().unwrap_or_default()),
-        ("stop_by", &stop),
-    ];
-    let words: String = words.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
-    let commands = settings.commands.iter().map(|command| format!("run \"$release\" {} || return 1\n", quote(command)));
-    format!("{words}commands() {{\n:\n{}}}\n", commands.collect::<String>())
+    let commands = settings.commands.iter().map(|command| format!("\nrun \"$release\" {} || return 1", quote(command)));
+    script
+        .variable("slot", slot.as_str())
+        .variable("branch", &settings.branch)
+        .variable("web_root", server.web_root.as_deref().unwrap_or_default())
+        .variable("keep", &settings.keep_releases.to_string())
+        .variable("unfiltered", &settings.unfiltered.join(" "))
+        .variable("force", flag(settings.force))
+        .variable("take_over", flag(settings.take_over))
+        .variable("deny_force", if settings.force { "false" } else { "true" })
+        .variable("restart_by", settings.restart.as_deref().unwrap_or_default())
+        .variable("stop_by", &stop)
+        .function("commands", &format!(":{}", commands.collect::<String>()))
 }
 
 /// Runs a script to its end.
 ///
 /// # Errors
-/// As [`crate::reply::run`], with what to do about a disk that is full.
-pub(super) async fn run(host: &dyn Host, command: &Command) -> Result<Reply> {
-    crate::reply::run(host, command).await.map_err(|error| match error.message().contains(DISK_FULL) {
+/// As [`Script::run`], with what to do about a disk that is full.
+pub(super) async fn run(script: &Script, host: &dyn Host) -> Result<Reply> {
+    script.run(host).await.map_err(|error| match error.message().contains(DISK_FULL) {
         true => error.with_hint(FREE_THE_DISK),
         false => error,
     })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bluegreen_core::host::Script;
 use bluegreen_core::{Error, ErrorKind, Instance, Result, Slot, Target};
 
 use super::GitRuntime;
@@ -22,7 +23,7 @@ impl GitRuntime {
         let slot = target.slot;
         let host = &self.settings.server(slot).host;
         let args = [target.version().to_string(), LOG_LINES.to_string()];
-        let reply = self.change(slot, script::START, self.settings.deadline, &args).await?;
+        let reply = self.change(slot, &script::START, self.settings.deadline, &args).await?;
         let error = match reply.word() {
             "running" => return Ok(self.running(slot, Some(target.version().clone()))),
             "occupied" => {
@@ -38,7 +39,7 @@ impl GitRuntime {
                 .with_hint("deploy this version again: a deploy prepares it"),
             // The web root is as it was, but commands have run.
             "failed" => script::failed("the deploy failed on the server, and the web root is as it was", &reply),
-            _ => reply.unexpected(&**host),
+            _ => reply.unexpected(),
         };
         Err(error.with("host", host))
     }
@@ -50,16 +51,16 @@ impl GitRuntime {
 
     /// Changes a slot, in a turn that is asked for before. A script that goes on when its caller was cut off, and comes
     /// behind what was done since, would undo that otherwise.
-    async fn change(&self, slot: Slot, body: script::Body, patience: Duration, args: &[String]) -> Result<Reply> {
+    async fn change(&self, slot: Slot, script: &Script, patience: Duration, args: &[String]) -> Result<Reply> {
         let host = &*self.settings.server(slot).host;
         let mut reply = Reply::default();
         for _ in 0..TURNS {
-            reply = script::run(host, &self.script(slot, script::TURN, Duration::ZERO)).await?;
+            reply = script::run(&self.script(slot, script::TURN, Duration::ZERO), host).await?;
             if reply.word() != "turn" {
                 break;
             }
-            let command = self.script(slot, body, patience).arg(reply.rest()).args(args);
-            reply = script::run(host, &command).await?;
+            let script = self.script(slot, script.clone(), patience).arg(reply.rest()).args(args);
+            reply = script::run(&script, host).await?;
             if reply.word() != "late" {
                 break;
             }
@@ -70,13 +71,13 @@ impl GitRuntime {
     pub(super) async fn end(&self, slot: Slot, grace: Duration) -> Result<()> {
         let host = &self.settings.server(slot).host;
         let seconds = grace.as_secs().max(1).to_string();
-        let reply = self.change(slot, script::STOP, grace, &[seconds]).await?;
+        let reply = self.change(slot, &script::STOP, grace, &[seconds]).await?;
         let error = match reply.word() {
             "stopped" | "nothing" | "absent" => return Ok(()),
             "taken" => script::taken(&reply),
             "late" => late(),
             "failed" => script::failed("the web root is empty, but the command of on_stop failed", &reply),
-            _ => reply.unexpected(&**host),
+            _ => reply.unexpected(),
         };
         Err(error.with("host", host))
     }

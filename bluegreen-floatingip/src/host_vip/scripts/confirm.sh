@@ -1,6 +1,4 @@
 # Makes the address this server's own, and tells the network once more: in between both have answered for it.
-# $3: the announcer.
-announcer=$3
 claim
 look
 [ "$state" != absent ] || fail "$address is not on this host any more"

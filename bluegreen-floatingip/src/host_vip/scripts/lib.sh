@@ -1,11 +1,6 @@
-# What all scripts share. $1 is the address, $2 the interface, $4 the file that marks the address as a service's, $5 the
-# service, or nothing. Each ends with one line on standard output: a word, and the service that the address is marked as;
-# standard error is for people.
+# What all scripts share, behind the prelude: `address`, its `interface`, the file that `mark`s the address as a service's, and
+# the `service`, or nothing. Each replies with a word, and the service that the address is marked as.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-address=$1
-interface=$2
-mark=$4
-service=$5
 owner=
 # $confirmed is how an address is kept. The kernel would choose an IPv6 address of its whole length for connections that
 # this server opens itself, and the next move would cut those: such an address stays deprecated.
@@ -13,11 +8,6 @@ case $address in
 *:*) whole=128 nodad=nodad confirmed='preferred_lft 0 noprefixroute' ;;
 *) whole=32 nodad= confirmed='preferred_lft forever' ;;
 esac
-
-fail() {
-    printf '%s\n' "$*" >&2
-    exit 1
-}
 
 # Sets $owner.
 whose() {
@@ -35,12 +25,12 @@ claim() {
         rm -f "$mark.new-$$"
     fi
     whose
-    [ "$owner" = "$service" ] || { say refused && exit; }
+    [ "$owner" = "$service" ] || say refused
 }
 
-# The last line.
+# The reply.
 say() {
-    echo "$1 $owner"
+    reply "$1 $owner"
 }
 
 # `absent`, `candidate` or `held`; sets $where and $assigned. A candidate is an address that the kernel calls deprecated,

@@ -1,8 +1,8 @@
-# Gives the address up. $3: `reset` or `leave`, for the connections that are open.
+# Gives the address up. `lingering`: `reset` or `leave`, for the connections that are open.
 claim
 look
-[ "$state" != absent ] || { say released && exit; }
-if [ "$3" = reset ]; then
+[ "$state" != absent ] || say released
+if [ "$lingering" = reset ]; then
     # While the address is still here, so that the peers hear of it: a download would hang otherwise.
     case $address in
     *:*) ours="[$address]" ;;

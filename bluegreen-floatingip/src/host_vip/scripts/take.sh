@@ -1,5 +1,4 @@
-# Takes the address beside the other server, and tells the network. $3: the announcer.
-announcer=$3
+# Takes the address beside the other server, and tells the network.
 claim
 look
 taken=

@@ -25,7 +25,7 @@ tar -xzof "$archive" --no-same-permissions -C "$aside" >&2 || reply damaged
 printf '%s\n' "$content" > "$aside/.sha256" || fail "cannot write in $aside"
 sync -f "$aside" 2> /dev/null || sync
 mv -T "$aside" "$release" || fail "cannot rename $aside"
-settle "$base/releases"
+fsync_path "$base/releases"
 rm -f "$archive"
 
 # The newest are kept, this one among them whatever the clock says, and what is on record for a slot, and what anything runs of.

@@ -42,7 +42,7 @@ launch() {
         put "$slot/record"
     put "$slot/home/.erlang.cookie" < "$base/cookie"
     bring_environment_back "$version"
-    settle "$slot"
+    fsync_path "$slot"
     mark=$token
     # A boot goes on while an application that could not start takes the node down; then nobody answers the first call.
     hook='application:which_applications(infinity),'

@@ -27,7 +27,7 @@ fill() {
     mkdir "$release" "$base/index/$version" && (files_of "$version" read-tree --reset -u "$commit") && commands || return 1
     changes "$version" > "$base/changes" || return 1
     sync -f "$release" 2> /dev/null || sync
-    mv -f "$base/changes" "$base/ready/$version" && settle "$base/ready"
+    mv -f "$base/changes" "$base/ready/$version" && fsync_path "$base/ready"
 }
 
 # Whatever fails puts the web root back.

@@ -104,7 +104,7 @@ point() {
         ! is_aside || move_back
         return 1
     fi
-    settle "${web%/*}/"
+    fsync_path "${web%/*}/"
 }
 
 # Keeps beside what is at the web root and not ours, in the moment before ours takes its place. A link can be replaced in
@@ -151,13 +151,13 @@ is_aside() {
 # Puts it back.
 move_back() {
     [ -L "$kept" ] || rm -f "$web"
-    mv -fT "$kept" "$web" && rm -f "$base/aside" && settle "${web%/*}/"
+    mv -fT "$kept" "$web" && rm -f "$base/aside" && fsync_path "${web%/*}/"
 }
 
 # Keeps the commit of a version: VERSION COMMIT. What a cut-off leaves must not look like a version.
 record() {
     printf '%s\n' "$2" | put "$base/record"
-    mv -f "$base/record" "$base/versions/$1" && settle "$base/versions" || fail "cannot write in $base/versions"
+    mv -f "$base/record" "$base/versions/$1" && fsync_path "$base/versions" || fail "cannot write in $base/versions"
 }
 
 # The number of the next change.
