@@ -12,7 +12,7 @@ use crate::exchange::{Answer, Outcome, one_line};
 use crate::headers::{HeaderSettings, Headers, header_name};
 use crate::mask::mask_of;
 use crate::pointer::{Pointer, as_text, same};
-use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters};
+use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters, timeout_setter};
 use crate::statuses::Statuses;
 
 /// Asks for one page over HTTP and looks at the answer.
@@ -197,12 +197,9 @@ impl HttpCheckBuilder {
         self
     }
 
-    /// How long the request may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given. The pipeline has a
-    /// limit of its own for a check: raise both.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.reach.timeout = timeout;
-        self
+    timeout_setter! {
+        /// How long the request may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given. The pipeline
+        /// has a limit of its own for a check: raise both.
     }
 
     /// How many bytes of the body are read; [`DEFAULT_BODY_LIMIT`](crate::DEFAULT_BODY_LIMIT) if not given. A longer

@@ -323,7 +323,19 @@ macro_rules! header_setters {
     };
 }
 
-pub(crate) use {header_setters, reach_setters};
+/// The setter of a builder's time limit, with its documentation.
+macro_rules! timeout_setter {
+    ($(#[$doc:meta])+) => {
+        $(#[$doc])+
+        #[must_use]
+        pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.reach.timeout = timeout;
+            self
+        }
+    };
+}
+
+pub(crate) use {header_setters, reach_setters, timeout_setter};
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{
@@ -19,7 +18,7 @@ use crate::metrics::count::{Counted, Counting};
 use crate::metrics::exposition::Page;
 use crate::metrics::growth::Growth;
 use crate::metrics::selector::{Matchers, Selector};
-use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters};
+use crate::reach::{Ask, Place, Reach, ReachSettings, checked_path, header_setters, reach_setters, timeout_setter};
 
 /// How often a page is read at the first sample of an operation. Of two processes that answer by chance, both are then
 /// seen, in an order that shows it, in all but 7 of 64 cases, before anything is judged; of two that take turns, always.
@@ -236,11 +235,8 @@ impl PrometheusPageBuilder {
         self
     }
 
-    /// How long one scrape may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.reach.timeout = timeout;
-        self
+    timeout_setter! {
+        /// How long one scrape may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given.
     }
 
     /// The source.

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{Counters, Doubt, Error, ErrorKind, Instance, Mask, MetricSource, Result, Sample, Target};
@@ -17,7 +16,7 @@ use crate::metrics::count::as_count;
 use crate::metrics::exposition::write_labels;
 use crate::metrics::prometheus_page::refusal;
 use crate::metrics::query::Query;
-use crate::reach::{Ask, DEFAULT_TIMEOUT, Place, Reach, ReachSettings, header_setters};
+use crate::reach::{Ask, DEFAULT_TIMEOUT, Place, Reach, ReachSettings, header_setters, timeout_setter};
 
 /// Over what time, and in what steps, a server is asked how often a counter was set back: several scrapes in any case, and
 /// short against the time from one deploy to the next.
@@ -207,12 +206,9 @@ impl PromQlBuilder {
         self
     }
 
-    /// How long one query may take in all; 2 s if not given. The pipeline has a limit of its own for a look at a gate,
-    /// in which both queries must fit.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.reach.timeout = timeout;
-        self
+    timeout_setter! {
+        /// How long one query may take in all; 2 s if not given. The pipeline has a limit of its own for a look at a
+        /// gate, in which both queries must fit.
     }
 
     /// The source.

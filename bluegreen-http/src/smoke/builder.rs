@@ -4,7 +4,7 @@ use std::time::Duration;
 use bluegreen_core::{Error, Result, Secret};
 use serde_json::Value;
 
-use crate::reach::{ReachSettings, reach_setters};
+use crate::reach::{ReachSettings, reach_setters, timeout_setter};
 use crate::smoke::SmokeTest;
 use crate::smoke::step::Step;
 use crate::smoke::template::checked_name;
@@ -53,11 +53,8 @@ impl SmokeTestBuilder {
         self
     }
 
-    /// How long each request may take in all; 10 s if not given.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.reach.timeout = timeout;
-        self
+    timeout_setter! {
+        /// How long each request may take in all; 10 s if not given.
     }
 
     /// Sends this header with each request. Its value can hold variables, and so secrets.
