@@ -13,6 +13,48 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How much of each output stream is kept unless the command says otherwise: 1 MiB.
 pub const DEFAULT_OUTPUT_LIMIT: usize = 1 << 20;
 
+/// The setters of what becomes a command.
+macro_rules! run_setters {
+    () => {
+        /// Adds an argument.
+        #[must_use]
+        pub fn arg(mut self, arg: impl Into<String>) -> Self {
+            self.args.push(arg.into());
+            self
+        }
+
+        /// Adds arguments.
+        #[must_use]
+        pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+            self.args.extend(args.into_iter().map(Into::into));
+            self
+        }
+
+        /// Sets what it reads from its standard input; nothing unless set.
+        #[must_use]
+        pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+            self.stdin = bytes.into();
+            self
+        }
+
+        /// Runs it as root by `sudo -n`, which never asks for a password.
+        #[must_use]
+        pub fn sudo(mut self, sudo: bool) -> Self {
+            self.sudo = sudo;
+            self
+        }
+
+        /// Sets how long it may take before it is ended; [`DEFAULT_TIMEOUT`](crate::host::DEFAULT_TIMEOUT) unless set.
+        #[must_use]
+        pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.timeout = timeout;
+            self
+        }
+    };
+}
+
+pub(super) use run_setters;
+
 /// A command as its words, with all that it needs; the host does the quoting.
 ///
 /// Environment values are secrets by type: a host passes them so that they are not seen in a process list.
@@ -64,19 +106,7 @@ impl Command {
         self
     }
 
-    /// Adds an argument.
-    #[must_use]
-    pub fn arg(mut self, arg: impl Into<String>) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-
-    /// Adds arguments.
-    #[must_use]
-    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
+    run_setters!();
 
     /// Sets an environment variable.
     #[must_use]
@@ -85,31 +115,10 @@ impl Command {
         self
     }
 
-    /// Sets what the command reads from its standard input; nothing unless set.
-    #[must_use]
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
-        self
-    }
-
     /// Sets the working directory.
     #[must_use]
     pub fn directory(mut self, path: impl Into<String>) -> Self {
         self.directory = Some(path.into());
-        self
-    }
-
-    /// Runs it as root by `sudo -n`, which never asks for a password.
-    #[must_use]
-    pub fn sudo(mut self, sudo: bool) -> Self {
-        self.sudo = sudo;
-        self
-    }
-
-    /// Sets how long it may take before it is ended; [`DEFAULT_TIMEOUT`] unless set.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
         self
     }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::command::run_setters;
 use crate::host::{Command, DEFAULT_TIMEOUT, Host, LINES_IN_ERROR, quote};
 
 const PRELUDE: &str = include_str!("prelude.sh");
@@ -17,7 +18,8 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// - `fsync_path PATH` flushes a file or a directory to the disk;
 /// - `digest_of FILE` prints its SHA-256, and `receive FILE DIGEST` stores standard input in it, whole and durably.
 ///
-/// The host needs a POSIX shell, `flock` for a lock and `sha256sum` for a digest.
+/// The host needs a POSIX shell, `flock` for a lock and `sha256sum` for a digest. What a script may wait for its lock,
+/// [`LOCK_WAIT`], is a part of its [`timeout`](Self::timeout).
 ///
 /// ```
 /// use bluegreen_core::LocalHost;
@@ -91,41 +93,7 @@ impl Script {
         self
     }
 
-    /// Adds an argument: `$1`, `$2`, ...
-    #[must_use]
-    pub fn arg(mut self, arg: impl Into<String>) -> Self {
-        self.args.push(arg.into());
-        self
-    }
-
-    /// Adds arguments.
-    #[must_use]
-    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    /// Sets what it reads from its standard input; nothing unless set.
-    #[must_use]
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
-        self
-    }
-
-    /// Runs it as root, by `sudo -n`.
-    #[must_use]
-    pub fn sudo(mut self, sudo: bool) -> Self {
-        self.sudo = sudo;
-        self
-    }
-
-    /// Sets how long it may take before it is ended; [`DEFAULT_TIMEOUT`] unless set. Where it takes a lock, [`LOCK_WAIT`] is a
-    /// part of that.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
+    run_setters!();
 
     /// Has it run to its end also when the call that started it is cut off, for what must not be left half done. The host
     /// needs `setsid`.
@@ -348,7 +316,7 @@ mod tests {
         let script = Script::new("test", r#"receive "$1" "$2"; reply "$(digest_of "$1")" "$(digest_of "$1.none")""#);
         let script = script.args([file, sha256_hex(b"hello")]);
         let reply = script.clone().stdin("hello").run(&HOST).await.unwrap();
-        assert_eq!(reply.lines(), [sha256_hex(b"hello")]);
+        assert_eq!(reply.lines(), [sha256_hex(b"hello"), String::new()]);
         let error = script.stdin("hell").run(&HOST).await.unwrap_err();
         assert!(error.to_string().contains("arrived incomplete"), "{error}");
     }
