@@ -1,10 +1,10 @@
 //! [`Gate`]: a judgement on live metrics.
 
 use std::fmt::{self, Debug, Display};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -87,6 +87,7 @@ impl Display for Verdict {
 /// - May be asked at any rate and any number of times without its error probability growing.
 /// - A source without data is [`Verdict::Undecided`]; `Err` means the source could not be asked. Neither is a pass.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait Gate: Debug + Display + Send + Sync + 'static {
     /// Judges the window as it stands now.
     async fn judge(&self, window: &Window) -> Result<Verdict>;
@@ -111,27 +112,6 @@ pub trait Gate: Debug + Display + Send + Sync + 'static {
         Ok(())
     }
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: Gate + ?Sized> Gate for $pointer<T> {
-            async fn judge(&self, window: &Window) -> Result<Verdict> {
-                (**self).judge(window).await
-            }
-            async fn preview(&self, live: &Target, instance: &Instance) -> Result<()> {
-                (**self).preview(live, instance).await
-            }
-            async fn learn(&self, live: &Target, instance: &Instance) -> Result<()> {
-                (**self).learn(live, instance).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);
 
 /// A gate that calls an async function with the window. The name says in events and reports what it judges.
 ///

@@ -1,9 +1,9 @@
 //! [`HealthCheck`]: one look at whether an instance is well. Polling is the pipeline's job.
 
 use std::fmt::{Debug, Display};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use crate::error::Result;
 use crate::from_fn::FromFn;
@@ -53,6 +53,7 @@ impl Health {
 ///   could not be made: no such endpoint, a bad configuration, no route to the host.
 /// - Can be cut off at any await.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait HealthCheck: Debug + Display + Send + Sync + 'static {
     /// Looks once.
     async fn check(&self, target: &Target, instance: &Instance) -> Result<Health>;
@@ -63,24 +64,6 @@ pub trait HealthCheck: Debug + Display + Send + Sync + 'static {
         true
     }
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: HealthCheck + ?Sized> HealthCheck for $pointer<T> {
-            async fn check(&self, target: &Target, instance: &Instance) -> Result<Health> {
-                (**self).check(target, instance).await
-            }
-            fn tells_version(&self) -> bool {
-                (**self).tells_version()
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);
 
 /// A check that calls an async function with the target and the instance. The name says in errors and logs what it checks.
 ///

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use crate::error::Result;
 use crate::types::{Instance, Target};
@@ -45,22 +45,8 @@ pub enum Sample {
 ///   the restart of a process from several that answer in turn.
 /// - Nothing found is [`Sample::NoData`]; a source that cannot be asked is an error. Neither is zero bad requests.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait MetricSource: Debug + Display + Send + Sync + 'static {
     /// Reads once.
     async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample>;
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: MetricSource + ?Sized> MetricSource for $pointer<T> {
-            async fn sample(&self, target: &Target, instance: &Instance) -> Result<Sample> {
-                (**self).sample(target, instance).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);

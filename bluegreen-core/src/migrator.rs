@@ -1,9 +1,9 @@
 //! [`Migrator`]: changes to the data that both versions share.
 
 use std::fmt::{self, Debug, Display};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +47,7 @@ impl Display for Phase {
 /// - A phase that was cut off is completed by the next call.
 /// - Expand leaves the live version working.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait Migrator: Debug + Display + Send + Sync + 'static {
     /// When expand runs. Constant for the life of the value; no I/O.
     fn when(&self) -> When;
@@ -71,30 +72,6 @@ pub trait Migrator: Debug + Display + Send + Sync + 'static {
             .with_operation(format!("revert by {self}")))
     }
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: Migrator + ?Sized> Migrator for $pointer<T> {
-            fn when(&self) -> When {
-                (**self).when()
-            }
-            async fn pending(&self, target: &Target) -> Result<Option<Vec<String>>> {
-                (**self).pending(target).await
-            }
-            async fn migrate(&self, phase: Phase, target: &Target) -> Result<()> {
-                (**self).migrate(phase, target).await
-            }
-            async fn revert(&self, target: &Target) -> Result<()> {
-                (**self).revert(target).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);
 
 /// A migrator that calls an async function for each phase. It must be safe to repeat. Which migrations are pending is not
 /// told, and nothing is reverted; for that, implement [`Migrator`].

@@ -1,9 +1,9 @@
 //! [`Router`]: who gets the traffic.
 
 use std::fmt::{Debug, Display};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Reason, Result};
@@ -29,6 +29,7 @@ pub enum Granularity {
 /// - Every method can be called again, and can be cut off at any await; a second call after a cut-off converges.
 /// - `Display` names the router for logs and errors: `nginx site shop on web1`.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait Router: Debug + Display + Send + Sync + 'static {
     /// How finely traffic can be divided. Constant for the life of the value; no I/O.
     fn granularity(&self) -> Granularity;
@@ -108,39 +109,3 @@ pub fn split_changed(expected: Option<Split>, found: Option<Split>) -> Error {
         .not_applied()
         .with_hint("someone else moved the traffic: look at the present split before you move it again")
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: Router + ?Sized> Router for $pointer<T> {
-            fn granularity(&self) -> Granularity {
-                (**self).granularity()
-            }
-            fn bind_service(&self, service: &ServiceName) -> Result<()> {
-                (**self).bind_service(service)
-            }
-            async fn current(&self) -> Result<Option<Split>> {
-                (**self).current().await
-            }
-            async fn preview(&self, slot: Slot) -> Result<Preview> {
-                (**self).preview(slot).await
-            }
-            async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-                (**self).attach(slot, instance).await
-            }
-            async fn detach(&self, slot: Slot) -> Result<()> {
-                (**self).detach(slot).await
-            }
-            async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
-                (**self).shift(from, to).await
-            }
-            async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
-                (**self).in_flight(slot).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);

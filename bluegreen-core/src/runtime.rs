@@ -1,10 +1,10 @@
 //! [`Runtime`]: what runs in the slots.
 
 use std::fmt::{Debug, Display};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use futures::future::BoxFuture;
 
 use crate::error::Result;
@@ -20,6 +20,7 @@ use crate::types::{Instance, ServiceName, Slot, Target};
 /// - What is started outlives the process that started it, and is found again by a new one.
 /// - Every method can be called again, and can be cut off at any await; a second call after a cut-off converges.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait Runtime: Debug + Display + Send + Sync + 'static {
     /// Says for which service the runtime acts; a pipeline does when it is built. From then on every method refuses a place that is
     /// another service's, with [`Reason::OtherService`](crate::Reason): see [`Ownership`](crate::Ownership). No I/O, repeatable.
@@ -161,51 +162,3 @@ impl Display for Stopped {
         self.hint.iter().try_for_each(|hint| write!(f, "; {hint}"))
     }
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: Runtime + ?Sized> Runtime for $pointer<T> {
-            fn bind_service(&self, service: &ServiceName) -> Result<()> {
-                (**self).bind_service(service)
-            }
-            async fn preview(&self, target: &Target) -> Result<Preview> {
-                (**self).preview(target).await
-            }
-            async fn preview_slot(&self, slot: Slot) -> Result<Preview> {
-                (**self).preview_slot(slot).await
-            }
-            async fn prepare(&self, target: &Target) -> Result<()> {
-                (**self).prepare(target).await
-            }
-            async fn start(&self, target: &Target) -> Result<Instance> {
-                (**self).start(target).await
-            }
-            fn start_timeout(&self) -> Option<Duration> {
-                (**self).start_timeout()
-            }
-            async fn supervise(&self, target: &Target, healthy: BoxFuture<'_, Result<()>>) -> Result<()> {
-                (**self).supervise(target, healthy).await
-            }
-            async fn inspect(&self, slot: Slot) -> Result<Instance> {
-                (**self).inspect(slot).await
-            }
-            async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
-                (**self).stop(slot, grace).await
-            }
-            async fn stop_grace(&self, slot: Slot, grace: Duration) -> Result<Duration> {
-                (**self).stop_grace(slot, grace).await
-            }
-            async fn promoted(&self, live: Slot) -> Result<()> {
-                (**self).promoted(live).await
-            }
-            async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
-                (**self).logs(slot, tail).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);

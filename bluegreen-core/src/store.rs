@@ -1,9 +1,9 @@
 //! [`StateStore`]: where the state document of a service is kept.
 
 use std::fmt::{self, Debug, Display};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use crate::error::Result;
 use crate::state::State;
@@ -49,6 +49,7 @@ pub struct Versioned<T> {
 /// - A document is seen whole or not at all; a commit that was cut off left the old or the new one.
 /// - Both methods can be called again, and can be cut off at any await.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait StateStore: Debug + Display + Send + Sync + 'static {
     /// The stored document; `None` when there never was one.
     ///
@@ -63,26 +64,3 @@ pub trait StateStore: Debug + Display + Send + Sync + 'static {
     /// `Conflict` with [`Effect::NotApplied`](crate::Effect::NotApplied) when the stored revision is not `expected`.
     async fn commit(&self, service: &ServiceName, expected: Option<&Revision>, state: &State) -> Result<Revision>;
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: StateStore + ?Sized> StateStore for $pointer<T> {
-            async fn load(&self, service: &ServiceName) -> Result<Option<Versioned<State>>> {
-                (**self).load(service).await
-            }
-            async fn commit(
-                &self,
-                service: &ServiceName,
-                expected: Option<&Revision>,
-                state: &State,
-            ) -> Result<Revision> {
-                (**self).commit(service, expected, state).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);

@@ -8,9 +8,9 @@ mod tunnel;
 
 use std::fmt::{Debug, Display};
 use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 use crate::error::Result;
 use crate::types::Progress;
@@ -34,6 +34,7 @@ pub use tunnel::{Tunnel, TunnelFailures};
 ///   that was cut off did anything is unknown.
 /// - Errors name the host.
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait Host: Debug + Display + Send + Sync + 'static {
     /// Runs a command to its end. A non-zero exit status is not an error here: see [`Output::success`] and
     /// [`Output::ok`].
@@ -65,36 +66,3 @@ pub trait Host: Debug + Display + Send + Sync + 'static {
     /// of the same form. The local socket of a tunnel to a socket can be reached by this user alone.
     async fn tunnel(&self, address: &str) -> Result<Tunnel>;
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: Host + ?Sized> Host for $pointer<T> {
-            async fn run(&self, command: &Command) -> Result<Output> {
-                (**self).run(command).await
-            }
-            async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-                (**self).read(path).await
-            }
-            async fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()> {
-                (**self).write(path, contents, mode).await
-            }
-            async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
-                (**self).upload(local, remote, progress).await
-            }
-            async fn download(&self, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
-                (**self).download(remote, local, progress).await
-            }
-            async fn symlink(&self, target: &str, link: &str) -> Result<()> {
-                (**self).symlink(target, link).await
-            }
-            async fn tunnel(&self, address: &str) -> Result<Tunnel> {
-                (**self).tunnel(address).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);

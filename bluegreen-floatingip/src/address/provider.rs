@@ -1,9 +1,9 @@
 //! [`AddressProvider`]: one way of moving an address between two servers.
 
 use std::fmt::{self, Debug, Display};
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use bluegreen_core::{Result, ServiceName, Slot};
 
 /// What a cloud, or any other mover of addresses, must be able to do for a
@@ -63,6 +63,7 @@ use bluegreen_core::{Result, ServiceName, Slot};
 /// # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
+#[auto_impl(Arc, Box)]
 pub trait AddressProvider: Debug + Display + Send + Sync + 'static {
     /// Says for which service the address is moved. From then on every method that asks the provider refuses an address that
     /// is marked as another service's, with [`Reason::OtherService`](bluegreen_core::Reason), and the first
@@ -215,33 +216,3 @@ pub enum ActionState {
     /// The provider says that it failed, and why.
     Failed(String),
 }
-
-macro_rules! forward {
-    ($pointer:ident) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<T: AddressProvider + ?Sized> AddressProvider for $pointer<T> {
-            fn bind_service(&self, service: &ServiceName) -> Result<()> {
-                (**self).bind_service(service)
-            }
-            async fn verify(&self) -> Result<()> {
-                (**self).verify().await
-            }
-            async fn observe(&self) -> Result<Observed> {
-                (**self).observe().await
-            }
-            async fn preflight(&self, to: Slot) -> Result<()> {
-                (**self).preflight(to).await
-            }
-            async fn assign(&self, to: Slot) -> Result<Assigned> {
-                (**self).assign(to).await
-            }
-            async fn poll(&self, action: &ActionId) -> Result<ActionState> {
-                (**self).poll(action).await
-            }
-        }
-    };
-}
-
-forward!(Arc);
-forward!(Box);
