@@ -16,6 +16,9 @@ use crate::polling::Polling;
 
 /// Tells which slot answers at the public address.
 ///
+/// It is no [`HealthCheck`](bluegreen_core::HealthCheck), which judges one release that it is told: a router knows slots alone,
+/// and asks who answers, well or not.
+///
 /// # Contract
 /// One call, one fresh connection: no retries, nothing kept between calls, bounded in time.
 #[async_trait]

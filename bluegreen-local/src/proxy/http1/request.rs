@@ -320,6 +320,7 @@ mod tests {
 
     #[test]
     fn what_a_client_says_about_others_is_believed_only_when_it_is_trusted() {
+        // Written out anew: a name that is lost from the lists of the source must show here.
         const OTHERS: [&str; 30] = [
             "cf-connecting-ip",
             "client-ip",
