@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::common::Sshd;
 use crate::common::beam::{GRACE, Server, target};
 use crate::common::releases::APP;
+use bluegreen_core::host::Script;
 use bluegreen_core::testing::conformance::CutOff;
 use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Progress, Reason, Runtime, Secret, Slot, Target};
 use bluegreen_ssh::BeamRuntime;
@@ -458,7 +459,8 @@ async fn an_environment_that_no_shell_can_read_is_repaired_and_a_cut_off_is_nobo
         fs::write(file("env"), present).unwrap();
         fs::write(file("env.next"), &next).unwrap();
         fs::write(file("env.written"), &first).unwrap();
-        let script = format!("{}\nreplace \"$1\"", include_str!("../../src/scripts/lib.sh"));
+        let library = include_str!("../../src/scripts/lib.sh");
+        let script = Script::new("replace it", "replace \"$1\"").library(library).text();
         fs::write(file("env.new"), first.replace("one", "four")).unwrap();
         let script = script.replace("mv -f \"$1.new\" \"$1\"", "exit 0");
         crate::common::run(Command::new("sh").arg("-c").arg(script).arg("sh").arg(file("env")));
