@@ -19,7 +19,7 @@ use bluegreen_core::{
 };
 use bluegreen_http::{HttpCheck, all};
 use bluegreen_nginx::{NginxConfig, NginxRouter};
-use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, DEFAULT_EPMD_PORT, SshHost};
+use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, DEFAULT_EPMD_PORT, SshHost, SshHostBuilder};
 use clap::{Parser, Subcommand};
 use serde::Deserialize;
 
@@ -164,8 +164,8 @@ impl Settings {
     }
 
     pub(crate) fn host(&self) -> Result<SshHost> {
-        let Some(file) = &self.ssh_config else { return SshHost::from_ssh_config(&self.server)?.build() };
-        SshHost::from_ssh_config_file(file, &self.server)?.build()
+        let Some(file) = &self.ssh_config else { return SshHostBuilder::from_ssh_config(&self.server)?.build() };
+        SshHostBuilder::from_ssh_config_file(file, &self.server)?.build()
     }
 
     /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
@@ -173,20 +173,20 @@ impl Settings {
         let runtime = self.runtime(host)?;
         // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
         let health = all([
-            HttpCheck::get("/health").through(host.clone()).build()?,
-            HttpCheck::get("/version").version_from_body().through(host.clone()).build()?,
+            HttpCheck::builder("/health").through(host.clone()).build()?,
+            HttpCheck::builder("/version").version_from_body().through(host.clone()).build()?,
         ]);
-        let public = HttpCheck::at(format!("{}/version", self.public)).version_from_body().build()?;
+        let public = HttpCheck::builder(format!("{}/version", self.public)).version_from_body().build()?;
         // nginx knows both ports from the first deploy on, so that no later one has to reload it.
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
-        let nginx = self.nginx.clone().service(&self.app).slot(Slot::Blue, blue).slot(Slot::Green, green);
+        let nginx = self.nginx.clone().service(&self.app).slots(([blue], [green]));
         let mut pipeline = Pipeline::builder(&self.app)
             .router(NginxRouter::new(host.clone(), nginx)?)
             .store(HostStateStore::new(host.clone(), format!("{}/state", self.directory)))
             .health(health)
             .verify(public);
         if let Some(migrate) = &self.migrate {
-            pipeline = pipeline.migrator(BeamMigrator::new(&runtime, migrate));
+            pipeline = pipeline.migrator(BeamMigrator::builder(&runtime, migrate).build());
         }
         Ok(pipeline.runtime(runtime))
     }
@@ -194,8 +194,7 @@ impl Settings {
     fn runtime(&self, host: &SshHost) -> Result<BeamRuntime> {
         BeamRuntime::builder(host.clone(), &self.app)
             .directory(&self.directory)
-            .port(Slot::Blue, self.ports[0])
-            .port(Slot::Green, self.ports[1])
+            .ports(self.ports)
             .epmd_port(self.epmd_port.unwrap_or(DEFAULT_EPMD_PORT))
             .env_file(&self.env_file)
             .build()

@@ -17,12 +17,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::gates::RateGate;
+use bluegreen_core::gates::{BadRequests, RateGate};
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{Outcome, PipelineBuilder, Retention, Strategy, TrafficStep};
 use bluegreen_core::{
     Command, Error, ErrorKind, FileStateStore, Host, LocalHost, Pipeline, Progress, Release, Result, Runtime, Secret,
-    Slot,
+    Slot, When,
 };
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime, ComposeRuntimeBuilder, ImageBuild};
 use bluegreen_examples::nginx::{self, Nginx};
@@ -184,39 +184,49 @@ impl Shop {
         let public = format!("http://{}/health", self.public);
         let site = nginx::site(&self.folder.join("nginx"), self.public, &self.service).endpoint("api");
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
-        let site = site.slot(Slot::Blue, blue).slot(Slot::Green, green);
+        let site = site.slots(([blue], [green]));
         let health = all([
-            HttpCheck::get("/health").endpoint("api").through(server.clone()).version_from_json("/version").build()?,
-            HttpCheck::get("/api/v1/health")
+            HttpCheck::builder("/health")
+                .endpoint("api")
+                .through(server.clone())
+                .version_from_json("/version")
+                .build()?,
+            HttpCheck::builder("/api/v1/health")
                 .endpoint("api")
                 .through(server.clone())
                 .expect_json("/status", "ok")
                 .build()?,
-            HttpCheck::get("/api/health")
+            HttpCheck::builder("/api/health")
                 .endpoint("web")
                 .through(server.clone())
                 .version_from_json("/version")
                 .build()?,
         ]);
-        let front = HttpCheck::get("/").endpoint("web").through(server.clone());
+        let front = HttpCheck::builder("/").endpoint("web").through(server.clone());
         let runtime = runtime.build()?;
         Ok(Pipeline::builder(&self.service)
-            .migrator(ComposeMigrator::exec(&runtime, "api").expand(["/shop", "migrate"]).build()?)
+            .migrator(
+                ComposeMigrator::builder(&runtime, "api")
+                    .when(When::AfterStart)
+                    .expand(["/shop", "migrate"])
+                    .build()?,
+            )
             .runtime(runtime)
             .router(NginxRouter::new(server.clone(), site)?)
             .store(FileStateStore::new(self.folder.join("state")))
             .health(health)
             .smoke(a_call_can_be_made(server)?)
             .smoke(front.expect_body_contains("Welcome to the shop").build()?)
-            .verify(HttpCheck::at(public).version_from_json("/version").build()?)
+            .verify(HttpCheck::builder(public).version_from_json("/version").build()?)
             .check_interval(Duration::from_millis(200))
             .retention(Retention::For(KEPT_WARM)))
     }
 
     /// For a release that can be compared with the one before: step by step, under gates.
     pub(crate) fn watched(pipeline: PipelineBuilder) -> Result<PipelineBuilder> {
-        let errors = PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).endpoint("api").build()?;
-        let slow = PrometheusPage::by_bucket("http_request_duration_seconds", 0.5).endpoint("api").build()?;
+        let errors =
+            PrometheusPage::builder().by_label("http_requests_total", r#"status=~"5..""#).endpoint("api").build()?;
+        let slow = PrometheusPage::builder().by_bucket("http_request_duration_seconds", 0.5).endpoint("api").build()?;
         let [tenth, half, bake] = SOAKS;
         // A verdict takes requests, not time: a busy machine may have longer.
         let longest = Duration::from_secs(60);
@@ -229,8 +239,8 @@ impl Shop {
         Ok(pipeline
             .strategy(Strategy::canary(steps).bake(bake).max_bake(longest))
             // One in a hundred, for a verdict within seconds; one in a thousand is the default.
-            .gate(RateGate::errors(errors).limit(0.01)?.warm_up(warm_up))
-            .gate(RateGate::latency(slow).warm_up(warm_up))
+            .gate(RateGate::builder(BadRequests::Failed, errors).limit(0.01).warm_up(warm_up).build()?)
+            .gate(RateGate::builder(BadRequests::Slow, slow).warm_up(warm_up).build()?)
             .gate_interval(Duration::from_millis(250)))
     }
 

@@ -129,9 +129,10 @@ pub(crate) async fn act(verb: Verb, runtime: &GitRuntime, pipeline: &Pipeline) -
 
 pub(crate) fn runtime(servers: &TwoServers) -> Result<GitRuntime> {
     // By this page, the version in force is known to everyone.
-    let runtime = GitRuntime::builder(&servers.repository).run("printf %s \"$VERSION\" > version");
-    let [blue, green] = [servers.git_server(Slot::Blue)?, servers.git_server(Slot::Green)?];
-    runtime.server(Slot::Blue, blue).server(Slot::Green, green).build()
+    GitRuntime::builder(&servers.repository)
+        .servers((servers.git_server(Slot::Blue)?, servers.git_server(Slot::Green)?))
+        .run("printf %s \"$VERSION\" > version")
+        .build()
 }
 
 pub(crate) fn router(servers: &TwoServers, provider: Provider) -> Result<FloatingIpRouter> {
@@ -156,8 +157,8 @@ pub(crate) fn router(servers: &TwoServers, provider: Provider) -> Result<Floatin
 }
 
 pub(crate) fn pipeline(servers: &TwoServers, router: FloatingIpRouter) -> Result<PipelineBuilder> {
-    let page = HttpCheck::get("/version").version_from_body().build()?;
-    let public_page = HttpCheck::at(format!("{}/version", servers.public)).version_from_body().build()?;
+    let page = HttpCheck::builder("/version").version_from_body().build()?;
+    let public_page = HttpCheck::builder(format!("{}/version", servers.public)).version_from_body().build()?;
     let pipeline = Pipeline::builder(&servers.service).runtime(runtime(servers)?).router(router);
     let pipeline = pipeline.store(FileStateStore::new(&servers.state)).health(page).verify(public_page);
     // What was under way when the address moved was cut off: there is nothing to wait for.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::event::EventKind;
-use bluegreen_core::gates::RateGate;
+use bluegreen_core::gates::{BadRequests, RateGate};
 use bluegreen_core::observer::{self, ProgressDisplay};
 use bluegreen_core::pipeline::{PipelineBuilder, Report, Retention, Strategy, TrafficStep};
 use bluegreen_core::state::Step;
@@ -153,8 +153,8 @@ async fn begin(place: &Place, display: &Arc<ProgressDisplay>) -> Result<Report> 
 /// What every pipeline of this service has in common.
 fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<PipelineBuilder> {
     let public = place.public()?;
-    let health = HttpCheck::get("/health").version_from_json("/version").build()?;
-    let verify = HttpCheck::at(format!("http://{public}/health")).version_from_json("/version").build()?;
+    let health = HttpCheck::builder("/health").version_from_json("/version").build()?;
+    let verify = HttpCheck::builder(format!("http://{public}/health")).version_from_json("/version").build()?;
     let smoke = SmokeTest::builder("an order can be placed and read")
         .step(Request::post("place it", "/orders").expect_status(201).capture("order", Capture::json("/order").shown()))
         .step(Request::get("read it", "/orders/{{order}}").expect_json("/state", "open"))
@@ -175,8 +175,11 @@ fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<PipelineBui
 
 /// The pipeline for a release that can be compared with the one before: a canary under a gate.
 fn watched(place: &Place, display: &Arc<ProgressDisplay>) -> Result<PipelineBuilder> {
-    let errors = PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).build()?;
-    let gate = RateGate::errors(errors).limit(ERROR_LIMIT)?.warm_up(Duration::from_millis(500));
+    let errors = PrometheusPage::builder().by_label("http_requests_total", r#"status=~"5..""#).build()?;
+    let gate = RateGate::builder(BadRequests::Failed, errors)
+        .limit(ERROR_LIMIT)
+        .warm_up(Duration::from_millis(500))
+        .build()?;
     // Two seconds are plenty for a verdict at full speed; a machine that is busy otherwise may take its time.
     let (soak, longest) = (Duration::from_secs(2), Duration::from_secs(90));
     let steps = [

@@ -15,12 +15,12 @@ use bluegreen::{Error, FileStateStore, Pipeline, Release, Result};
 
 fn pipeline() -> Result<Pipeline> {
     let address = std::env::var("SHOP_ADDRESS").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let public = HttpCheck::at(format!("http://{address}/")).version_from_router();
+    let public = HttpCheck::builder(format!("http://{address}/")).version_from_router();
     Pipeline::builder("shop")
         .runtime(ProcessRuntime::builder("state/processes").build()?)
         .router(ProxyRouter::at("state/proxy.socket"))
         .store(FileStateStore::new("state"))
-        .health(HttpCheck::get("/").build()?) // Asks the new release itself.
+        .health(HttpCheck::get("/")?) // Asks the new release itself.
         .verify(public.build()?) // Asks through the proxy, as a user does.
         .strategy(Strategy::canary([
             TrafficStep::new(10, Duration::from_secs(2)),

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use bluegreen_core::Counters;
-use bluegreen_core::gates::RateGate;
+use bluegreen_core::gates::{BadRequests, RateGate};
 
 #[path = "../tests/gates/judged.rs"]
 mod judged;
@@ -137,10 +137,14 @@ fn play(scene: Scene, kind: Kind, runs: u64) -> Vec<Vec<End>> {
 /// Ours, with its defaults, but for the warm-up: the others have none.
 fn ours(scene: Scene, seed: u64, kind: Kind) -> End {
     let gate: fn(Counts) -> RateGate = match kind {
-        Kind::Errors => |counts| RateGate::errors(counts).warm_up(Duration::ZERO),
-        Kind::Latency => |counts| RateGate::latency(counts).warm_up(Duration::ZERO),
+        Kind::Errors => |counts| prompt(BadRequests::Failed, counts),
+        Kind::Latency => |counts| prompt(BadRequests::Slow, counts),
     };
     judged::run(scene, seed, gate)
+}
+
+fn prompt(bad: BadRequests, counts: Counts) -> RateGate {
+    RateGate::builder(bad, counts).warm_up(Duration::ZERO).build().unwrap()
 }
 
 /// The minutes of a run, both slots.

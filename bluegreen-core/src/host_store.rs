@@ -65,7 +65,7 @@ impl HostStateStore {
         Self { host: Arc::new(host), directory: directory.into(), sudo: false }
     }
 
-    /// Whether to read and write as root, by `sudo -n`; off unless set.
+    /// Whether to read and write as root, by `sudo -n`. Default: no.
     #[must_use]
     pub fn sudo(mut self, sudo: bool) -> Self {
         self.sudo = sudo;

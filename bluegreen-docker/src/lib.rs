@@ -18,7 +18,7 @@
 //!     .endpoint("api", "api", 3001)
 //!     .endpoint("web", "web", 3000)
 //!     .build()?;
-//! let migrator = ComposeMigrator::run_once(&runtime, "api").expand(["pnpm", "db:migrate:deploy"]).build()?;
+//! let migrator = ComposeMigrator::builder(&runtime, "api").expand(["pnpm", "db:migrate:deploy"]).build()?;
 //! let pipeline = Pipeline::builder("shop")
 //!     .runtime(runtime.clone())
 //!     .migrator(migrator)

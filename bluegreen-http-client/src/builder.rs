@@ -12,52 +12,60 @@ use crate::connector::Connector;
 use crate::tls;
 
 /// How a [`Client`] connects.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ClientBuilder {
+    https: bool,
     direct: bool,
     connect_timeout: Option<Duration>,
     keep_idle: Option<Duration>,
 }
 
 impl Client {
-    /// Settings, then a client.
+    /// A client for HTTP and HTTPS, whose every request has a connection of its own.
     pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
+        ClientBuilder { https: true, direct: false, connect_timeout: None, keep_idle: None }
     }
 }
 
 impl ClientBuilder {
-    /// Never through a proxy. Unless set, as the environment's proxy variables say (`HTTPS_PROXY`, `NO_PROXY` and so on).
+    /// Whether the client speaks HTTPS too. Default: yes. The system's certificates are read by [`build`](Self::build) then;
+    /// a bare container may have none, and a client of plain HTTP needs none.
+    #[must_use]
+    pub fn https(mut self, https: bool) -> Self {
+        self.https = https;
+        self
+    }
+
+    /// Never through a proxy. Default: as the environment's proxy variables say (`HTTPS_PROXY`, `NO_PROXY` and so on).
     #[must_use]
     pub fn direct(mut self) -> Self {
         self.direct = true;
         self
     }
 
-    /// How long a connection may take, TLS included. No limit unless set.
+    /// How long a connection may take, TLS included. Default: no limit.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = Some(limit);
         self
     }
 
-    /// How long a connection is kept for the next request. Unless set, each request has a connection of its own.
+    /// How long a connection is kept for the next request. Default: not at all; each request has a connection of its own.
     #[must_use]
     pub fn keep_idle(mut self, time: Duration) -> Self {
         self.keep_idle = Some(time);
         self
     }
 
-    /// The client. With `https` the system's certificates are read now; a bare container may have none, and a client of
-    /// plain HTTP needs none.
+    /// Sets up TLS and makes the client.
     ///
     /// # Errors
     /// When TLS cannot be set up: no certificates, or no crypto provider.
-    pub fn build(self, https: bool) -> Result<Client> {
+    pub fn build(self) -> Result<Client> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let tls = https.then(tls::connector).transpose()?;
+        let tls = self.https.then(tls::connector).transpose()?;
         let proxies = (!self.direct).then(|| Arc::new(Matcher::from_env()));
         let connector = Connector { tcp, tls, proxies: proxies.clone(), timeout: self.connect_timeout };
         let mut builder = legacy::Client::builder(TokioExecutor::new());

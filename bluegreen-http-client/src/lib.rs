@@ -21,7 +21,7 @@
 //! use bluegreen_http_client::{Client, Method, Url};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder().connect_timeout(Duration::from_secs(10)).build(true)?;
+//! let client = Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
 //! let url = Url::parse("https://shop.example.com/health")?;
 //! let response = client.send(client.request(Method::GET, &url)?).await?;
 //! let page = response.body(1 << 20).await?;

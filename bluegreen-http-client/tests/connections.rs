@@ -20,7 +20,7 @@ async fn each_request_has_a_connection_of_its_own_unless_connections_are_kept() 
     let server = Server::start(|request| answer(&request)).await;
     let url = server.url("http", "/");
     for (builder, connections) in [(Client::builder(), 3), (Client::builder().keep_idle(Duration::from_secs(5)), 1)] {
-        let (client, before) = (builder.direct().build(false).unwrap(), server.connections());
+        let (client, before) = (builder.direct().https(false).build().unwrap(), server.connections());
         for _ in 0..3 {
             get(&client, &url).await;
         }
@@ -31,7 +31,7 @@ async fn each_request_has_a_connection_of_its_own_unless_connections_are_kept() 
 #[tokio::test]
 async fn a_kept_connection_is_given_up_when_its_time_is_over() {
     let server = Server::start(|request| answer(&request)).await;
-    let client = Client::builder().direct().keep_idle(Duration::from_millis(50)).build(false).unwrap();
+    let client = Client::builder().direct().keep_idle(Duration::from_millis(50)).https(false).build().unwrap();
     get(&client, &server.url("http", "/")).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     get(&client, &server.url("http", "/")).await;
@@ -41,7 +41,7 @@ async fn a_kept_connection_is_given_up_when_its_time_is_over() {
 #[tokio::test]
 async fn the_request_is_what_was_asked_for_and_a_password_in_the_url_is_a_header() {
     let server = Server::start(|request| answer(&request)).await;
-    let client = Client::builder().direct().build(false).unwrap();
+    let client = Client::builder().direct().https(false).build().unwrap();
     let mut url = server.url("http", "/a%20b?x=1#nowhere");
     url.set_username("anna").unwrap();
     url.set_password(Some("p%40ss")).unwrap();
@@ -65,7 +65,7 @@ async fn the_request_is_what_was_asked_for_and_a_password_in_the_url_is_a_header
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let server =
         Server::start(|_| b"HTTP/1.1 302 Found\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
-    let client = Client::builder().direct().build(false).unwrap();
+    let client = Client::builder().direct().https(false).build().unwrap();
     let response = client.send(client.request(Method::GET, &server.url("http", "/")).unwrap()).await.unwrap();
     assert_eq!((response.status(), server.connections()), (StatusCode::FOUND, 1));
 }
@@ -73,7 +73,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 #[tokio::test]
 async fn no_connection_and_no_encryption_in_time_mean_that_nothing_was_sent() {
     let closed = Url::parse("http://127.0.0.1:1/").unwrap();
-    let client = Client::builder().direct().build(false).unwrap();
+    let client = Client::builder().direct().https(false).build().unwrap();
     let error = client.send(client.request(Method::GET, &closed).unwrap()).await.unwrap_err();
     assert!(error.is_connect(), "{error}");
     assert_eq!(error.to_string(), "Connection refused (os error 111)");
@@ -81,7 +81,7 @@ async fn no_connection_and_no_encryption_in_time_mean_that_nothing_was_sent() {
     // It accepts, and never says a word of TLS.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("https://{}/", silent.local_addr().unwrap())).unwrap();
-    let client = Client::builder().direct().connect_timeout(Duration::from_millis(200)).build(true).unwrap();
+    let client = Client::builder().direct().connect_timeout(Duration::from_millis(200)).build().unwrap();
     let error = client.send(client.request(Method::GET, &url).unwrap()).await.unwrap_err();
     assert!(error.is_connect(), "{error}");
     assert_eq!(error.to_string(), "no connection within 0.2 s");
@@ -90,7 +90,7 @@ async fn no_connection_and_no_encryption_in_time_mean_that_nothing_was_sent() {
 #[tokio::test]
 async fn a_connection_that_breaks_off_is_told_from_one_that_never_was() {
     let server = Server::start(|_| Vec::new()).await;
-    let client = Client::builder().direct().keep_idle(Duration::from_secs(5)).build(false).unwrap();
+    let client = Client::builder().direct().keep_idle(Duration::from_secs(5)).https(false).build().unwrap();
     let error = client.send(client.request(Method::GET, &server.url("http", "/")).unwrap()).await.unwrap_err();
     assert!(!error.is_connect() && !error.is_request(), "{error}");
     assert_eq!(server.connections(), 1, "nothing is sent again");

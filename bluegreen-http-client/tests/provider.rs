@@ -7,8 +7,8 @@ use rustls::crypto::CryptoProvider;
 
 #[test]
 fn the_programs_provider_is_used_and_without_one_it_is_ring_if_that_is_enabled_and_none_is_installed() {
-    Client::builder().build(false).unwrap();
-    let built = Client::builder().build(true);
+    Client::builder().https(false).build().unwrap();
+    let built = Client::builder().build();
     assert_eq!(built.is_ok(), cfg!(feature = "ring"));
     if let Err(error) = built {
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -16,5 +16,5 @@ fn the_programs_provider_is_used_and_without_one_it_is_ring_if_that_is_enabled_a
     }
     assert!(CryptoProvider::get_default().is_none(), "the choice is the program's");
     rustls::crypto::ring::default_provider().install_default().unwrap();
-    Client::builder().build(true).unwrap();
+    Client::builder().build().unwrap();
 }

@@ -18,7 +18,7 @@ const URL: &str = "BLUEGREEN_CLIENT_TEST_URL";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_forwards_http_and_tunnels_https_and_is_told_its_password() {
     if let Ok(url) = std::env::var(URL) {
-        let client = Client::builder().build(url.starts_with("https")).unwrap();
+        let client = Client::builder().https(url.starts_with("https")).build().unwrap();
         let request = client.request(Method::GET, &Url::parse(&url).unwrap()).unwrap();
         match client.send(request).await {
             Ok(response) => println!("{}", String::from_utf8(response.body(1 << 20).await.unwrap().bytes).unwrap()),

@@ -13,9 +13,9 @@ pub(crate) fn client_for(url: &Url, endpoint: bool) -> Result<Client> {
     let direct = endpoint || is_this_machine(url);
     match (direct, url.scheme()) {
         // Without the system's certificates, which a bare container may not have.
-        (true, "http") => kept(&PLAIN, || Client::builder().direct().build(false)),
-        (true, _) => kept(&DIRECT, || Client::builder().direct().build(true)),
-        (false, _) => kept(&PROXIED, || Client::builder().build(true)),
+        (true, "http") => kept(&PLAIN, || Client::builder().direct().https(false).build()),
+        (true, _) => kept(&DIRECT, || Client::builder().direct().build()),
+        (false, _) => kept(&PROXIED, || Client::builder().build()),
     }
 }
 

@@ -13,7 +13,7 @@ use futures::future::join_all;
 /// ```
 /// use bluegreen_http::{HttpCheck, all};
 ///
-/// let check = all([HttpCheck::get("/health").build()?, HttpCheck::get("/ready").endpoint("admin").build()?]);
+/// let check = all([HttpCheck::get("/health")?, HttpCheck::builder("/ready").endpoint("admin").build()?]);
 /// assert_eq!(check.to_string(), "all of (GET /health at the first endpoint, GET /ready at endpoint admin)");
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
@@ -31,7 +31,7 @@ pub fn all<C: HealthCheck>(checks: impl IntoIterator<Item = C>) -> All {
 /// ```
 /// use bluegreen_http::{HttpCheck, any};
 ///
-/// let check = any([HttpCheck::get("/health").build()?]).or(HttpCheck::get("/up").build()?);
+/// let check = any([HttpCheck::get("/health")?]).or(HttpCheck::get("/up")?);
 /// assert_eq!(check.to_string(), "any of (GET /health at the first endpoint, GET /up at the first endpoint)");
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```

@@ -21,10 +21,10 @@ use crate::statuses::Statuses;
 /// use bluegreen_http::HttpCheck;
 ///
 /// // The slot itself: `/health` at the instance's endpoint, which also says which version answers.
-/// let health = HttpCheck::get("/health").version_from_json("/version").build()?;
+/// let health = HttpCheck::builder("/health").version_from_json("/version").build()?;
 ///
 /// // The public address, as users see it: what the pipeline verifies a deploy with.
-/// let verify = HttpCheck::at("https://shop.example.com/health").version_from_header("x-version").build()?;
+/// let verify = HttpCheck::builder("https://shop.example.com/health").version_from_header("x-version").build()?;
 /// # let _ = (health, verify);
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
@@ -81,16 +81,24 @@ enum VersionGiven {
 }
 
 impl HttpCheck {
-    /// `GET` of this path (with its query, if any) at the instance's endpoints. The path appears in reasons and logs: a
-    /// secret belongs into a header.
-    pub fn get(path: impl Into<String>) -> HttpCheckBuilder {
-        HttpCheckBuilder::new(ReachSettings::default(), Some(path.into()))
+    /// `GET` of `target`: a path that begins with `/` (with its query, if any) is asked of the instance's endpoints; an
+    /// absolute URL is asked as it is, whatever instance is checked. The target appears in reasons and logs: put a secret in
+    /// a header.
+    pub fn builder(target: impl Into<String>) -> HttpCheckBuilder {
+        let target = target.into();
+        match target.starts_with('/') {
+            true => HttpCheckBuilder::new(ReachSettings::default(), Some(target)),
+            false => HttpCheckBuilder::new(ReachSettings::at(target), None),
+        }
     }
 
-    /// `GET` of an absolute URL, whatever instance is checked. It appears in reasons and logs: a secret belongs into a
-    /// header.
-    pub fn at(url: impl Into<String>) -> HttpCheckBuilder {
-        HttpCheckBuilder::new(ReachSettings::at(url), None)
+    /// [`builder`](Self::builder) with its defaults: any answer with a status of 200 to 299 is healthy, and tells no
+    /// version.
+    ///
+    /// # Errors
+    /// Those of [`HttpCheckBuilder::build`].
+    pub fn get(target: impl Into<String>) -> Result<Self> {
+        Self::builder(target).build()
     }
 
     pub(crate) fn places(&self, instance: &Instance) -> Result<Vec<Place>> {
@@ -190,7 +198,7 @@ impl HttpCheckBuilder {
     reach_setters!();
     header_setters!();
 
-    /// Another method than `GET`. It must be one that changes nothing: checks are repeated.
+    /// The method. Default: `GET`. It must be one that changes nothing: checks are repeated.
     #[must_use]
     pub fn method(mut self, method: impl Into<String>) -> Self {
         self.method = method.into();
@@ -198,11 +206,11 @@ impl HttpCheckBuilder {
     }
 
     timeout_setter! {
-        /// How long the request may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given. The pipeline
+        /// How long the request may take in all. Default: 4 s ([`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT)). The pipeline
         /// has a limit of its own for a check: raise both.
     }
 
-    /// How many bytes of the body are read; [`DEFAULT_BODY_LIMIT`](crate::DEFAULT_BODY_LIMIT) if not given. A longer
+    /// How many bytes of the body are read. Default: 1 MiB ([`DEFAULT_BODY_LIMIT`](crate::DEFAULT_BODY_LIMIT)). A longer
     /// body can still be healthy, unless it is to be read as JSON.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
@@ -210,7 +218,7 @@ impl HttpCheckBuilder {
         self
     }
 
-    /// The statuses that are well: `200`, `[200, 204]` or `200..=299`.
+    /// The statuses that are healthy: `200`, `[200, 204]` or `200..=299`. Default: `200..=299`.
     #[must_use]
     pub fn expect_status(mut self, status: impl Into<Statuses>) -> Self {
         self.status = status.into();
@@ -260,7 +268,7 @@ impl HttpCheckBuilder {
         self
     }
 
-    /// The check.
+    /// Checks the settings and makes the check.
     ///
     /// # Errors
     /// `Config` when a part of it is not valid: the URL, the path, the method, a header, a status, a JSON pointer.

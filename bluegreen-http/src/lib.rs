@@ -31,10 +31,10 @@
 //! let target = Target::new(ServiceName::new("shop")?, Slot::Green, release, OperationId::new("deploy-7")?);
 //!
 //! // What a pipeline does with the check that it is given.
-//! let check = HttpCheck::get("/health").version_from_json("/version").build()?;
+//! let check = HttpCheck::builder("/health").version_from_json("/version").build()?;
 //! assert_eq!(check.check(&target, &instance).await?, Health::healthy_as("1.4.0".parse()?));
 //!
-//! let strict = HttpCheck::get("/health").expect_json("/database", "up").build()?;
+//! let strict = HttpCheck::builder("/health").expect_json("/database", "up").build()?;
 //! let Health::Unhealthy { reason } = strict.check(&target, &instance).await? else { panic!("it is not healthy") };
 //! assert!(reason.ends_with("expected \"up\" at /database, which is missing, got 200 OK: `{\"version\":\"1.4.0\"}`"));
 //! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();

@@ -11,11 +11,11 @@ use crate::escape::has_dot_segment;
 use crate::exchange::{Outcome, Request, exchange};
 use crate::headers::{address_url, host_header};
 
-/// How long one request may take in all. Just below the 5 s that the pipeline gives a check, so that the reason comes
+/// Default for how long one request may take in all: 4 s. Just below the 5 s that the pipeline gives a check, so that the reason comes
 /// from the one who knows what was asked.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How much of an answer's body is read: 1 MiB.
+/// Default for how much of an answer's body is read: 1 MiB.
 pub const DEFAULT_BODY_LIMIT: usize = 1 << 20;
 
 /// Where requests go, as it was given.
@@ -240,7 +240,9 @@ fn absolute(text: &str) -> Result<Url> {
     // A URL with an @ may hold a password.
     let shown = if text.contains('@') { "the URL".to_owned() } else { format!("{text:?}") };
     let refused = |why: String| Error::config(format!("{shown} cannot be asked: {why}"));
-    let url = Url::parse(text).map_err(|error| refused(error.to_string()))?;
+    let url = Url::parse(text).map_err(|error| {
+        refused(error.to_string()).with_hint("a URL begins with http:// or https://, and a path with /")
+    })?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::config("a URL must not carry a user name or a password")
             .with("host", url.host_str().unwrap_or_default())
@@ -274,7 +276,7 @@ fn no_endpoint(name: Option<&str>, instance: &Instance) -> Error {
 /// The setters of every builder that asks an instance.
 macro_rules! reach_setters {
     () => {
-        /// Asks the instance's endpoints of this name. Without it, those that bear the name of the first one.
+        /// Asks the instance's endpoints of this name. Default: those with the name of the first one.
         #[must_use]
         pub fn endpoint(mut self, name: impl Into<String>) -> Self {
             self.reach.endpoint = Some(name.into());

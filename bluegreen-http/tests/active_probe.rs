@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
 fn probe(per_second: u32) -> ActiveProbeBuilder {
-    ActiveProbe::builder(HttpCheck::get("/").timeout(Duration::from_secs(1)).build().unwrap(), per_second)
+    ActiveProbe::builder(HttpCheck::builder("/").timeout(Duration::from_secs(1)).build().unwrap(), per_second)
 }
 
 async fn total(probe: &ActiveProbe, instance: &Instance) -> Counters {
@@ -139,7 +139,7 @@ async fn dropping_it_ends_every_request_under_way() {
         }
     })
     .await;
-    let check = HttpCheck::get("/").timeout(Duration::from_secs(10)).build().unwrap();
+    let check = HttpCheck::builder("/").timeout(Duration::from_secs(10)).build().unwrap();
     let probe = ActiveProbe::builder(check, 50).build().unwrap();
     total(&probe, &server.instance()).await;
     while open.load(Ordering::SeqCst) < 5 {
@@ -171,7 +171,7 @@ async fn a_hanging_instance_never_has_more_requests_than_rate_times_timeout() {
         }
     })
     .await;
-    let check = HttpCheck::get("/").timeout(Duration::from_millis(200)).build().unwrap();
+    let check = HttpCheck::builder("/").timeout(Duration::from_millis(200)).build().unwrap();
     let probe = ActiveProbe::builder(check, 50).build().unwrap();
     let counters = until(&probe, &server.instance(), 30).await;
     assert_eq!(counters.bad, counters.requests);
@@ -228,7 +228,7 @@ async fn what_cannot_be_asked_counts_as_no_request_and_is_returned() {
     let server = Server::answering(|_| answer("200 OK", &[], "")).await;
     let up = Arc::new(AtomicBool::new(false));
     let check =
-        HttpCheck::get("/").through(Unreachable(Arc::clone(&up))).timeout(Duration::from_secs(1)).build().unwrap();
+        HttpCheck::builder("/").through(Unreachable(Arc::clone(&up))).timeout(Duration::from_secs(1)).build().unwrap();
     let probe = ActiveProbe::builder(check, 50).build().unwrap();
     assert_eq!(total(&probe, &server.instance()).await, Counters::default());
     sleep(Duration::from_millis(200)).await;
@@ -243,7 +243,7 @@ async fn what_cannot_be_asked_counts_as_no_request_and_is_returned() {
 
 #[test]
 fn load_without_bounds_is_refused() {
-    let check = |timeout| HttpCheck::get("/").timeout(timeout).build().unwrap();
+    let check = |timeout| HttpCheck::builder("/").timeout(timeout).build().unwrap();
     for bad in [
         ActiveProbe::builder(check(Duration::from_secs(1)), 0),
         ActiveProbe::builder(check(Duration::from_secs(1)), 1001),

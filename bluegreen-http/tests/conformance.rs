@@ -40,8 +40,8 @@ impl HealthCheckFixture for Served {
 
     fn check(&self) -> HttpCheck {
         let check = match self.public {
-            true => HttpCheck::at(format!("http://{}/health", self.server.address)),
-            false => HttpCheck::get("/health"),
+            true => HttpCheck::builder(format!("http://{}/health", self.server.address)),
+            false => HttpCheck::builder("/health"),
         };
         check.version_from_json("/version").build().unwrap()
     }

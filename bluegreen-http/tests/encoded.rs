@@ -37,22 +37,22 @@ async fn check(server: &Server, builder: HttpCheckBuilder) -> Health {
 async fn a_health_page_in_gzip_is_read_as_it_was_meant() {
     let server = zipped("200 OK", r#"{"status":"up","version":"2.0"}"#).await;
     let health =
-        check(&server, HttpCheck::get("/health").version_from_json("/version").expect_json("/status", "up")).await;
+        check(&server, HttpCheck::builder("/health").version_from_json("/version").expect_json("/status", "up")).await;
     assert_eq!(health, Health::healthy_as("2.0".parse().unwrap()));
     let server = zipped("503 Service Unavailable", "the database is down").await;
-    let Health::Unhealthy { reason } = check(&server, HttpCheck::get("/health")).await else { panic!() };
+    let Health::Unhealthy { reason } = check(&server, HttpCheck::builder("/health")).await else { panic!() };
     assert!(reason.ends_with("got 503 Service Unavailable: `the database is down`"), "{reason}");
 }
 
 #[tokio::test]
 async fn an_encoding_that_is_not_decoded_is_named_and_no_garbage_is_shown() {
     let server = brotli().await;
-    assert_eq!(check(&server, HttpCheck::get("/health")).await, Health::healthy(), "the status is enough");
+    assert_eq!(check(&server, HttpCheck::builder("/health")).await, Health::healthy(), "the status is enough");
     for wanting in [
-        HttpCheck::get("/health").expect_body_contains("up"),
-        HttpCheck::get("/health").expect_json("/status", "up"),
-        HttpCheck::get("/health").version_from_json("/version"),
-        HttpCheck::get("/health").version_from_body(),
+        HttpCheck::builder("/health").expect_body_contains("up"),
+        HttpCheck::builder("/health").expect_json("/status", "up"),
+        HttpCheck::builder("/health").version_from_json("/version"),
+        HttpCheck::builder("/health").version_from_body(),
     ] {
         let Health::Unhealthy { reason } = check(&server, wanting).await else { panic!() };
         assert!(reason.contains(r#"the body is encoded as "br", which is not decoded here"#), "{reason}");
@@ -66,7 +66,7 @@ async fn an_encoding_that_is_not_decoded_is_named_and_no_garbage_is_shown() {
 #[tokio::test]
 async fn a_metrics_page_in_gzip_is_counted_and_one_that_is_not_decoded_is_no_data() {
     let text = "http_requests_total{status=\"200\"} 90\nhttp_requests_total{status=\"500\"} 10\n";
-    let page = || PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#).build().unwrap();
+    let page = || PrometheusPage::builder().by_label("http_requests_total", r#"status=~"5..""#).build().unwrap();
     let server = zipped("200 OK", text).await;
     let Sample::Data(series) = page().sample(&target(), &server.instance()).await.unwrap() else { panic!() };
     assert_eq!(series.len(), 1);

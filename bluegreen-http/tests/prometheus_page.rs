@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bluegreen_core::gates::RateGate;
+use bluegreen_core::gates::{BadRequests, RateGate};
 use bluegreen_core::{
     Counters, Endpoint, Error, ErrorKind, Gate, Instance, LocalHost, MetricSource, Sample, Secret, Verdict, Window,
 };
@@ -16,7 +16,7 @@ use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Regi
 use support::{Server, answer, refusing, running, target};
 
 fn by_status() -> PrometheusPageBuilder {
-    PrometheusPage::by_label("http_requests_total", r#"status=~"5..""#)
+    PrometheusPage::builder().by_label("http_requests_total", r#"status=~"5..""#)
 }
 
 async fn sample(builder: PrometheusPageBuilder, instance: &Instance) -> Result<Sample, Error> {
@@ -83,7 +83,7 @@ async fn slow_requests_are_counted_exactly_by_a_bucket() {
     for time in [0.05, 0.1, 0.5, 0.5001, 2.0, 60.0] {
         seconds.with_label_values(&["/"]).observe(time);
     }
-    let slow = |bound| PrometheusPage::by_bucket("http_seconds", bound);
+    let slow = |bound| PrometheusPage::builder().by_bucket("http_seconds", bound);
     assert_eq!(read(&slow(0.5).build().unwrap(), &server).await, (6, 3));
     assert_eq!(read(&slow(2.5).build().unwrap(), &server).await, (6, 1));
     let error = error(slow(1.0), &server.instance()).await;
@@ -163,7 +163,7 @@ async fn a_page_that_several_workers_answer_is_never_judged() {
         let server =
             workers(starts, move |turn| if by_chance { fastrand::Rng::with_seed(turn).u64(..) } else { turn }).await;
         let source = by_status().build().unwrap();
-        let gate = RateGate::errors(source.clone()).warm_up(Duration::ZERO);
+        let gate = RateGate::builder(BadRequests::Failed, source.clone()).warm_up(Duration::ZERO).build().unwrap();
         let mut verdicts = Vec::new();
         for second in 0..12 {
             let mut window = Window::new(1, target(), server.instance());
@@ -227,7 +227,8 @@ async fn a_gate_fails_a_release_by_errors_whose_lines_appear_with_them() {
     let requests = IntCounterVec::new(Opts::new("http_requests_total", "Requests."), &["path", "status"]).unwrap();
     registry.register(Box::new(requests.clone())).unwrap();
     let server = exporter(&registry).await;
-    let gate = RateGate::errors(by_status().build().unwrap()).warm_up(Duration::ZERO);
+    let gate =
+        RateGate::builder(BadRequests::Failed, by_status().build().unwrap()).warm_up(Duration::ZERO).build().unwrap();
     let judge = async |seconds| {
         let mut window = Window::new(1, target(), server.instance());
         window.elapsed = Duration::from_secs(seconds);
@@ -264,7 +265,8 @@ async fn an_endpoint_of_another_name_a_path_a_host_and_headers_are_used() {
     })
     .await;
     let instance = running([Endpoint::http("127.0.0.1:1"), Endpoint::named("admin", &server.address)]);
-    let builder = PrometheusPage::by_counters("requests", "failures")
+    let builder = PrometheusPage::builder()
+        .by_counters("requests", "failures")
         .endpoint("admin")
         .path("/admin/stats?x=1")
         .through(LocalHost::new())
@@ -342,15 +344,15 @@ async fn a_secret_that_the_page_repeats_is_masked() {
 #[test]
 fn what_cannot_count_is_refused_before_anything_is_sent() {
     for bad in [
-        PrometheusPage::by_label("", "a=\"b\""),
-        PrometheusPage::by_label("sum(x)", "a=\"b\""),
-        PrometheusPage::by_label("x", ""),
-        PrometheusPage::by_label("x", "a=b"),
-        PrometheusPage::by_label("x", "a=~\"(\""),
-        PrometheusPage::by_counters("x", ""),
-        PrometheusPage::by_bucket("x", f64::NAN),
-        PrometheusPage::by_bucket("x", f64::INFINITY),
-        PrometheusPage::by_bucket("x_bucket", 0.5),
+        PrometheusPage::builder().by_label("", "a=\"b\""),
+        PrometheusPage::builder().by_label("sum(x)", "a=\"b\""),
+        PrometheusPage::builder().by_label("x", ""),
+        PrometheusPage::builder().by_label("x", "a=b"),
+        PrometheusPage::builder().by_label("x", "a=~\"(\""),
+        PrometheusPage::builder().by_counters("x", ""),
+        PrometheusPage::builder().by_bucket("x", f64::NAN),
+        PrometheusPage::builder().by_bucket("x", f64::INFINITY),
+        PrometheusPage::builder().by_bucket("x_bucket", 0.5),
         by_status().path("metrics"),
         by_status().header("a b", "c"),
     ] {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 fn at(server: &Server) -> PromQlBuilder {
-    PromQl::at(format!("http://{}", server.address)).requests("sum(requests_total)").bad("sum(bad_total)")
+    PromQl::builder(format!("http://{}", server.address)).requests("sum(requests_total)").bad("sum(bad_total)")
 }
 
 async fn sample(builder: PromQlBuilder) -> Result<Sample, Error> {
@@ -81,7 +81,7 @@ async fn both_queries_are_evaluated_at_the_same_moment_with_headers_and_quoted_v
         vector(r#"{"metric":{},"value":[1700000000.25,"1"]}"#)
     })
     .await;
-    let builder = PromQl::at(format!("http://{}/prometheus/", server.address))
+    let builder = PromQl::builder(format!("http://{}/prometheus/", server.address))
         .requests(r#"a{v=~"{{version}}"}"#)
         .bad(r#"b{slot="{{slot}}"}"#)
         .bearer(Secret::new("t0ken"))
@@ -161,7 +161,7 @@ async fn a_server_that_refuses_or_is_none_is_an_error_of_the_right_kind() {
         assert_eq!(error.context("query"), Some("sum(requests_total)"));
     }
     let refusing = refusing();
-    let refused = PromQl::at(format!("http://{}", refusing.address)).requests("a").bad("b");
+    let refused = PromQl::builder(format!("http://{}", refusing.address)).requests("a").bad("b");
     assert_eq!(sample(refused).await.unwrap_err().kind(), ErrorKind::Unreachable);
     let hanging = Server::raw(|stream| async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -174,11 +174,11 @@ async fn a_server_that_refuses_or_is_none_is_an_error_of_the_right_kind() {
 
 #[test]
 fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
-    let ok = || PromQl::at("http://127.0.0.1:9090").requests("a").bad("b");
+    let ok = || PromQl::builder("http://127.0.0.1:9090").requests("a").bad("b");
     for bad in [
-        PromQl::at("prometheus:9090").requests("a").bad("b"),
-        PromQl::at("http://u:p@prometheus:9090").requests("a").bad("b"),
-        PromQl::at("http://127.0.0.1:9090").requests("a"),
+        PromQl::builder("prometheus:9090").requests("a").bad("b"),
+        PromQl::builder("http://u:p@prometheus:9090").requests("a").bad("b"),
+        PromQl::builder("http://127.0.0.1:9090").requests("a"),
         ok().bad("b{slot={{slot}}}"),
         ok().header("a b", "c"),
     ] {
@@ -254,7 +254,7 @@ async fn a_real_prometheus_is_asked_for_the_counters_of_a_slot() {
     let Some(prometheus) = Prometheus::scraping(&service.address).await else { return };
     let of_slot = r#"slot="{{slot}}",version=~"{{version}}|none""#;
     let source = |bad: &str| {
-        PromQl::at(&prometheus.url)
+        PromQl::builder(&prometheus.url)
             .requests(format!("sum by (instance) (requests_total{{{of_slot}}})"))
             .bad(format!("sum by (instance) (requests_total{{{of_slot},code=~\"{bad}\"}})"))
             .build()
@@ -277,11 +277,11 @@ async fn a_real_prometheus_is_asked_for_the_counters_of_a_slot() {
     let none = source("4..").sample(&target(), &Instance::Absent).await.unwrap();
     assert!(matches!(none, Sample::NoData { .. }), "{none:?}");
 
-    let zero = PromQl::at(&prometheus.url).requests("sum(requests_total)").bad("sum(unknown_total) or vector(0)");
+    let zero = PromQl::builder(&prometheus.url).requests("sum(requests_total)").bad("sum(unknown_total) or vector(0)");
     let expected = BTreeMap::from([("all".to_owned(), Counters { requests: 10_100, bad: 0 })]);
     assert_eq!(sample(zero).await.unwrap(), Sample::Data(expected));
 
-    let wrong = PromQl::at(&prometheus.url).requests("sum(").bad("b");
+    let wrong = PromQl::builder(&prometheus.url).requests("sum(").bad("b");
     let error = sample(wrong).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("parse error"), "{error}");

@@ -38,10 +38,10 @@ async fn a_proxy_of_the_environment_leads_to_urls_and_never_to_endpoints_or_this
 async fn with_a_proxy(server: &str) {
     let instance = running([bluegreen_core::Endpoint::http(server)]);
     for (check, expected) in [
-        (HttpCheck::get("/"), "direct"),
-        (HttpCheck::at(format!("http://{server}/")), "direct"),
+        (HttpCheck::builder("/"), "direct"),
+        (HttpCheck::builder(format!("http://{server}/")), "direct"),
         // A name that is never looked up here: the proxy would do that.
-        (HttpCheck::at("http://shop.invalid/health"), "proxied GET http://shop.invalid/health HTTP/1.1"),
+        (HttpCheck::builder("http://shop.invalid/health"), "proxied GET http://shop.invalid/health HTTP/1.1"),
     ] {
         let check = check.expect_body_contains(expected).build().unwrap();
         assert_eq!(check.check(&target(), &instance).await.unwrap(), Health::healthy(), "{check}");

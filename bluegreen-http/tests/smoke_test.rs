@@ -318,7 +318,7 @@ async fn a_url_with_a_prefix_and_common_headers_is_asked_below_it() {
         .expect_body_contains("\r\n\r\nuser=green")
         .expect_body_lacks("common");
     let test = one(step)
-        .at(format!("http://{}/prefix/", server.address))
+        .url(format!("http://{}/prefix/", server.address))
         .host_header("shop.example.com")
         .header("x-key", "{{key}}")
         .header("x-kind", "common")
@@ -359,7 +359,7 @@ fn what_cannot_work_is_found_before_anything_is_sent() {
         (one(ok().capture("a", Capture::body("("))), "regular expression is not valid"),
         (one(ok().json(json!(1)).text("x")), "one body"),
         (one(ok().timeout(Duration::ZERO)), "timeout of zero"),
-        (one(ok()).at("shop"), "cannot be asked"),
+        (one(ok()).url("shop"), "cannot be asked"),
     ] {
         let error = builder.build().map(|test| test.to_string()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
@@ -410,13 +410,13 @@ capture.csrf.regex = "value=\"([^\"]+)\""
 #[tokio::test]
 async fn a_toml_file_runs_like_a_builder() {
     let shop = shop().await;
-    let from_toml = SmokeTest::from_toml(FILE).unwrap().secret("password", Secret::new("pa\"ss"));
+    let from_toml = SmokeTestBuilder::from_toml(FILE).unwrap().secret("password", Secret::new("pa\"ss"));
     assert_eq!(run(from_toml, &shop.instance).await, Health::healthy());
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("smoke.toml");
     std::fs::write(&path, FILE).unwrap();
-    let test = SmokeTest::from_file(&path).unwrap().secret("password", Secret::new("pa\"ss"));
+    let test = SmokeTestBuilder::from_file(&path).unwrap().secret("password", Secret::new("pa\"ss"));
     assert_eq!(run(test, &shop.instance).await, Health::healthy());
     assert_eq!(shop.orders.lock().unwrap().len(), 2);
 }
@@ -424,25 +424,25 @@ async fn a_toml_file_runs_like_a_builder() {
 #[test]
 fn a_file_that_is_wrong_is_refused_and_the_place_is_named() {
     let typo = FILE.replace("within_ms = 5000\n", "within = 5000\n");
-    let error = SmokeTest::from_toml(&typo).unwrap_err();
+    let error = SmokeTestBuilder::from_toml(&typo).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("unknown field `within`"), "{error}");
     assert_eq!(error.context("field"), Some("steps[1].expect.within"));
     assert_eq!(error.context("line"), Some("30"));
 
-    let error = SmokeTest::from_toml("name = 'x'\nsteps = [\n").unwrap_err();
+    let error = SmokeTestBuilder::from_toml("name = 'x'\nsteps = [\n").unwrap_err();
     assert_eq!(error.context("line"), Some("2"), "{error}");
-    let error = SmokeTest::from_toml(&FILE.replace("status = [201]", "status = \"ok\"")).unwrap_err();
+    let error = SmokeTestBuilder::from_toml(&FILE.replace("status = [201]", "status = \"ok\"")).unwrap_err();
     assert!(error.to_string().contains("a status is a number such as 200"), "{error}");
-    let error = SmokeTest::from_toml(&FILE.replace("item = \"{{item}}\"", "at = 2026-01-01")).unwrap_err();
+    let error = SmokeTestBuilder::from_toml(&FILE.replace("item = \"{{item}}\"", "at = 2026-01-01")).unwrap_err();
     assert!(error.to_string().contains("a date is not a JSON value"), "{error}");
     assert_eq!(error.context("field"), Some("steps[1].json.at"));
 
-    let error = SmokeTest::from_file("/no/such/smoke.toml").unwrap_err();
+    let error = SmokeTestBuilder::from_file("/no/such/smoke.toml").unwrap_err();
     assert_eq!((error.kind(), error.context("file")), (ErrorKind::NotFound, Some("/no/such/smoke.toml")));
     let yaml = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     std::fs::write(&yaml, "name: x\nsteps: []\n").unwrap();
-    let error = SmokeTest::from_file(yaml.path()).unwrap_err();
+    let error = SmokeTestBuilder::from_file(yaml.path()).unwrap_err();
     assert_eq!((error.kind(), error.context("line")), (ErrorKind::Config, Some("1")), "{error}");
 }
 
@@ -450,10 +450,10 @@ fn a_file_that_is_wrong_is_refused_and_the_place_is_named() {
 fn a_secret_of_a_file_comes_from_the_environment_or_from_the_program() {
     let file = FILE
         .replace("variables.item = 7", "variables.item = 7\nsecrets.password = { env = \"BLUEGREEN_HTTP_NEVER_SET\" }");
-    let error = SmokeTest::from_toml(&file).unwrap().build().unwrap_err();
+    let error = SmokeTestBuilder::from_toml(&file).unwrap().build().unwrap_err();
     assert_eq!(error.context("secret"), Some("password"));
     assert!(error.to_string().contains("BLUEGREEN_HTTP_NEVER_SET"), "{error}");
-    SmokeTest::from_toml(&file).unwrap().secret("password", Secret::new("x")).build().unwrap();
+    SmokeTestBuilder::from_toml(&file).unwrap().secret("password", Secret::new("x")).build().unwrap();
     // PATH stands for any variable that is set.
-    SmokeTest::from_toml(&file.replace("BLUEGREEN_HTTP_NEVER_SET", "PATH")).unwrap().build().unwrap();
+    SmokeTestBuilder::from_toml(&file.replace("BLUEGREEN_HTTP_NEVER_SET", "PATH")).unwrap().build().unwrap();
 }

@@ -22,7 +22,7 @@ const URL: &str = "BLUEGREEN_HTTP_TEST_URL";
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_unhealthy_and_no_provider_is_installed() {
     let (server, _) = https().await;
-    let check = HttpCheck::at(format!("https://{}/health", server.address)).build().unwrap();
+    let check = HttpCheck::get(format!("https://{}/health", server.address)).unwrap();
     let Health::Unhealthy { reason } = check.check(&target(), &running([])).await.unwrap() else { panic!() };
     assert!(reason.contains("invalid peer certificate"), "{reason}");
     assert!(CryptoProvider::get_default().is_none(), "the choice of a provider is the program's");
@@ -32,7 +32,7 @@ async fn a_certificate_that_nobody_vouches_for_is_unhealthy_and_no_provider_is_i
 #[tokio::test]
 async fn a_certificate_of_a_trusted_authority_is_accepted() {
     if let Ok(url) = std::env::var(URL) {
-        let check = HttpCheck::at(url).version_from_body().build().unwrap();
+        let check = HttpCheck::builder(url).version_from_body().build().unwrap();
         let health = check.check(&target(), &running([])).await.unwrap();
         assert_eq!(health, Health::healthy_as("2.0".parse().unwrap()));
         return;

@@ -20,7 +20,7 @@ const READ: usize = 64 << 10;
 /// A connection of its own for every request, no redirects, no proxies. The system's roots are read only where they are
 /// needed: a bare container has none.
 pub(crate) fn client(encrypted: bool) -> Result<Client> {
-    Client::builder().direct().build(encrypted)
+    Client::builder().direct().https(encrypted).build()
 }
 
 /// What is answered at a URL, under the name of a host if one is given.

@@ -33,7 +33,7 @@ pub(crate) async fn in_flight(server: &Server, path: &str, slot: Slot) -> Result
     }
     let pattern = format!("^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ ({}) 01 ", patterns.join("|"));
     let script = Script::new("count what is in flight", include_str!("scripts/in_flight.sh")).read_only();
-    let reply = server.run(script.args([&server.config.pid_file, &pattern])).await?;
+    let reply = server.run(script.args([&server.config.layout.pid_file, &pattern])).await?;
     let sockets: BTreeSet<_> = reply.all("socket").collect();
     let hidden = reply.all("sockets").any(|word| word == "unknown");
     let rows = reply.all("tcp").filter_map(|row| row.split_whitespace().nth(INODE));

@@ -53,11 +53,11 @@ pub(crate) async fn install(server: &Server, change: Change<'_>) -> Result<Insta
     let state = config.state_directory_path();
     let sum = |text: Option<&str>| text.map(sha256_hex).unwrap_or_default();
     let (from, to) = (sum(old), sum(new));
-    let log = config.error_log.as_deref().unwrap_or_default();
+    let log = config.layout.error_log.as_deref().unwrap_or_default();
     let ours = if new.is_some_and(is_as_rendered) { "ours" } else { "" };
     let read_as = if link.is_empty() { path } else { link };
     let script = Script::new(PURPOSE, include_str!("scripts/install_site.sh"))
-        .args([&*state, path, &from, &to, link, &config.pid_file, log, key, ours])
+        .args([&*state, path, &from, &to, link, &config.layout.pid_file, log, key, ours])
         .stdin(new.unwrap_or_default());
     let reply = server.run(script.detached()).await?;
     match reply.word() {
@@ -165,7 +165,7 @@ pub(crate) fn late(missing: String, server: &Server, purpose: &'static str) -> E
     debug_assert_eq!(error.effect(), Effect::Unknown);
     error
         .with_operation(purpose)
-        .with("pid file", &server.config.pid_file)
+        .with("pid file", &server.config.layout.pid_file)
         .with_hint("see nginx's error log; repeat it to go on")
 }
 

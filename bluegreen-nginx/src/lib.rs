@@ -10,13 +10,12 @@
 //! connections, compare the answer with the link, and report a difference as drift.
 //!
 //! ```
-//! use bluegreen_core::{LocalHost, Slot};
+//! use bluegreen_core::LocalHost;
 //! use bluegreen_nginx::{NginxConfig, NginxRouter};
 //!
 //! let config = NginxConfig::new("shop")
 //!     .server_name("shop.example.com")
-//!     .slot(Slot::Blue, "127.0.0.1:4000")
-//!     .slot(Slot::Green, "127.0.0.1:5000");
+//!     .slots((["127.0.0.1:4000"], ["127.0.0.1:5000"]));
 //! let site = config.render()?;
 //! assert!(site.contains("server_name shop.example.com;") && site.contains("server 127.0.0.1:5000"));
 //!
@@ -32,12 +31,12 @@
 //!
 //! Give the router to a pipeline. The server needs no other setup, provided that its `nginx.conf` includes
 //! `conf.d/*.conf` (or `sites-enabled/*` for the classic layout), as Debian's and nginx's own packages do. The account
-//! must be allowed to write there and to reload nginx; [`NginxConfig::sudo`] does both by `sudo -n`.
+//! must be allowed to write there and to reload nginx; [`Commands::sudo`] does both by `sudo -n`.
 //!
 //! # When nginx is reloaded
 //!
 //! [`NginxRouter`] reloads only in `attach`, when addresses, names or certificates have changed, and never to switch.
-//! If each slot has a fixed port, give both to [`NginxConfig::slot`] from the beginning: then nginx is reloaded once in the
+//! If each slot has a fixed port, give both to [`NginxConfig::slots`] from the beginning: then nginx is reloaded once in the
 //! life of a service. A pipeline attaches before it shifts, so a reload and a switch never coincide.
 //!
 //! A reload may drop requests: workers of the old configuration close idle kept connections, and a client may be writing to
@@ -70,7 +69,7 @@
 //! | a cookie that the client has | 0.28 | 1.99 | 2.36 | 8.16 | 16.02 |
 //!
 //! Therefore the sites use `if -f`, and the first key unless [`BucketBy`] says otherwise. A short
-//! [`NginxConfig::state_directory`] makes little difference.
+//! [`Layout::state_directory`] makes little difference.
 
 mod answer;
 mod before;
@@ -91,6 +90,9 @@ mod site;
 mod slot_addresses;
 mod symlink;
 
-pub use config::{ANSWER_HEADERS, ANSWERS_IN_A_ROW, BucketBy, CONFIRM_DEADLINE, Location, NginxConfig};
+pub use config::{
+    BucketBy, Commands, DEFAULT_ANSWER_HEADERS, DEFAULT_ANSWERS_IN_A_ROW, DEFAULT_CONFIRM_DEADLINE, Layout, Location,
+    NginxConfig,
+};
 pub use flags::NginxRouter;
 pub use symlink::NginxSymlinkRouter;

@@ -104,9 +104,9 @@ fn are_hidden(before: &Reply) -> bool {
 
 async fn look(server: &Server, before: &Reply) -> Result<Reply> {
     let config = &server.config;
-    let (log, size) = (config.error_log.as_deref().unwrap_or_default(), before.get("log").unwrap_or("0"));
+    let (log, size) = (config.layout.error_log.as_deref().unwrap_or_default(), before.get("log").unwrap_or("0"));
     let script = Script::new("look at nginx's workers", include_str!("scripts/look_reload.sh")).read_only();
-    server.run(script.args([&*config.pid_file, log, size])).await
+    server.run(script.args([&*config.layout.pid_file, log, size])).await
 }
 
 /// What the error log has against the new configuration. A port that is busy is tried again by nginx for 2.5 s, and final

@@ -24,11 +24,11 @@ pub(crate) async fn run(script: Script, host: &dyn Host, config: &NginxConfig, o
     let script = script
         .variable("owner", owner.service().map_or("", |service| service.as_str()))
         .variable("mark", MARK)
-        .function("test_nginx", &bounded(config.test_words()))
-        .function("reload_nginx", &bounded(config.reload_words()))
-        .function("dump_nginx", &bounded(config.dump_words()))
+        .function("test_nginx", &bounded(config.commands.test_words()))
+        .function("reload_nginx", &bounded(config.commands.reload_words()))
+        .function("dump_nginx", &bounded(config.commands.dump_words()))
         .library(LIBRARY)
-        .sudo(config.sudo)
+        .sudo(config.commands.sudo)
         .timeout(TIMEOUT);
     let reply = script.run(host).await?;
     if let Some(mark) = reply.get("belongs") {
@@ -42,6 +42,7 @@ mod tests {
     use bluegreen_core::LocalHost;
 
     use super::*;
+    use crate::Commands;
 
     #[tokio::test]
     async fn the_words_of_the_commands_reach_the_host_unchanged() {

@@ -87,9 +87,9 @@ impl Server {
     /// The version of the server, where it says so; asked once.
     pub(crate) async fn version(&self) -> Result<Option<NginxVersion>> {
         let ask = || async {
-            let words = self.config.version_words();
+            let words = self.config.commands.version_words();
             let script = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; \"$@\"";
-            let command = Command::script(script).args(words).sudo(self.config.sudo).timeout(VERSION_LIMIT);
+            let command = Command::script(script).args(words).sudo(self.config.commands.sudo).timeout(VERSION_LIMIT);
             let output = self.host.run(&command).await.map_err(|error| error.not_applied())?;
             Ok::<_, Error>(NginxVersion::parse(&output.error_text()))
         };
@@ -136,7 +136,7 @@ impl Server {
             true if !self.config.slots.of(slot).is_empty() => Ok(self.config.slots.of(slot).to_vec()),
             true => Err(Error::config(format!("the instance in {slot} is {instance}, and has no endpoint for nginx"))
                 .with("endpoint", name.unwrap_or("any"))
-                .with_hint(format!("let the runtime report one, or set `.slot(Slot::{slot:?}, \"host:port\")`"))),
+                .with_hint("let the runtime report one, or set `.slots(([\"host:port\"], [\"host:port\"]))`")),
         }
     }
 

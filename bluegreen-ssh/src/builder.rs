@@ -10,17 +10,17 @@ use crate::host_key::{HostKeyCheck, HostKeyPolicy, is_alias};
 use crate::identity::{Identity, default_identities};
 use crate::settings::{Keepalive, Settings};
 
-/// How long connecting and authenticating may take unless said otherwise.
+/// Default for how long connecting and authenticating may take: 30 s.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After how much silence the server is asked whether it is there, unless said otherwise.
+/// Default for the silence after which the server is asked whether it is there: 5 s.
 pub const DEFAULT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many such questions may stay without an answer, unless said otherwise. With the interval it follows that a
+/// Default for how many such questions may stay without an answer: 3. With the interval it follows that a
 /// server that is gone is noticed within 20 seconds.
 pub const DEFAULT_KEEPALIVE_MAX: usize = 3;
 
-/// How many commands run at the same time unless said otherwise. OpenSSH allows 10 sessions in one connection
+/// Default for how many commands run at the same time: 8. OpenSSH allows 10 sessions in one connection
 /// (`MaxSessions` in sshd_config); one is left for the next command, and one to end a command that takes
 /// too long.
 pub const DEFAULT_MAX_SESSIONS: usize = 8;
@@ -49,7 +49,7 @@ pub struct SshHostBuilder {
 
 impl SshHost {
     /// A server given as `[user@]host[:port]`. What is not said is what `ssh` would take, but `~/.ssh/config` is not
-    /// read: see [`from_ssh_config`](Self::from_ssh_config).
+    /// read: see [`SshHostBuilder::from_ssh_config`].
     pub fn builder(destination: impl Into<String>) -> SshHostBuilder {
         SshHostBuilder::new(destination.into())
     }
@@ -158,20 +158,20 @@ impl SshHostBuilder {
         self
     }
 
-    /// How long connecting and authenticating may take; [`DEFAULT_CONNECT_TIMEOUT`] unless set.
+    /// How long connecting and authenticating may take. Default: 30 s ([`DEFAULT_CONNECT_TIMEOUT`]).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// After how much silence the server is asked whether it is there, and how often without an answer until the
-    /// connection counts as lost; [`DEFAULT_KEEPALIVE_INTERVAL`] and [`DEFAULT_KEEPALIVE_MAX`] unless set.
+    /// connection counts as lost. Default: 5 s ([`DEFAULT_KEEPALIVE_INTERVAL`]) and 3 times ([`DEFAULT_KEEPALIVE_MAX`]).
     pub fn keepalive(mut self, interval: Duration, max: usize) -> Self {
         self.keepalive = Keepalive { interval, max };
         self
     }
 
-    /// How many commands run at the same time, the others waiting; [`DEFAULT_MAX_SESSIONS`] unless set. A server that
+    /// How many commands run at the same time, the others waiting. Default: 8 ([`DEFAULT_MAX_SESSIONS`]). A server that
     /// allows less is noticed, and costs a round trip more per command.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;

@@ -13,7 +13,7 @@
 //!
 //! [`SshHost`] runs commands, reads and writes files, uploads and downloads, and opens tunnels on a server, all through
 //! one SSH connection that is made when it is first needed and made anew when it is lost. There is no `ssh` program
-//! behind it; the protocol is [russh](https://docs.rs/russh). Only [`SshHost::from_ssh_config`] asks `ssh`, for its
+//! behind it; the protocol is [russh](https://docs.rs/russh). Only [`SshHostBuilder::from_ssh_config`] asks `ssh`, for its
 //! configuration.
 //!
 //! ```
@@ -62,11 +62,10 @@
 //! let host = SshHost::builder("deploy@web1.example.com").build()?;
 //! let runtime = BeamRuntime::builder(host.clone(), "shop")
 //!     .directory("/srv/shop")
-//!     .port(Slot::Blue, 4000)
-//!     .port(Slot::Green, 5000)
+//!     .ports((4000, 5000))
 //!     .env("DATABASE_URL", Secret::from_env("DATABASE_URL")?)
 //!     .build()?;
-//! let migrator = BeamMigrator::new(&runtime, "Shop.Release.migrate()");
+//! let migrator = BeamMigrator::builder(&runtime, "Shop.Release.migrate()").build();
 //!
 //! let (service, operation) = (ServiceName::new("shop")?, OperationId::new("op-1")?);
 //! let target = Target::new(service, Slot::Green, artifact.release("1.4.0")?, operation);
@@ -91,8 +90,7 @@
 //! # async fn example() -> bluegreen_core::Result<()> {
 //! let server = |name: &str| Ok::<_, bluegreen_core::Error>(GitServer::new(SshHost::builder(name).build()?, "/srv/shop"));
 //! let runtime = GitRuntime::builder(".")
-//!     .server(Slot::Blue, server("deploy@blue.example.com")?)
-//!     .server(Slot::Green, server("deploy@green.example.com")?)
+//!     .servers((server("deploy@blue.example.com")?, server("deploy@green.example.com")?))
 //!     .branch("main")
 //!     .run("npm ci && npm run build")
 //!     .build()?;
@@ -141,8 +139,8 @@ mod tunnel;
 mod verifier;
 
 pub use beam::{
-    Artifact, BeamMigrator, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT,
-    DEFAULT_KEEP_RELEASES, DEFAULT_PORTS,
+    Artifact, BeamMigrator, BeamMigratorBuilder, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE,
+    DEFAULT_EPMD_PORT, DEFAULT_KEEP_RELEASES, DEFAULT_PORTS,
 };
 pub use builder::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE_INTERVAL, DEFAULT_KEEPALIVE_MAX, DEFAULT_MAX_SESSIONS, SshHostBuilder,

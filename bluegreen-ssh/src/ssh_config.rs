@@ -8,7 +8,6 @@ use bluegreen_core::{Error, Result};
 
 use crate::builder::SshHostBuilder;
 use crate::destination::Destination;
-use crate::host::SshHost;
 use crate::host_key::HostKeyPolicy;
 use crate::identity::{Identity, default_identities};
 use crate::settings::local_user;
@@ -31,13 +30,13 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("pubkeyauthentication", &["true", "yes", "unbound", "host-bound"]),
 ];
 
-impl SshHost {
+impl SshHostBuilder {
     /// A server as `~/.ssh/config` describes it, under the name that one gives to `ssh`. Without such a file, it is the
     /// server of that name.
     ///
     /// # Errors
     /// See [`from_ssh_config_file`](Self::from_ssh_config_file).
-    pub fn from_ssh_config(name: &str) -> Result<SshHostBuilder> {
+    pub fn from_ssh_config(name: &str) -> Result<Self> {
         let home = std::env::home_dir().ok_or_else(|| Error::config("there is no home directory"))?;
         let file = home.join(".ssh/config");
         if file.exists() { read(&file, name) } else { Ok(SshHostBuilder::new(name.to_owned())) }
@@ -57,7 +56,7 @@ impl SshHost {
     /// own words; and when the file says something for this host that would change where or as whom the connection is
     /// made, and is not supported: `ProxyCommand`, and others that the error names. `Timeout` when `ssh` takes longer than
     /// 20 seconds. Settings without such an effect are ignored.
-    pub fn from_ssh_config_file(file: impl AsRef<Path>, name: &str) -> Result<SshHostBuilder> {
+    pub fn from_ssh_config_file(file: impl AsRef<Path>, name: &str) -> Result<Self> {
         read(file.as_ref(), name)
     }
 }

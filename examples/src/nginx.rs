@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{Error, ErrorKind, Result};
-use bluegreen_nginx::NginxConfig;
+use bluegreen_nginx::{Commands, Layout, NginxConfig};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
 /// A running nginx. Dropping it ends it.
@@ -68,14 +68,13 @@ impl Nginx {
 /// The site of a service on the nginx of this folder, at its address.
 pub fn site(folder: &Path, address: SocketAddr, service: &str) -> NginxConfig {
     let path = |name: &str| folder.join(name).display().to_string();
-    NginxConfig::new(service)
-        .listen(address.to_string())
-        .default_server(true)
+    let layout = Layout::debian()
         .state_directory(path(&format!("state/{service}")))
         .site_file(path(&format!("conf.d/{service}.conf")))
         .pid_file(path("nginx.pid"))
-        .error_log(path("error.log"))
-        .nginx_command(std::iter::once("nginx".to_owned()).chain(words(folder)))
+        .error_log(path("error.log"));
+    let commands = Commands::new().nginx(std::iter::once("nginx".to_owned()).chain(words(folder)));
+    NginxConfig::new(service).listen(address.to_string()).default_server(true).layout(layout).commands(commands)
 }
 
 /// What makes it use this folder alone.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bluegreen_core::{Error, Result, Slot};
 use bluegreen_floatingip::{Servers, VipServer};
-use bluegreen_ssh::{GitServer, SshHost};
+use bluegreen_ssh::{GitServer, SshHost, SshHostBuilder};
 use serde::Deserialize;
 
 /// What is deployed, and where to: see `floating-ip.toml`.
@@ -104,8 +104,8 @@ impl TwoServers {
 
     fn host(&self, name: &str) -> Result<SshHost> {
         match &self.ssh_config {
-            Some(file) => SshHost::from_ssh_config_file(file, name)?.build(),
-            None => SshHost::from_ssh_config(name)?.build(),
+            Some(file) => SshHostBuilder::from_ssh_config_file(file, name)?.build(),
+            None => SshHostBuilder::from_ssh_config(name)?.build(),
         }
     }
 }

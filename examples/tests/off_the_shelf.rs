@@ -32,8 +32,8 @@ async fn a_program_that_cannot_tell_its_version_is_confirmed_by_the_router() {
         .runtime(runtime.clone())
         .router(router)
         .store(FileStateStore::new(folder.path().join("state")))
-        .health(HttpCheck::get("/").build().unwrap())
-        .verify(HttpCheck::at(&public).version_from_router().build().unwrap())
+        .health(HttpCheck::get("/").unwrap())
+        .verify(HttpCheck::builder(&public).version_from_router().build().unwrap())
         .build()
         .unwrap();
     let mut outcomes = Vec::new();

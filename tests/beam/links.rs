@@ -10,7 +10,7 @@ use crate::setup::Server;
 
 fn site(server: &Server) -> NginxConfig {
     let [blue, green] = server.ports().map(|port| format!("127.0.0.1:{port}"));
-    server.nginx.config(APP).default_server(true).slot(Slot::Blue, blue).slot(Slot::Green, green)
+    server.nginx.config(APP).default_server(true).slots(([blue], [green]))
 }
 
 fn by_links(server: &Server, site: NginxConfig) -> PipelineBuilder {

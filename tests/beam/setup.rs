@@ -193,11 +193,11 @@ impl Server {
             [nginx]
             listen = ["{address}"]
             default_server = true
-            state_directory = "{nginx}state/{APP}"
-            site_file = "{nginx}conf.d/{APP}.conf"
-            pid_file = "{nginx}nginx.pid"
-            error_log = "{nginx}error.log"
-            nginx_command = ["nginx", "-p", "{nginx}", "-c", "{nginx}nginx.conf"]
+            layout.state_directory = "{nginx}state/{APP}"
+            layout.site_file = "{nginx}conf.d/{APP}.conf"
+            layout.pid_file = "{nginx}nginx.pid"
+            layout.error_log = "{nginx}error.log"
+            commands.nginx = ["nginx", "-p", "{nginx}", "-c", "{nginx}nginx.conf"]
             "#
         )
     }

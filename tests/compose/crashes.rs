@@ -113,7 +113,7 @@ async fn a_migration_that_outlives_its_deployer_is_waited_for_and_rollbacks_and_
     let left = server.containers(Slot::Blue);
     assert!(kept.iter().all(|id| left.contains(id)), "the way back is gone: {left:?}");
     let runtime = server.shop.runtime().build().unwrap();
-    let migrator = ComposeMigrator::run_once(&runtime, "api").expand(["migrate"]).build().unwrap();
+    let migrator = ComposeMigrator::builder(&runtime, "api").expand(["migrate"]).build().unwrap();
     server.deploy_by(&server.builder().migrator(migrator).build().unwrap(), "3.1.0", "none").await.unwrap();
     server.is_settled_on("3.1.0").await;
     assert_eq!(server.containers(Slot::Blue).len(), 3, "the migration has left nothing");

@@ -54,7 +54,7 @@ async fn deploys_and_a_rollback_lose_no_request_and_the_old_slot_stays_warm_unti
 async fn the_same_with_compose_v1_and_a_version_is_deployed_once() {
     let Some(server) = Server::start().await else { return };
     let runtime = server.shop.runtime().compose_program(["docker-compose"]).build().unwrap();
-    let migrator = ComposeMigrator::run_once(&runtime, "api").expand(["migrate"]).build().unwrap();
+    let migrator = ComposeMigrator::builder(&runtime, "api").expand(["migrate"]).build().unwrap();
     let pipeline = server.builder().runtime(runtime).migrator(migrator).build().unwrap();
     server.deploy_by(&pipeline, "1.0.0", "none").await.unwrap();
     let clients = server.clients(200);

@@ -3,7 +3,7 @@
 use crate::gates::comparison::Pair;
 use crate::gates::wording::grouped;
 
-/// How many failed requests more than ten times the limit explains a release may cost, unless set otherwise.
+/// Default for how many failed requests more than ten times the limit explains a release may cost: 100.
 ///
 /// A release right at the default limit of 0.1 % costs as many in 100,000 requests. It is well above what the start of a
 /// release costs by itself: a burst of 20, or a connection pool of 50 that has to be filled anew.

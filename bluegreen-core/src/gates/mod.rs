@@ -16,6 +16,7 @@
 //! ```
 
 mod block;
+mod builder;
 mod comparison;
 mod damage;
 mod decision;
@@ -30,6 +31,9 @@ mod tally;
 mod tests;
 mod wording;
 
+pub use builder::{
+    BadRequests, DEFAULT_ERROR_LIMIT, DEFAULT_ERROR_PROBABILITY, DEFAULT_SLOW_LIMIT, DEFAULT_WARM_UP, RateGateBuilder,
+};
 pub use damage::DEFAULT_DAMAGE_CAP;
 pub use evidence::{AboveLimit, BelowLimit, FAIL_GRID, PASS_GRID, PASS_GRID_LATENCY, log_threshold};
-pub use rate_gate::{DEFAULT_ERROR_LIMIT, DEFAULT_ERROR_PROBABILITY, DEFAULT_SLOW_LIMIT, DEFAULT_WARM_UP, RateGate};
+pub use rate_gate::RateGate;

@@ -6,11 +6,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::quote_all;
 use crate::types::Secret;
 
-/// How long a command may take unless it says otherwise. Long enough for a migration, short enough that a deploy which
+/// Default time limit of a command: 15 minutes. Long enough for a migration, short enough that a deploy which
 /// hangs is noticed the same morning.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// How much of each output stream is kept unless the command says otherwise: 1 MiB.
+/// Default for how much of each output stream is kept: 1 MiB.
 pub const DEFAULT_OUTPUT_LIMIT: usize = 1 << 20;
 
 /// The setters of what becomes a command.
@@ -30,7 +30,7 @@ macro_rules! run_setters {
             self
         }
 
-        /// Sets what it reads from its standard input; nothing unless set.
+        /// Sets what it reads from its standard input. Default: nothing.
         #[must_use]
         pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
             self.stdin = bytes.into();
@@ -44,7 +44,8 @@ macro_rules! run_setters {
             self
         }
 
-        /// Sets how long it may take before it is ended; [`DEFAULT_TIMEOUT`](crate::host::DEFAULT_TIMEOUT) unless set.
+        /// Sets how long it may take before it is ended. Default: 15 minutes
+        /// ([`DEFAULT_TIMEOUT`](crate::host::DEFAULT_TIMEOUT)).
         #[must_use]
         pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
             self.timeout = timeout;
@@ -122,7 +123,8 @@ impl Command {
         self
     }
 
-    /// Sets how many bytes of each output stream are kept (the last ones); [`DEFAULT_OUTPUT_LIMIT`] unless set.
+    /// Sets how many bytes of each output stream are kept (the last ones). Default: 1 MiB
+    /// ([`DEFAULT_OUTPUT_LIMIT`]).
     #[must_use]
     pub fn output_limit(mut self, bytes: usize) -> Self {
         self.output_limit = bytes;

@@ -137,28 +137,28 @@ impl PipelineBuilder {
         self
     }
 
-    /// How traffic moves; [`Strategy::blue_green`] unless set.
+    /// How traffic moves. Default: all at once ([`Strategy::blue_green`]).
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
     }
 
-    /// What happens to the old slot; kept for [`defaults::RETAIN`] unless set.
+    /// What happens to the old slot. Default: it is kept for 24 hours ([`defaults::RETAIN`]).
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
     }
 
-    /// When the contract phase runs; only when asked for unless set.
+    /// When the contract phase runs. Default: only when it is asked for.
     #[must_use]
     pub fn contract(mut self, contract: Contract) -> Self {
         self.contract = contract;
         self
     }
 
-    /// Whether the live release must be healthy before traffic moves away from it; true unless set. With `false`, one that
+    /// Whether the live release must be healthy before traffic moves away from it. Default: yes. With `false`, one that
     /// runs and is unhealthy can be replaced: traffic then moves at once, and a failure leaves it on the new release.
     #[must_use]
     pub fn require_healthy_rollback_target(mut self, required: bool) -> Self {
@@ -166,7 +166,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// Who is deploying, as others will see it in the lease and in the history; user, host and process unless set.
+    /// Who is deploying, as others will see it in the lease and in the history. Default: user, host and process.
     #[must_use]
     pub fn holder(mut self, holder: impl Into<String>) -> Self {
         self.holder = Some(holder.into());
@@ -188,12 +188,12 @@ impl PipelineBuilder {
         self
     }
 
-    /// The pipeline.
+    /// Checks the settings and makes the pipeline.
     ///
     /// # Errors
     /// `Config` when a required part is missing, the service's name is not valid, an interval, a limit or a streak is
-    /// zero, a time is longer than [`defaults::LONGEST`], or the strategy's steps do not rise to 100. `Unsupported` when the strategy divides the traffic and the
-    /// router cannot.
+    /// zero, a time is longer than [`defaults::LONGEST`], or the strategy's steps do not rise to 100. `Unsupported` when the
+    /// strategy divides the traffic and the router cannot.
     pub fn build(self) -> Result<Pipeline> {
         let service = ServiceName::new(self.service)?;
         let missing = |what: &str| {
@@ -229,11 +229,11 @@ impl PipelineBuilder {
 }
 
 macro_rules! setters {
-    ($($(#[$meta:meta])* $name:ident: $type:ty, $default:ident;)*) => {
+    ($($(#[$meta:meta])* $name:ident: $type:ty, $default:ident, $shown:literal;)*) => {
         impl PipelineBuilder {
             $(
                 $(#[$meta])*
-                #[doc = concat!("[`", stringify!($default), "`](defaults::", stringify!($default), ") unless set.")]
+                #[doc = concat!("Default: ", $shown, " ([`", stringify!($default), "`](defaults::", stringify!($default), ")).")]
                 #[must_use]
                 pub fn $name(mut self, value: $type) -> Self {
                     self.settings.$name = value;
@@ -245,40 +245,40 @@ macro_rules! setters {
 }
 
 setters! {
-    /// Between two looks at an instance that starts.
-    check_interval: Duration, CHECK_INTERVAL;
-    /// For one look at an instance or the public address.
-    check_timeout: Duration, CHECK_TIMEOUT;
+    /// Time between two looks at an instance that starts.
+    check_interval: Duration, CHECK_INTERVAL, "1 s";
+    /// Time limit for one look at an instance or the public address.
+    check_timeout: Duration, CHECK_TIMEOUT, "5 s";
     /// How many healthy answers in a row make a slot healthy.
-    healthy_streak: u32, HEALTHY_STREAK;
-    /// For the start of a release, and again from then until it is healthy.
-    start_deadline: Duration, START_DEADLINE;
+    healthy_streak: u32, HEALTHY_STREAK, "3";
+    /// Time limit for the start of a release, and again from then until it is healthy.
+    start_deadline: Duration, START_DEADLINE, "60 s";
     /// How many answers in a row must come with the new version from the public address.
-    verify_streak: u32, VERIFY_STREAK;
+    verify_streak: u32, VERIFY_STREAK, "5";
     /// How long the public address may take to answer that way.
-    verify_deadline: Duration, VERIFY_DEADLINE;
+    verify_deadline: Duration, VERIFY_DEADLINE, "30 s";
     /// How long requests in flight on the slot that lost its traffic are waited for.
-    drain: Duration, DRAIN;
-    /// Between asking a slot to stop and ending it by force.
-    stop_grace: Duration, STOP_GRACE;
-    /// Between two looks at the gates.
-    gate_interval: Duration, GATE_INTERVAL;
+    drain: Duration, DRAIN, "30 s";
+    /// Time between asking a slot to stop and ending it by force.
+    stop_grace: Duration, STOP_GRACE, "30 s";
+    /// Time between two looks at the gates.
+    gate_interval: Duration, GATE_INTERVAL, "1 s";
     /// How long the holder of the lease may be silent before another may take over.
-    lease_ttl: Duration, LEASE_TTL;
-    /// For bringing a release's content to where it will run.
-    prepare_timeout: Duration, PREPARE_TIMEOUT;
-    /// For one phase of migrations.
-    migrate_timeout: Duration, MIGRATE_TIMEOUT;
-    /// For one move of traffic.
-    shift_timeout: Duration, SHIFT_TIMEOUT;
-    /// For all smoke tests together.
-    smoke_timeout: Duration, SMOKE_TIMEOUT;
+    lease_ttl: Duration, LEASE_TTL, "15 s";
+    /// Time limit for bringing a release's content to where it will run.
+    prepare_timeout: Duration, PREPARE_TIMEOUT, "30 minutes";
+    /// Time limit for one phase of migrations.
+    migrate_timeout: Duration, MIGRATE_TIMEOUT, "30 minutes";
+    /// Time limit for one traffic shift.
+    shift_timeout: Duration, SHIFT_TIMEOUT, "5 minutes";
+    /// Time limit for all smoke tests together.
+    smoke_timeout: Duration, SMOKE_TIMEOUT, "5 minutes";
     /// How long an undo is tried again: asking the router, moving the traffic back, and stopping the failed release, each.
     /// Counted from the first failure of each; zero tries once. What cannot pass (a conflict, a refusal, a slot to go back
     /// to that does not run) ends it at once.
-    undo_timeout: Duration, UNDO_TIMEOUT;
+    undo_timeout: Duration, UNDO_TIMEOUT, "60 s";
     /// How many of the last lines of a failed slot's log go into the report.
-    log_lines: usize, LOG_LINES;
+    log_lines: usize, LOG_LINES, "100";
 }
 
 impl fmt::Debug for PipelineBuilder {

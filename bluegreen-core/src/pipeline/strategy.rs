@@ -48,28 +48,28 @@ impl Strategy {
         }
     }
 
-    /// After all traffic has moved: how long a failing gate still rolls back by itself. None unless set.
+    /// After all traffic has moved: how long a failing gate still rolls back by itself. Default: not at all.
     #[must_use]
     pub fn bake(mut self, bake: Duration) -> Self {
         self.bake = bake;
         self
     }
 
-    /// How long a bake may be extended to while the gates are undecided; [`MAX_SOAK_FACTOR`] times the bake unless set.
+    /// How long a bake may be extended to while the gates are undecided. Default: 3 times the bake ([`MAX_SOAK_FACTOR`]).
     #[must_use]
     pub fn max_bake(mut self, max: Duration) -> Self {
         self.max_bake = Some(max);
         self
     }
 
-    /// Whether a deploy goes on by itself after it is staged; true unless set.
+    /// Whether a deploy goes on by itself after it is staged. Default: yes.
     #[must_use]
     pub fn auto_promote(mut self, auto: bool) -> Self {
         self.auto_promote = auto;
         self
     }
 
-    /// What happens when the gates are still undecided after the longest soak; [`Undecided::Hold`] unless set.
+    /// What happens when the gates are still undecided after the longest soak. Default: [`Undecided::Hold`].
     #[must_use]
     pub fn when_undecided(mut self, policy: Undecided) -> Self {
         self.undecided = policy;
@@ -123,8 +123,8 @@ impl TrafficStep {
         Self { percent, soak, max_soak: None }
     }
 
-    /// How long the soak may be extended to while the gates are undecided; [`MAX_SOAK_FACTOR`] times the soak unless
-    /// set.
+    /// How long the soak may be extended to while the gates are undecided. Default: 3 times the soak
+    /// ([`MAX_SOAK_FACTOR`]).
     #[must_use]
     pub const fn max_soak(mut self, max: Duration) -> Self {
         self.max_soak = Some(max);

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::Slot;
 
-/// One value for each slot.
+/// One value for each slot. What takes one also takes a pair: blue's value, then green's.
 ///
 /// ```
 /// use bluegreen_core::{PerSlot, Slot};
 ///
 /// let mut ports = PerSlot::new(4000, 4001);
 /// ports[Slot::Green] = 5000;
-/// assert_eq!(ports.map(|port| port + 1), PerSlot::new(4001, 5001));
+/// assert_eq!(ports.map(|port| port + 1), (4001, 5001).into());
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PerSlot<T> {
@@ -50,6 +50,20 @@ impl<T> PerSlot<T> {
     /// Both values, blue's first.
     pub fn into_array(self) -> [T; 2] {
         [self.blue, self.green]
+    }
+}
+
+/// Blue's value, then green's.
+impl<T> From<(T, T)> for PerSlot<T> {
+    fn from((blue, green): (T, T)) -> Self {
+        Self { blue, green }
+    }
+}
+
+/// Blue's value, then green's.
+impl<T> From<[T; 2]> for PerSlot<T> {
+    fn from([blue, green]: [T; 2]) -> Self {
+        Self { blue, green }
     }
 }
 

@@ -6,7 +6,7 @@ mod traffic;
 
 use std::time::Duration;
 
-use bluegreen_core::gates::RateGate;
+use bluegreen_core::gates::{BadRequests, RateGate};
 use judged::{Counts, End, run};
 use traffic::{Bad, Scene};
 
@@ -15,11 +15,11 @@ const LIMIT: f64 = 0.001;
 type MakeGate = fn(Counts) -> RateGate;
 
 fn errors(counts: Counts) -> RateGate {
-    RateGate::errors(counts).warm_up(Duration::ZERO)
+    RateGate::builder(BadRequests::Failed, counts).warm_up(Duration::ZERO).build().unwrap()
 }
 
 fn latency(counts: Counts) -> RateGate {
-    RateGate::latency(counts).warm_up(Duration::ZERO)
+    RateGate::builder(BadRequests::Slow, counts).warm_up(Duration::ZERO).build().unwrap()
 }
 
 /// 2,000 in a full run. The fewer ones are enough to tell 1 % of false alarms from 15 %.

@@ -81,13 +81,13 @@ impl ImageBuild {
         }
     }
 
-    /// The engine to build on; this machine's unless set.
+    /// The engine to build on. Default: that of this machine.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self
     }
 
-    /// The file with the instructions, relative to the directory; `Dockerfile` unless set.
+    /// The file with the instructions, relative to the directory. Default: `Dockerfile`.
     pub fn dockerfile(mut self, path: impl Into<String>) -> Self {
         self.dockerfile = path.into();
         self
@@ -112,13 +112,13 @@ impl ImageBuild {
         self
     }
 
-    /// Builds up to this stage of the instructions; the last one unless set.
+    /// Builds up to this stage of the instructions. Default: the last one.
     pub fn target(mut self, stage: impl Into<String>) -> Self {
         self.target = Some(stage.into());
         self
     }
 
-    /// Sends the image to the registries of its names when it is built. Not unless set.
+    /// Sends the image to the registries of its names when it is built. Default: no.
     pub fn push(mut self, push: bool) -> Self {
         self.push = push;
         self

@@ -18,12 +18,23 @@ pub struct ComposeMigratorBuilder {
     service: String,
     when: When,
     commands: Commands,
-    limit: Duration,
+    timeout: Duration,
 }
 
 impl ComposeMigratorBuilder {
-    pub(super) fn new(runtime: ComposeRuntime, service: String, when: When) -> Self {
-        Self { runtime, service, when, commands: Commands::default(), limit: DEFAULT_MIGRATION_TIMEOUT }
+    pub(super) fn new(runtime: ComposeRuntime, service: String) -> Self {
+        let (when, timeout) = (When::BeforeStart, DEFAULT_MIGRATION_TIMEOUT);
+        Self { runtime, service, when, commands: Commands::default(), timeout }
+    }
+
+    /// Where and when the commands run. Default: [`When::BeforeStart`].
+    ///
+    /// - [`When::BeforeStart`]: each command in a container of its own, made like those of the service and removed
+    ///   afterwards, before the new release is started. The services that it depends on are not started for it.
+    /// - [`When::AfterStart`]: in the running container of the service, after the new release is healthy.
+    pub fn when(mut self, when: When) -> Self {
+        self.when = when;
+        self
     }
 
     /// The command that adds what the new version needs. The old version must be able to live with what it does.
@@ -57,17 +68,17 @@ impl ComposeMigratorBuilder {
         self
     }
 
-    /// How long one command may take; [`DEFAULT_MIGRATION_TIMEOUT`] unless set. One that takes longer is an error. The
-    /// migrator does not end it, since nobody can tell what that would leave: it goes on for as long as its container
+    /// How long one command may take. Default: 15 minutes ([`DEFAULT_MIGRATION_TIMEOUT`]). One that takes longer is an
+    /// error. The migrator does not end it, since nobody can tell what that would leave: it goes on for as long as its container
     /// does, and the next call waits for it. See [`ComposeMigrator`] for how long that is.
     ///
     /// The pipeline's own `migrate_timeout` bounds a whole phase.
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// Checks the configuration.
+    /// Checks the settings and makes the migrator.
     ///
     /// # Errors
     /// `Config` when a command has no words.
@@ -77,8 +88,8 @@ impl ComposeMigratorBuilder {
                 Error::config("a command of a migration has no words").with_hint("give at least `.expand([..])`")
             );
         }
-        let Self { runtime, service, when, commands, limit } = self;
-        Ok(ComposeMigrator { runtime, service, when, commands, limit })
+        let Self { runtime, service, when, commands, timeout } = self;
+        Ok(ComposeMigrator { runtime, service, when, commands, timeout })
     }
 }
 

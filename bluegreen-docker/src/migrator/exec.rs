@@ -21,7 +21,7 @@ const KEPT: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: &Target) -> Result<Ended> {
-    let deadline = Instant::now() + migrator.limit;
+    let deadline = Instant::now() + migrator.timeout;
     let docker = migrator.runtime.engine().docker().await?;
     let container = migrator.runtime.running_container(target, &migrator.service).await?;
     wait_for_leftovers(migrator, docker, &container, deadline).await?;
@@ -50,7 +50,7 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
     // From here on the command may have begun, whatever the engine answers.
     match timeout_at(deadline, work).await {
         Ok(done) => done.map_err(Error::maybe_applied)?,
-        Err(_) => return Err(too_long(migrator.limit)),
+        Err(_) => return Err(too_long(migrator.timeout)),
     }
     let ended = quick("ask how a command ended", docker.inspect_exec(&id)).await.map_err(Error::maybe_applied)?;
     let masked = |kept: &Kept| masked_output(&migrator.runtime.compose().mask, &kept.bytes, kept.is_cut);
@@ -83,8 +83,8 @@ impl Kept {
 
 /// What becomes of a command that nobody waits for any more.
 const STILL_RUNS: &str = "it still runs in the container, and ends with that: a pipeline stops the slot of a deploy that \
-                          failed; give a migration that must not be cut off longer with `.limit(..)`, or a container of \
-                          its own with `run_once`";
+                          failed; give a migration that must not be cut off longer with `.timeout(..)`, or a container of \
+                          its own with `.when(When::BeforeStart)`";
 
 fn too_long(limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("it did not end within {limit:?}")).retryable(false).with_hint(STILL_RUNS)
@@ -114,7 +114,7 @@ async fn wait_for_leftovers(
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(too_long(migrator.limit).not_applied());
+            return Err(too_long(migrator.timeout).not_applied());
         }
         tracing::info!(service = migrator.service, "an earlier migration still runs; waiting for it");
         tokio::time::sleep(PAUSE).await;

@@ -15,28 +15,28 @@ use crate::runtime::ComposeRuntime;
 
 pub use builder::{ComposeMigratorBuilder, DEFAULT_MIGRATION_TIMEOUT};
 
-/// Runs a release's migrations as commands in its own image: in the container that was started
-/// ([`exec`](Self::exec)), or in one of their own before the release is started ([`run_once`](Self::run_once)).
+/// Runs a release's migrations as commands in its own image: in a container of their own before the release is started, or
+/// in the container that was started ([`when`](ComposeMigratorBuilder::when)).
 ///
 /// Each command must be repeatable, as migration tools are: one that was cut off is run again. What a cut-off left
 /// running in the slot is waited for first, so that no two of them run at a time.
 ///
 /// # What is cut off
 ///
-/// A command that is over its [limit](ComposeMigratorBuilder::limit), or whose deploy was cancelled, is not ended by the
+/// A command that is over its [timeout](ComposeMigratorBuilder::timeout), or whose deploy was cancelled, is not ended by the
 /// migrator. But stopping its slot ends it, and a pipeline stops the slot of a deploy that failed once it had begun to
 /// start it. So:
 ///
-/// - With [`exec`](Self::exec), such an expand is ended in the middle, with the container that it runs in.
-/// - With [`run_once`](Self::run_once), expand runs before the slot is started. It goes on in its own container, and the
-///   next attempt waits for it. Use this for migrations that must not be cut off.
+/// - With [`When::BeforeStart`], expand goes on in its own container, and the next attempt waits for it. Use this for
+///   migrations that must not be cut off.
+/// - With [`When::AfterStart`], such an expand is ended in the middle, with the container that it runs in.
 /// - A contract phase goes on in either way: the pipeline stops nothing once it has begun.
 ///
 /// ```no_run
 /// use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 ///
 /// # fn example(runtime: &ComposeRuntime) -> bluegreen_core::Result<()> {
-/// let migrator = ComposeMigrator::run_once(runtime, "api")
+/// let migrator = ComposeMigrator::builder(runtime, "api")
 ///     .expand(["pnpm", "db:migrate:deploy"])
 ///     .verify(["pnpm", "db:status"])
 ///     .build()?;
@@ -48,7 +48,7 @@ pub struct ComposeMigrator {
     service: String,
     when: When,
     commands: Commands,
-    limit: Duration,
+    timeout: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -77,15 +77,9 @@ struct Ended {
 }
 
 impl ComposeMigrator {
-    /// Runs the commands inside the running container of this service, after the new release is healthy.
-    pub fn exec(runtime: &ComposeRuntime, service: impl Into<String>) -> ComposeMigratorBuilder {
-        ComposeMigratorBuilder::new(runtime.clone(), service.into(), When::AfterStart)
-    }
-
-    /// Runs each command in a container of its own, made like those of this service and removed afterwards, before the
-    /// new release is started. The services that it depends on are not started for it.
-    pub fn run_once(runtime: &ComposeRuntime, service: impl Into<String>) -> ComposeMigratorBuilder {
-        ComposeMigratorBuilder::new(runtime.clone(), service.into(), When::BeforeStart)
+    /// A migrator whose commands run in the image of this compose service.
+    pub fn builder(runtime: &ComposeRuntime, service: impl Into<String>) -> ComposeMigratorBuilder {
+        ComposeMigratorBuilder::new(runtime.clone(), service.into())
     }
 
     async fn run(&self, command: &[String], target: &Target) -> Result<Ended> {

@@ -19,10 +19,10 @@ pub(super) async fn run(migrator: &ComposeMigrator, command: &[String], target: 
     let compose = compose
         .args(["run", "--rm", "-T", "--no-deps", "--name", &name, "--label", &label, service])
         .args(command.iter().cloned())
-        .timeout(migrator.limit);
+        .timeout(migrator.timeout);
     let output = migrator.runtime.compose().run(&compose).await.map_err(|error| match error.kind() {
         ErrorKind::Timeout => error.retryable(false).with_hint(
-            "it still runs in its container, and the next attempt waits for it; give it longer with `.limit(..)`",
+            "it still runs in its container, and the next attempt waits for it; give it longer with `.timeout(..)`",
         ),
         _ => error,
     })?;
@@ -59,7 +59,7 @@ async fn end_leftover(migrator: &ComposeMigrator, name: &str) -> Result<()> {
             }
         }
     };
-    match tokio::time::timeout(migrator.limit, wait).await {
+    match tokio::time::timeout(migrator.timeout, wait).await {
         Ok(done) => done.map_err(|error: Error| error.not_applied()),
         Err(_) => Err(Error::new(ErrorKind::Timeout, "an earlier migration does not end")
             .not_applied()

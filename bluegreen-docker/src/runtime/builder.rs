@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::mask::mask_of;
 use crate::wishes::Wishes;
 
-/// How long a start may take in all: some frameworks take minutes.
+/// Default for how long a start may take in all: 5 minutes, because some frameworks take minutes.
 pub const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Configures a [`ComposeRuntime`]; see [`ComposeRuntime::builder`].
@@ -72,13 +72,13 @@ impl ComposeRuntimeBuilder {
         self
     }
 
-    /// What the slots' projects are called before `-blue` and `-green`; the service's name unless set.
+    /// What the slots' projects are called before `-blue` and `-green`. Default: the service's name.
     pub fn project(mut self, prefix: impl Into<String>) -> Self {
         self.project = Some(prefix.into());
         self
     }
 
-    /// The host on which the compose files are and Compose runs; this machine unless set. Its engine is used too.
+    /// The host on which the compose files are and Compose runs. Default: this machine. Its engine is used too.
     pub fn host(mut self, host: impl Host) -> Self {
         self.host = Arc::new(host);
         self
@@ -136,7 +136,7 @@ impl ComposeRuntimeBuilder {
         self
     }
 
-    /// What the project of the [`shared`](Self::shared) services is called; `<project>-shared` unless set. Named volumes
+    /// What the project of the [`shared`](Self::shared) services is called. Default: `<project>-shared`. Named volumes
     /// belong to a project: those that `docker compose up` made in a project `shop` are found again in one that is called
     /// `shop`.
     pub fn shared_project(mut self, name: impl Into<String>) -> Self {
@@ -165,27 +165,27 @@ impl ComposeRuntimeBuilder {
     }
 
     /// Runs the compose file without any change, as far as two slots can: `container_name`, fixed host ports and fixed
-    /// subnets are refused. Unless set, our own file leaves them out for the slots, and a plan shows it.
+    /// subnets are refused. Default: no; a file of the runtime leaves them out for the slots, and a plan shows it.
     pub fn as_written(mut self, as_written: bool) -> Self {
         self.wishes.as_written = as_written;
         self
     }
 
-    /// How long containers without a healthcheck must run, without a restart, before they count as started. Not at all unless
-    /// set: a pipeline's health check follows, and a container that ends until that has succeeded fails the release too.
+    /// How long containers without a healthcheck must run, without a restart, before they count as started. Default: no
+    /// time; the pipeline's health check follows, and a container that ends before that has succeeded fails the release too.
     pub fn settle(mut self, time: Duration) -> Self {
         self.settle = time;
         self
     }
 
-    /// How long a start may take until all is healthy; [`DEFAULT_START_DEADLINE`] unless set. A pipeline gives it that
-    /// long also where its own deadline is shorter, and the error says what was not ready.
+    /// How long a start may take until all is healthy. Default: 5 minutes ([`DEFAULT_START_DEADLINE`]). A pipeline gives it
+    /// that long also where its own deadline is shorter, and the error says what was not ready.
     pub fn start_deadline(mut self, limit: Duration) -> Self {
         self.start_deadline = limit;
         self
     }
 
-    /// How often the engine may restart a container, by its own `restart:` policy, until its slot is healthy. Unless set, as often
+    /// How often the engine may restart a container, by its own `restart:` policy, until its slot is healthy. Default: as often
     /// as it likes until the deadline: that of the [start](Self::start_deadline), or the pipeline's for the health check. The error
     /// then says how often it ended, and how. With 0, the first end of a container fails the start. Later restarts are never allowed.
     pub fn restarts_allowed(mut self, count: u32) -> Self {
@@ -217,7 +217,7 @@ impl ComposeRuntimeBuilder {
     /// own compose file of each slot, and the last log of a slot that was removed. It is made when it is first needed,
     /// for this user only.
     ///
-    /// Unless set, it is `.bluegreen/<service>` beside the first compose file.
+    /// Default: `.bluegreen/<service>` beside the first compose file.
     pub fn state_directory(mut self, path: impl Into<String>) -> Self {
         self.state = Some(path.into());
         self
@@ -227,20 +227,20 @@ impl ComposeRuntimeBuilder {
     /// host: the [server](Engine::server) of an [engine](Self::engine) that is not here. A deploy from a fresh checkout then
     /// knows what was deployed before. Our own compose files stay beside Compose.
     ///
-    /// Unless set, it is all in the [state directory](Self::state_directory).
+    /// Default: it is all in the [state directory](Self::state_directory).
     pub fn records_on(mut self, host: impl Host, path: impl Into<String>) -> Self {
         self.records = Some((Arc::new(host), path.into()));
         self
     }
 
-    /// Calls Compose by these words, such as `["docker-compose"]` or `["sudo", "docker", "compose"]`. Unless set, it is
+    /// Calls Compose by these words, such as `["docker-compose"]` or `["sudo", "docker", "compose"]`. Default:
     /// `docker compose`, and `docker-compose` where there is no such plugin.
     pub fn compose_program<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.program = Some(words.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Takes a version's new content where it was prepared before with other content. Refused unless set.
+    /// Takes a version's new content where it was prepared before with other content. Default: refused.
     pub fn accept_changed_content(mut self, accept: bool) -> Self {
         self.accept_changed_content = accept;
         self

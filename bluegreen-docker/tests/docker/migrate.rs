@@ -63,10 +63,7 @@ impl MigratorFixture for Data {
 
     async fn open(&self) -> ComposeMigrator {
         let runtime = self.shop.runtime();
-        let builder = match self.when {
-            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
-            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
-        };
+        let builder = ComposeMigrator::builder(&runtime, "api").when(self.when);
         let builder = builder.expand(command("expand")).contract(command("contract")).verify(command("verify"));
         builder.revert(command("revert")).pending(command("pending")).build().unwrap()
     }
@@ -118,8 +115,9 @@ async fn a_command_that_fails_is_told_with_its_exit_status_and_what_it_printed_l
     let data = Data::new(When::AfterStart).await;
     let runtime = data.shop.runtime();
     let script = "seq 1 100000; echo relation users does not exist >&2; exit 9";
-    let once = ComposeMigrator::run_once(&runtime, "api").expand(["sh", "-c", script]).build().unwrap();
-    let exec = ComposeMigrator::exec(&runtime, "api").expand(["sh", "-c", script]).build().unwrap();
+    let once = ComposeMigrator::builder(&runtime, "api").expand(["sh", "-c", script]).build().unwrap();
+    let exec =
+        ComposeMigrator::builder(&runtime, "api").when(When::AfterStart).expand(["sh", "-c", script]).build().unwrap();
     for migrator in [exec, once] {
         let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unexpected, "{error:?}");
@@ -129,7 +127,8 @@ async fn a_command_that_fails_is_told_with_its_exit_status_and_what_it_printed_l
         migrator.migrate(Phase::Contract, &data.target()).await.unwrap();
     }
     // No such program is no success either.
-    let missing = ComposeMigrator::exec(&runtime, "api").expand(["no-such-program"]).build().unwrap();
+    let missing =
+        ComposeMigrator::builder(&runtime, "api").when(When::AfterStart).expand(["no-such-program"]).build().unwrap();
     let error = missing.migrate(Phase::Expand, &data.target()).await.unwrap_err();
     assert!(error.to_string().contains("no-such-program"), "{error}");
 }
@@ -138,7 +137,7 @@ async fn a_command_that_fails_is_told_with_its_exit_status_and_what_it_printed_l
 async fn a_migration_that_cannot_be_verified_has_failed() {
     needs_docker!();
     let data = Data::new(When::AfterStart).await;
-    let builder = ComposeMigrator::exec(&data.shop.runtime(), "api").expand(["true"]);
+    let builder = ComposeMigrator::builder(&data.shop.runtime(), "api").when(When::AfterStart).expand(["true"]);
     let migrator = builder.verify(["sh", "-c", "echo still missing; false"]).build().unwrap();
     let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
     assert!(error.to_string().contains("verify") && error.to_string().contains("still missing"), "{error}");
@@ -152,10 +151,7 @@ async fn what_a_cut_off_left_running_is_waited_for_and_never_doubled() {
         let runtime = data.shop.runtime();
         let script = "mkdir /data/lock || { echo two at a time >> /data/schema; exit 1; }; sleep 3; rmdir /data/lock; \
                       echo done >> /data/schema";
-        let builder = match when {
-            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
-            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
-        };
+        let builder = ComposeMigrator::builder(&runtime, "api").when(when);
         let migrator = builder.expand(["sh", "-c", script]).build().unwrap();
         let (first, target) = (migrator.clone(), data.target());
         let running = tokio::spawn(async move { first.migrate(Phase::Expand, &target).await });
@@ -173,12 +169,9 @@ async fn a_migration_that_takes_too_long_is_told_and_not_ended() {
     for when in [When::AfterStart, When::BeforeStart] {
         let data = Data::new(when).await;
         let runtime = data.shop.runtime();
-        let builder = match when {
-            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
-            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
-        };
+        let builder = ComposeMigrator::builder(&runtime, "api").when(when);
         let script = "touch /data/begun; until [ -e /data/may-end ]; do sleep 0.1; done; echo done >> /data/schema";
-        let migrator = builder.expand(["sh", "-c", script]).limit(LIMIT).build().unwrap();
+        let migrator = builder.expand(["sh", "-c", script]).timeout(LIMIT).build().unwrap();
         let error = migrator.migrate(Phase::Expand, &data.target()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
         assert!(data.shop.path("data/begun").exists() && error.to_string().contains("still runs"), "{error}");
@@ -196,10 +189,10 @@ async fn before_anything_is_prepared_it_cannot_be_told_what_is_pending() {
     assert_eq!(data.open().await.pending(&other).await.unwrap(), None);
     assert_eq!(data.open().await.pending(&data.target()).await.unwrap(), Some(vec!["add-new".to_owned()]));
     let runtime = data.shop.runtime();
-    let error = ComposeMigrator::exec(&runtime, "api").expand(["true"]).build().unwrap();
+    let error = ComposeMigrator::builder(&runtime, "api").when(When::AfterStart).expand(["true"]).build().unwrap();
     let error = error.migrate(Phase::Expand, &other).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied), "{error:?}");
-    assert!(ComposeMigrator::exec(&runtime, "api").build().is_err());
+    assert!(ComposeMigrator::builder(&runtime, "api").when(When::AfterStart).build().is_err());
     let live = docker_ok(&["ps", "-q", "--filter", &format!("name={}-migration", data.shop.project(Slot::Green))]);
     assert_eq!(live, "");
 }
@@ -219,7 +212,10 @@ async fn a_contract_phase_that_did_run_is_never_reported_as_not_applied() {
         Fate::Passes
     });
     let runtime = data.shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
-    let builder = ComposeMigrator::exec(&runtime, "api").expand(["true"]).contract(["touch", "/data/contracted"]);
+    let builder = ComposeMigrator::builder(&runtime, "api")
+        .when(When::AfterStart)
+        .expand(["true"])
+        .contract(["touch", "/data/contracted"]);
     let error = builder.verify(["true"]).build().unwrap().migrate(Phase::Contract, &data.target()).await.unwrap_err();
     assert!(data.shop.path("data/contracted").exists(), "{error}");
     assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
@@ -231,7 +227,7 @@ async fn a_contract_phase_that_did_run_is_never_reported_as_not_applied() {
     let contract = ["sh", "-c", "echo 'services: [' > /data/compose.yaml"];
     std::fs::rename(data.shop.path("compose.yaml"), data.shop.path("data/compose.yaml")).unwrap();
     std::os::unix::fs::symlink("data/compose.yaml", data.shop.path("compose.yaml")).unwrap();
-    let builder = ComposeMigrator::run_once(&runtime, "api").expand(["true"]).contract(contract).verify(["true"]);
+    let builder = ComposeMigrator::builder(&runtime, "api").expand(["true"]).contract(contract).verify(["true"]);
     let error = builder.build().unwrap().migrate(Phase::Contract, &data.target()).await.unwrap_err();
     assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
     assert!(error.to_string().contains("verify"), "{error}");
@@ -241,7 +237,7 @@ async fn a_contract_phase_that_did_run_is_never_reported_as_not_applied() {
 async fn a_migration_that_exits_as_a_missed_lock_would_has_run() {
     needs_docker!();
     let data = Data::new(When::BeforeStart).await;
-    let builder = ComposeMigrator::run_once(&data.shop.runtime(), "api").expand(["true"]);
+    let builder = ComposeMigrator::builder(&data.shop.runtime(), "api").expand(["true"]);
     let script = "touch /data/contracted; exit 75";
     let migrator = builder.contract(["sh", "-c", script]).build().unwrap();
     let error = migrator.migrate(Phase::Contract, &data.target()).await.unwrap_err();
@@ -258,8 +254,9 @@ async fn a_command_of_which_nothing_can_be_learned_is_not_joined_by_another() {
     let socket = data.shop.path("engine.sock");
     proxy(&socket, |line| if line.starts_with("GET /exec/") { Fate::Refused } else { Fate::Passes });
     let through = data.shop.builder().docker_host(format!("unix://{}", socket.display())).build().unwrap();
-    let migrator =
-        |runtime: &ComposeRuntime| ComposeMigrator::exec(runtime, "api").expand(["sleep", "20"]).build().unwrap();
+    let migrator = |runtime: &ComposeRuntime| {
+        ComposeMigrator::builder(runtime, "api").when(When::AfterStart).expand(["sleep", "20"]).build().unwrap()
+    };
     let (first, target) = (migrator(&data.shop.runtime()), data.target());
     let running = tokio::spawn(async move { first.migrate(Phase::Expand, &target).await });
     let container = data.shop.container(Slot::Green, "api");
@@ -284,12 +281,9 @@ async fn a_pipeline_cuts_off_a_migration_inside_the_failed_slot_and_not_one_in_a
         shop.publish("app:1.0", WAITS);
         std::fs::create_dir(shop.path("data")).unwrap();
         let runtime = shop.runtime();
-        let builder = match when {
-            When::AfterStart => ComposeMigrator::exec(&runtime, "api"),
-            When::BeforeStart => ComposeMigrator::run_once(&runtime, "api"),
-        };
+        let builder = ComposeMigrator::builder(&runtime, "api").when(when);
         let script = "touch /data/begun; until [ -e /data/may-end ]; do sleep 0.1; done; touch /data/ended";
-        let migrator = builder.expand(["sh", "-c", script]).limit(LIMIT).build().unwrap();
+        let migrator = builder.expand(["sh", "-c", script]).timeout(LIMIT).build().unwrap();
         let pipeline = Pipeline::builder(&shop.name)
             .runtime(runtime)
             .migrator(migrator)

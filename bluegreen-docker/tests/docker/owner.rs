@@ -4,6 +4,7 @@ use bluegreen_core::memory::{MemoryRouter, MemoryStateStore};
 use bluegreen_core::testing::ScriptedHealth;
 use bluegreen_core::{
     Effect, ErrorKind, Health, Instance, LocalHost, Migrator, Phase, Pipeline, Reason, Release, Result, Runtime, Slot,
+    When,
 };
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
@@ -44,7 +45,8 @@ async fn a_project_of_another_service_is_not_touched() {
     is_refused(other.stop(Slot::Green, grace()).await, "stop");
     is_refused(other.inspect(Slot::Green).await, "inspect");
     is_refused(other.logs(Slot::Green, 10).await, "logs");
-    for migrator in [ComposeMigrator::exec(&other, "api"), ComposeMigrator::run_once(&other, "api")] {
+    for when in [When::AfterStart, When::BeforeStart] {
+        let migrator = ComposeMigrator::builder(&other, "api").when(when);
         let migrator = migrator.expand(["true"]).build().unwrap();
         is_refused(migrator.migrate(Phase::Expand, &target).await, "migrate");
     }

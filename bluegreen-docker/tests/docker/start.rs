@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bluegreen_core::{Effect, ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot};
+use bluegreen_core::{Effect, ErrorKind, Instance, Migrator, Phase, Release, Runtime, Secret, Slot, When};
 use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 
 use crate::support::{
@@ -340,8 +340,10 @@ async fn a_secret_of_several_lines_is_seen_in_no_log_error_or_answer() {
     let error = runtime.start(&bad).await.unwrap_err();
     let mut logs = runtime.logs(Slot::Green, 20).await.unwrap();
     let show = ["sh", "-c", "echo \"$KEY\""];
-    let migrator =
-        ComposeMigrator::exec(&runtime, "api").expand(["sh", "-c", "echo \"$KEY\" >&2; exit 1"]).pending(show);
+    let migrator = ComposeMigrator::builder(&runtime, "api")
+        .when(When::AfterStart)
+        .expand(["sh", "-c", "echo \"$KEY\" >&2; exit 1"])
+        .pending(show);
     let migrator = migrator.build().unwrap();
     let pending = migrator.pending(&good).await.unwrap().unwrap();
     let refused = migrator.migrate(Phase::Expand, &good).await.unwrap_err();

@@ -15,5 +15,5 @@ pub(crate) fn client_for(url: &Url) -> Result<Client> {
     let builder = Client::builder().connect_timeout(CONNECT_LIMIT).keep_idle(IDLE);
     let builder = if is_this_machine(url) { builder.direct() } else { builder };
     // Without the system's certificates where they are not needed: a bare container may not have them.
-    builder.build(url.scheme() != "http")
+    builder.https(url.scheme() != "http").build()
 }

@@ -63,8 +63,8 @@ impl HetznerBalancer {
         Ok(Self { api, id: load_balancer, reach: Reach::default(), label: Label::default() })
     }
 
-    /// Whether servers that are added are reached over the private network. Unless set, as the targets are that are there;
-    /// where there is none, over the public one. A switch by servers is refused, before anything is changed, when that
+    /// Whether servers that are added are reached over the private network. Default: as the present targets are; where there is
+    /// none, over the public one. A switch by servers is refused, before anything is changed, when that
     /// cannot be told because the targets differ, or when they are not as set here.
     #[must_use]
     pub fn private(mut self, private: bool) -> Self {
@@ -72,7 +72,7 @@ impl HetznerBalancer {
         self
     }
 
-    /// At which public addresses this server is reached when it is added: one target for each. Unless set, at its IPv4
+    /// At which public addresses this server is reached when it is added: one target for each. Default: its IPv4
     /// address. Needed for servers without one, and wherever the targets that are there are reached over IPv6: a switch by
     /// servers is refused otherwise, before anything is changed.
     ///

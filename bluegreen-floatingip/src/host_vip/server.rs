@@ -27,7 +27,7 @@ impl VipServer {
     }
 
     /// The directory of the marks that say which service an address belongs to, one file for each address;
-    /// `/var/lib/bluegreen/addresses` unless set. It is made where it is missing, and has to survive a reboot. The account that
+    /// Default: `/var/lib/bluegreen/addresses`. It is made where it is missing, and has to survive a reboot. The account that
     /// looks has to be able to read it.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ const MOST_UNDER_WAY: f64 = 1000.0;
 /// use bluegreen_http::{ActiveProbe, HttpCheck};
 ///
 /// // 20 requests a second to the slot that is judged; bad is what fails or takes longer than 500 ms.
-/// let probe = ActiveProbe::builder(HttpCheck::get("/search?q=test").build()?, 20)
+/// let probe = ActiveProbe::builder(HttpCheck::get("/search?q=test")?, 20)
 ///     .slower_than(Duration::from_millis(500))
 ///     .build()?;
 /// # let _ = probe;
@@ -35,7 +35,7 @@ const MOST_UNDER_WAY: f64 = 1000.0;
 /// ```
 ///
 /// Where both slots are read at the same time, both get this load, whatever the router's split is. So a gate on it must
-/// not compare the division of requests with the split: `RateGate::errors(probe).routing_guard(false)`.
+/// not compare the division of requests with the split: `RateGate::builder(BadRequests::Failed, probe).routing_guard(false)`.
 ///
 /// A request is bad when the [`HttpCheck`] finds its answer unhealthy. With several endpoints, they take turns.
 ///
@@ -108,7 +108,7 @@ impl ActiveProbeBuilder {
         self
     }
 
-    /// How long probing goes on after the last sample; 30 s if not given.
+    /// How long probing goes on after the last sample. Default: 30 s.
     #[must_use]
     pub fn idle_after(mut self, time: Duration) -> Self {
         self.0.idle_after = time;

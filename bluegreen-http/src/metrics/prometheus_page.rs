@@ -34,13 +34,13 @@ const PAGE_LIMIT: usize = 16 << 20;
 /// use bluegreen_http::PrometheusPage;
 ///
 /// // Requests, of which those with a status of 5xx are bad.
-/// let errors = PrometheusPage::by_label(r#"http_requests_total{handler!="/metrics"}"#, r#"status=~"5..""#).build()?;
+/// let errors = PrometheusPage::builder().by_label(r#"http_requests_total{handler!="/metrics"}"#, r#"status=~"5..""#).build()?;
 ///
 /// // A counter of its own for bad requests.
-/// let failures = PrometheusPage::by_counters("requests_total", "failures_total").path("/stats").build()?;
+/// let failures = PrometheusPage::builder().by_counters("requests_total", "failures_total").path("/stats").build()?;
 ///
 /// // A histogram: slower than 0.5 s is bad. Exact, since it counts by the bucket `le="0.5"`, which must exist.
-/// let slow = PrometheusPage::by_bucket("http_request_duration_seconds", 0.5).endpoint("admin").build()?;
+/// let slow = PrometheusPage::builder().by_bucket("http_request_duration_seconds", 0.5).endpoint("admin").build()?;
 /// # let _ = (errors, failures, slow);
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
@@ -98,7 +98,7 @@ pub struct PrometheusPageBuilder {
     reach: ReachSettings,
     path: String,
     headers: HeaderSettings,
-    counting: Given,
+    counting: Option<Given>,
 }
 
 #[derive(Debug, Clone)]
@@ -109,21 +109,15 @@ enum Given {
 }
 
 impl PrometheusPage {
-    /// Counts the requests of a counter, of which those whose labels match are bad: `status=~"5.."`.
-    pub fn by_label(requests: impl Into<String>, bad: impl Into<String>) -> PrometheusPageBuilder {
-        PrometheusPageBuilder::new(Given::Label { requests: requests.into(), bad: bad.into() })
-    }
-
-    /// Counts requests by one counter and bad ones by another. The one for bad requests must be on the page, be it as
-    /// a `# TYPE` without a value: a name that nobody knows may be misspelt, and is no data.
-    pub fn by_counters(requests: impl Into<String>, bad: impl Into<String>) -> PrometheusPageBuilder {
-        PrometheusPageBuilder::new(Given::Counters { requests: requests.into(), bad: bad.into() })
-    }
-
-    /// Counts the requests of a histogram (named without `_bucket`), of which those above the bound are bad. The bound
-    /// is one of the histogram's own, in its own unit.
-    pub fn by_bucket(histogram: impl Into<String>, le: f64) -> PrometheusPageBuilder {
-        PrometheusPageBuilder::new(Given::Bucket { histogram: histogram.into(), le })
+    /// A page at `/metrics` of the instance's first endpoint. One of [`by_label`](PrometheusPageBuilder::by_label),
+    /// [`by_counters`](PrometheusPageBuilder::by_counters) and [`by_bucket`](PrometheusPageBuilder::by_bucket) must follow.
+    pub fn builder() -> PrometheusPageBuilder {
+        PrometheusPageBuilder {
+            reach: ReachSettings { body_limit: PAGE_LIMIT, ..ReachSettings::default() },
+            path: "/metrics".to_owned(),
+            headers: HeaderSettings::default(),
+            counting: None,
+        }
     }
 
     async fn read_place(&self, target: &Target, place: &Place) -> Result<Reading> {
@@ -216,19 +210,33 @@ pub(crate) fn refusal(status: StatusCode) -> ErrorKind {
 }
 
 impl PrometheusPageBuilder {
-    fn new(counting: Given) -> Self {
-        Self {
-            reach: ReachSettings { body_limit: PAGE_LIMIT, ..ReachSettings::default() },
-            path: "/metrics".to_owned(),
-            headers: HeaderSettings::default(),
-            counting,
-        }
+    /// Counts the requests of a counter, of which those whose labels match are bad: `status=~"5.."`.
+    #[must_use]
+    pub fn by_label(mut self, requests: impl Into<String>, bad: impl Into<String>) -> Self {
+        self.counting = Some(Given::Label { requests: requests.into(), bad: bad.into() });
+        self
+    }
+
+    /// Counts requests by one counter and bad ones by another. The counter of bad requests must be on the page, even if
+    /// only as a `# TYPE` without a value: an unknown name may be misspelt, and is no data.
+    #[must_use]
+    pub fn by_counters(mut self, requests: impl Into<String>, bad: impl Into<String>) -> Self {
+        self.counting = Some(Given::Counters { requests: requests.into(), bad: bad.into() });
+        self
+    }
+
+    /// Counts the requests of a histogram (named without `_bucket`), of which those above the bound are bad. The bound
+    /// is one of the histogram's own, in its own unit.
+    #[must_use]
+    pub fn by_bucket(mut self, histogram: impl Into<String>, le: f64) -> Self {
+        self.counting = Some(Given::Bucket { histogram: histogram.into(), le });
+        self
     }
 
     reach_setters!();
     header_setters!();
 
-    /// The page's path; `/metrics` if not given.
+    /// The page's path. Default: `/metrics`.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
@@ -236,20 +244,23 @@ impl PrometheusPageBuilder {
     }
 
     timeout_setter! {
-        /// How long one scrape may take in all; [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) if not given.
+        /// How long one scrape may take in all. Default: 4 s ([`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT)).
     }
 
-    /// The source.
+    /// Checks the settings and makes the source.
     ///
     /// # Errors
-    /// `Config` when a selector, the bound, the path or a header is not valid.
+    /// `Config` when nothing says which requests are bad, or when a selector, the bound, the path or a header is not valid.
     pub fn build(self) -> Result<PrometheusPage> {
         self.validated().map_err(|error| error.with_operation("set up a metrics page"))
     }
 
     fn validated(self) -> Result<PrometheusPage> {
         checked_path(&self.path)?;
-        let counting = match self.counting {
+        let given = self.counting.ok_or_else(|| {
+            Error::config("nothing says which requests are bad").with_hint("call by_label, by_counters or by_bucket")
+        })?;
+        let counting = match given {
             Given::Label { requests, bad } => {
                 let (requests, bad) = (Selector::parse(&requests)?, Matchers::parse(&bad)?);
                 if bad.is_empty() {

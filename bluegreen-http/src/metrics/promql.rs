@@ -27,7 +27,7 @@ const RESETS_WITHIN: &str = "2m:5s";
 /// ```
 /// use bluegreen_http::PromQl;
 ///
-/// let source = PromQl::at("http://prometheus.internal:9090")
+/// let source = PromQl::builder("http://prometheus.internal:9090")
 ///     .requests(r#"sum by (instance) (http_requests_total{app="{{service}}",slot="{{slot}}"})"#)
 ///     .bad(r#"sum by (instance) (http_requests_total{app="{{service}}",slot="{{slot}}",code=~"5.."}) or vector(0)"#)
 ///     .build()?;
@@ -106,7 +106,7 @@ struct Evaluated {
 
 impl PromQl {
     /// A server by its URL, without `/api/v1/query`; a prefix such as `/prometheus` belongs to it.
-    pub fn at(url: impl Into<String>) -> PromQlBuilder {
+    pub fn builder(url: impl Into<String>) -> PromQlBuilder {
         PromQlBuilder {
             reach: ReachSettings { timeout: DEFAULT_TIMEOUT / 2, ..ReachSettings::at(url) },
             headers: HeaderSettings::default(),
@@ -207,11 +207,11 @@ impl PromQlBuilder {
     }
 
     timeout_setter! {
-        /// How long one query may take in all; 2 s if not given. The pipeline has a limit of its own for a look at a
+        /// How long one query may take in all. Default: 2 s. The pipeline has a limit of its own for a look at a
         /// gate, in which both queries must fit.
     }
 
-    /// The source.
+    /// Checks the settings and makes the source.
     ///
     /// # Errors
     /// `Config` when the URL, a header or a query is not valid; the queries' grammar is the server's business.

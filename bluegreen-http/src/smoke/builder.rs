@@ -48,13 +48,13 @@ impl SmokeTestBuilder {
 
     /// Asks below this absolute URL, instead of the instance's endpoints.
     #[must_use]
-    pub fn at(mut self, url: impl Into<String>) -> Self {
+    pub fn url(mut self, url: impl Into<String>) -> Self {
         self.reach.url = Some(url.into());
         self
     }
 
     timeout_setter! {
-        /// How long each request may take in all; 10 s if not given.
+        /// How long each request may take in all. Default: 10 s.
     }
 
     /// Sends this header with each request. Its value can hold variables, and so secrets.
@@ -85,7 +85,7 @@ impl SmokeTestBuilder {
         self
     }
 
-    /// The smoke test.
+    /// Checks the settings and makes the smoke test.
     ///
     /// # Errors
     /// `Config`, naming the step, when a part of it is not valid, when a variable is used that nothing defines by then,

@@ -35,12 +35,21 @@ struct FromEnvironment {
 }
 
 impl SmokeTest {
-    /// Loads a smoke test from a TOML file. What comes back is a builder, so that secrets, variables and the way to the
-    /// instance can be added.
+    /// [`SmokeTestBuilder::from_file`], with nothing added.
+    ///
+    /// # Errors
+    /// Those of [`SmokeTestBuilder::from_file`] and [`SmokeTestBuilder::build`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        SmokeTestBuilder::from_file(path)?.build()
+    }
+}
+
+impl SmokeTestBuilder {
+    /// Loads a smoke test from a TOML file. Secrets, variables and how the instance is reached can be added.
     ///
     /// # Errors
     /// `NotFound` and the like when the file cannot be read; `Config`, naming the place, when it cannot be understood.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<SmokeTestBuilder> {
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| Error::from(error).not_applied());
         text.and_then(|text| Self::from_toml(&text))
@@ -51,7 +60,7 @@ impl SmokeTest {
     ///
     /// # Errors
     /// `Config`, naming line, column and field, when it cannot be understood or has a field that nobody knows.
-    pub fn from_toml(text: &str) -> Result<SmokeTestBuilder> {
+    pub fn from_toml(text: &str) -> Result<Self> {
         let at = |error: &toml::de::Error| error.span().map(|span| line_and_column(text, span.start));
         let deserializer = toml::Deserializer::parse(text).map_err(|error| wrong(error.message(), at(&error), None))?;
         let document: Document = serde_path_to_error::deserialize(deserializer).map_err(|error| {

@@ -69,7 +69,7 @@ use step::CompiledStep;
 /// json = { item = 7, note = "smoke-{{random}}" }
 /// expect = { status = 201, headers_exist = ["location"], within_ms = 800 }
 /// # "#;
-/// # let builder = bluegreen_http::SmokeTest::from_toml(toml)?;
+/// # let builder = bluegreen_http::SmokeTestBuilder::from_toml(toml)?;
 /// # builder.secret("password", bluegreen_core::Secret::new("x")).build()?;
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use bluegreen_core::host::check_variable_name;
-use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot};
+use bluegreen_core::{Error, ErrorKind, PerSlot, Result, Secret, Slot};
 
 use super::ProcessRuntime;
 use super::procfs;
@@ -28,7 +28,7 @@ pub struct ProcessRuntimeBuilder {
     pub(super) environment: BTreeMap<String, Secret>,
     pub(super) inherited: Vec<String>,
     pub(super) address: IpAddr,
-    pub(super) ports: Option<[u16; 2]>,
+    pub(super) ports: Option<PerSlot<u16>>,
 }
 
 impl ProcessRuntimeBuilder {
@@ -43,7 +43,7 @@ impl ProcessRuntimeBuilder {
         }
     }
 
-    /// The program to run; `{artifact}` unless set. A word with a slash is a path, any other is looked up in `PATH`.
+    /// The program to run. Default: `{artifact}`. A word with a slash is a path, any other is looked up in `PATH`.
     ///
     /// It must stay in the foreground: a program that puts itself into the background counts as ended.
     pub fn program(mut self, program: impl Into<String>) -> Self {
@@ -63,7 +63,7 @@ impl ProcessRuntimeBuilder {
         self
     }
 
-    /// The directory to run in; the deployer's present one unless set. Placeholders work here too.
+    /// The directory to run in. Default: the deployer's current one. Placeholders work here too.
     pub fn directory(mut self, directory: impl Into<String>) -> Self {
         self.template.directory = Some(directory.into());
         self
@@ -85,17 +85,16 @@ impl ProcessRuntimeBuilder {
         self
     }
 
-    /// The ports of the two slots.
-    ///
-    /// Unless they are given, the system chooses a free port at each start. The service has to listen on the port in
+    /// The ports of blue and green. Default: the system chooses a free port at each start.
+    /// The service has to listen on the port in
     /// `PORT` either way. Between the choice and the moment the service listens, another program can take a chosen
     /// port; the service then fails to start, and the deploy with it, without harm to the live slot.
-    pub fn ports(mut self, blue: u16, green: u16) -> Self {
-        self.ports = Some([blue, green]);
+    pub fn ports(mut self, ports: impl Into<PerSlot<u16>>) -> Self {
+        self.ports = Some(ports.into());
         self
     }
 
-    /// The address on which the service listens, as others on this machine reach it; 127.0.0.1 unless set.
+    /// The address on which the service listens, as others on this machine reach it. Default: 127.0.0.1.
     pub fn address(mut self, address: IpAddr) -> Self {
         self.address = address;
         self
@@ -115,10 +114,10 @@ impl ProcessRuntimeBuilder {
             check_variable(name, value)?;
         }
         match self.ports {
-            Some([blue, green]) if blue == green => {
+            Some(PerSlot { blue, green }) if blue == green => {
                 return Err(Error::config(format!("both slots have the port {blue}")));
             }
-            Some([0, _] | [_, 0]) => {
+            Some(PerSlot { blue: 0, .. } | PerSlot { green: 0, .. }) => {
                 return Err(Error::config("0 is not a port").with_hint("leave ports() out to have them chosen"));
             }
             _ => {}
@@ -130,10 +129,7 @@ impl ProcessRuntimeBuilder {
     }
 
     pub(super) fn fixed_port(&self, slot: Slot) -> Option<u16> {
-        self.ports.map(|[blue, green]| match slot {
-            Slot::Blue => blue,
-            Slot::Green => green,
-        })
+        self.ports.map(|ports| ports[slot])
     }
 }
 

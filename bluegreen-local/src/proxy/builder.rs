@@ -14,38 +14,38 @@ use super::core::{Core, Limits, Settings};
 use super::sticky::StickyCookie;
 use super::trusted_peers::TrustedPeers;
 
-/// How long opening a connection to a slot may take unless set: the slot is on this machine or near it.
+/// Default for how long opening a connection to a slot may take: 5 s. The slot is on this machine or near it.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a slot may take to begin its answer unless set, counted from the last byte of the request that moved: what
+/// Default for how long a slot may take to begin its answer, counted from the last byte of the request that moved: 60 s, as
 /// nginx allows (`proxy_read_timeout`).
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a slot may pause in the middle of an answer unless set: what nginx allows (`proxy_read_timeout`). A program
+/// Default for how long a slot may pause in the middle of an answer: 60 s, as nginx allows (`proxy_read_timeout`). A program
 /// that sends events says something in between, such as the comment that the HTML standard recommends every 15 seconds.
 pub const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a client may take to send the head of a request, and how long its connection may be idle, unless set: what
+/// Default for how long a client may take to send the head of a request, and how long its connection may be idle: 75 s, as
 /// nginx allows (`keepalive_timeout`).
 pub const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// How long a client that sends the body of its request may pause unless set: what nginx allows
+/// Default for how long a client that sends the body of its request may pause: 60 s, as nginx allows
 /// (`client_body_timeout`).
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a client may take nothing of its answer unless set: what nginx allows (`send_timeout`).
+/// Default for how long a client may take nothing of its answer: 60 s, as nginx allows (`send_timeout`).
 pub const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a client that has ended its side of the connection is waited for unless set. It may want its answer still,
-/// or be gone: that cannot be told apart. HAProxy has no limit of its own for it unless `timeout client-fin` is set,
+/// Default for how long a client that has ended its side of the connection is waited for: 10 s. It may still want its answer,
+/// or be gone: the two cannot be told apart. HAProxy has no limit of its own for it unless `timeout client-fin` is set,
 /// nginx takes it for gone at once.
 pub const DEFAULT_HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many bytes the head of a request may have unless set: what nginx allows (`large_client_header_buffers`, four of
+/// Default for how many bytes the head of a request may have: 32 KiB, as nginx allows (`large_client_header_buffers`, four of
 /// 8 KiB). HAProxy takes 16 KiB (`tune.bufsize`).
 pub const DEFAULT_HEADER_LIMIT: usize = 32 << 10;
 
-/// How long requests in flight may take to end when the proxy is shut down, unless set: the drain of a deploy.
+/// Default for how long requests in flight may take to end when the proxy is shut down: 30 s, the drain of a deploy.
 pub const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 /// How many clients may be connected unless set, however many descriptors there are.
@@ -124,76 +124,77 @@ impl ProxyBuilder {
 
     /// Keeps split and addresses in this file, so that they survive a restart of the proxy. Its directory must exist.
     ///
-    /// Without it, a proxy begins with nothing routed, and answers 503 until traffic is shifted.
+    /// Default: no file; a proxy begins with nothing routed, and answers 503 until traffic is shifted.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_file = Some(path.into());
         self
     }
 
-    /// How long opening a connection to a slot may take; [`DEFAULT_CONNECT_TIMEOUT`] unless set.
+    /// How long opening a connection to a slot may take. Default: 5 s ([`DEFAULT_CONNECT_TIMEOUT`]).
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
         self
     }
 
-    /// How long a slot may take to begin its answer, counted from the last byte of the request that moved;
-    /// [`DEFAULT_RESPONSE_TIMEOUT`] unless set. How long the whole answer takes is not limited.
+    /// How long a slot may take to begin its answer, counted from the last byte of the request that moved.
+    /// Default: 60 s ([`DEFAULT_RESPONSE_TIMEOUT`]). How long the whole answer takes is not limited.
     pub fn response_timeout(mut self, limit: Duration) -> Self {
         self.limits.response = limit;
         self
     }
 
-    /// How long a slot that has all of a request may pause in the middle of its answer; [`DEFAULT_ANSWER_TIMEOUT`] unless
-    /// set. The client's connection is closed then, so that it sees that the answer is not complete, and that counts as a
+    /// How long a slot that has all of a request may pause in the middle of its answer. Default: 60 s
+    /// ([`DEFAULT_ANSWER_TIMEOUT`]). The client's connection is closed then, so that it sees that the answer is not complete, and that counts as a
     /// failure of the slot. WebSockets may pause for as long as they like.
     pub fn answer_timeout(mut self, limit: Duration) -> Self {
         self.answer_timeout = limit;
         self
     }
 
-    /// How long a client may take to send the head of a request, and how long its connection may be idle;
-    /// [`DEFAULT_CLIENT_TIMEOUT`] unless set.
+    /// How long a client may take to send the head of a request, and how long its connection may be idle.
+    /// Default: 75 s ([`DEFAULT_CLIENT_TIMEOUT`]).
     pub fn client_timeout(mut self, limit: Duration) -> Self {
         self.client_timeout = limit;
         self
     }
 
-    /// How long a client that sends the body of its request may pause; [`DEFAULT_BODY_TIMEOUT`] unless set. It is
-    /// answered with 408 then, which does not count as a failure of the slot. Where the answer comes while the request is
+    /// How long a client that sends the body of its request may pause. Default: 60 s ([`DEFAULT_BODY_TIMEOUT`]). It
+    /// is answered with 408 then, which does not count as a failure of the slot. Where the answer comes while the request is
     /// being sent, it is how long both may pause.
     pub fn body_timeout(mut self, limit: Duration) -> Self {
         self.body_timeout = limit;
         self
     }
 
-    /// How long a client may take nothing of its answer before its connection is closed; [`DEFAULT_SEND_TIMEOUT`]
-    /// unless set.
+    /// How long a client may take nothing of its answer before its connection is closed. Default: 60 s
+    /// ([`DEFAULT_SEND_TIMEOUT`]).
     pub fn send_timeout(mut self, limit: Duration) -> Self {
         self.send_timeout = limit;
         self
     }
 
     /// How long a client that has ended its side of the connection gets its answer: counted from that end, or from the
-    /// last of the answer that it took; [`DEFAULT_HALF_CLOSE_TIMEOUT`] unless set. Zero takes it for gone at once.
+    /// last of the answer that it took. Default: 10 s ([`DEFAULT_HALF_CLOSE_TIMEOUT`]). Zero takes it for gone at once.
     pub fn half_close_timeout(mut self, limit: Duration) -> Self {
         self.half_close_timeout = limit;
         self
     }
 
-    /// How many bytes the head of a request may have; [`DEFAULT_HEADER_LIMIT`] unless set. It may have 1,000 lines, as
+    /// How many bytes the head of a request may have. Default: 32 KiB ([`DEFAULT_HEADER_LIMIT`]). It may have 1,000 lines, as
     /// with nginx (`max_headers`). What has more is answered with 431.
     pub fn header_limit(mut self, bytes: usize) -> Self {
         self.header_limit = bytes;
         self
     }
 
-    /// How long requests in flight may take to end when the proxy is shut down; [`DEFAULT_SHUTDOWN_GRACE`] unless set.
+    /// How long requests in flight may take to end when the proxy is shut down. Default: 30 s
+    /// ([`DEFAULT_SHUTDOWN_GRACE`]).
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.shutdown_grace = grace;
         self
     }
 
-    /// How many clients may be connected at a time; those beyond wait in the listener's queue. Unless set: as many as
+    /// How many clients may be connected at a time; those beyond wait in the listener's queue. Default: as many as
     /// the process has file descriptors for, at most 10,000. Each can take two, and as many requests again may be open
     /// on HTTP/2 connections beyond the first of each; what finds no place there within the
     /// [connect timeout](Self::connect_timeout) is answered with 503. The control socket has descriptors of its own,
@@ -204,14 +205,14 @@ impl ProxyBuilder {
     }
 
     /// How many threads of its own the proxy serves on, each with a runtime of its own; with 0 it serves on the runtime
-    /// that it is called from. Unless set, [`Proxy::run`] takes one for each processor, as nginx and HAProxy do, and
+    /// that it is called from. Default: [`Proxy::run`] takes one for each processor, as nginx and HAProxy do, and
     /// [`Proxy::serve`] takes 0: within another program, the proxy is a guest.
     pub fn threads(mut self, count: usize) -> Self {
         self.threads = Some(count);
         self
     }
 
-    /// Keeps a client on its slot while traffic is divided, by a cookie of this name.
+    /// Keeps a client on its slot while traffic is divided, by a cookie of this name. Default: no.
     ///
     /// A client stays where it is as long as that slot has a share, also when the canary grows; it moves when the share
     /// of its slot goes to 0. Clients without the cookie are given out so that the split over all requests comes out
@@ -222,16 +223,16 @@ impl ProxyBuilder {
         self
     }
 
-    /// Names the slot that answered in a response header of this name, in the place of what the slot says under it. Not done unless set: it is nobody's business.
+    /// Names the slot that answered in a response header of this name, and drops what the slot says under that name. Default:
+    /// no, since clients need not know it.
     pub fn slot_header(mut self, name: impl Into<String>) -> Self {
         self.slot_header = Some(name.into());
         self
     }
 
-    /// Names the slot and its version on each answer, as [`SLOT_HEADER`] and
-    /// [`VERSION_HEADER`]; not unless set. What the
-    /// slot itself says under these names is dropped. A check of the public address can confirm a deploy by them where the
-    /// program cannot tell its version: `HttpCheck::at(url).version_from_router()`. Whoever can reach the proxy can read
+    /// Names the slot and its version on each answer, as [`SLOT_HEADER`] and [`VERSION_HEADER`]. Default: no.
+    /// What the slot itself says under these names is dropped. A check of the public address can confirm a deploy by them where the
+    /// program cannot tell its version: `HttpCheck::builder(url).version_from_router()`. Whoever can reach the proxy can read
     /// them.
     ///
     /// An answer of the proxy itself, such as 502, names the slot alone.
@@ -241,7 +242,7 @@ impl ProxyBuilder {
     }
 
     /// Believes what these peers say about whom they speak for, and adds to it: another proxy of yours, by its address
-    /// (`10.0.0.7`, `fd00::7`) or its network (`10.0.0.0/8`). Nobody is believed unless set: any client could pass for
+    /// (`10.0.0.7`, `fd00::7`) or its network (`10.0.0.0/8`). Default: nobody, because any client could pass for
     /// another.
     ///
     /// What others say is dropped: all of `X-Forwarded-*` and `X-Original-*`, `Forwarded`, `X-Real-IP`, and the other

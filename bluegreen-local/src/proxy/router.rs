@@ -55,7 +55,7 @@ impl ProxyRouter {
         Self { proxy, endpoint: None, ownership: Ownership::new() }
     }
 
-    /// Sends traffic to the instance's endpoint of this name; to its first one unless set.
+    /// Sends traffic to the instance's endpoint of this name. Default: to its first one.
     #[must_use]
     pub fn endpoint(mut self, name: impl Into<String>) -> Self {
         self.endpoint = Some(name.into());

@@ -207,10 +207,10 @@ async fn given_ports_are_used_and_chosen_ones_differ_between_the_slots() {
     for slot in Slot::BOTH {
         runtime.stop(slot, GRACE).await.unwrap();
     }
-    let fixed = site.builder().ports(4001, 4002).build().unwrap();
+    let fixed = site.builder().ports((4001, 4002)).build().unwrap();
     assert_eq!(port(&fixed.start(&site.target(Slot::Green, "2")).await.unwrap()), 4002);
     fixed.stop(Slot::Green, GRACE).await.unwrap();
-    assert_eq!(site.builder().ports(4001, 4001).build().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(site.builder().ports((4001, 4001)).build().unwrap_err().kind(), ErrorKind::Config);
 }
 
 #[tokio::test]
@@ -613,7 +613,7 @@ async fn a_port_that_another_program_has_is_found_by_a_plan_and_by_a_start() {
     let site = Site::new(SLEEP);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let runtime = site.builder().ports(taken.local_addr().unwrap().port(), free).build().unwrap();
+    let runtime = site.builder().ports((taken.local_addr().unwrap().port(), free)).build().unwrap();
     let target = site.target(Slot::Blue, "1");
     for error in [runtime.preview(&target).await.unwrap_err(), runtime.start(&target).await.unwrap_err()] {
         assert_eq!(error.effect(), Effect::NotApplied, "{error}");

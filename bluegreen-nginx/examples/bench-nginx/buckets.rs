@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use bluegreen_core::Slot;
 use bluegreen_nginx::{BucketBy, Location, NginxConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -95,10 +94,9 @@ fn site(nginx: &TestNginx, name: &str, state: &Path, key: usize, form: Form) -> 
     let state = state.display().to_string();
     let config: NginxConfig = nginx
         .config(name)
-        .state_directory(&state)
+        .layout(nginx.layout(name).state_directory(&state))
         .bucket_by(by())
-        .slot(Slot::Blue, "127.0.0.1:1")
-        .slot(Slot::Green, "127.0.0.1:1")
+        .slots((["127.0.0.1:1"], ["127.0.0.1:1"]))
         .location(Location::respond("/slot", 200, "SLOT"));
     let text = config.render().unwrap().replace(REQUEST, key);
     let (slot, begin) = (format!("$bg_{name}_slot"), format!("    set $bg_{name}_slot none;\n"));

@@ -60,14 +60,12 @@ pub(super) fn check(config: &NginxConfig) -> Result<()> {
         Probe::Host(text) => address(&text)?,
         Probe::Url(text) => drop(url(&text)?),
     }
-    let files = [config.site_file_path(), config.link_path(), config.pid_file.clone()];
+    let files = [config.site_file_path(), config.link_path(), config.layout.pid_file.clone()];
     let slot_files = bluegreen_core::Slot::BOTH.map(|slot| config.slot_file_path(slot));
-    files.iter().chain(&slot_files).chain(&config.error_log).try_for_each(|text| path(text))?;
+    files.iter().chain(&slot_files).chain(&config.layout.error_log).try_for_each(|text| path(text))?;
     state_directory(&config.state_directory_path())?;
-    for words in [&config.nginx, &config.test_words(), &config.reload_words()] {
-        if words.first().is_none_or(String::is_empty) {
-            return Err(Error::config("an nginx command is empty"));
-        }
+    if config.commands.has_an_empty_one() {
+        return Err(Error::config("an nginx command is empty"));
     }
     Ok(())
 }

@@ -2,40 +2,43 @@
 
 mod bucket;
 mod check;
+mod commands;
+mod layout;
 mod location;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bluegreen_core::{Result, Slot};
+use bluegreen_core::{PerSlot, Result, Slot};
 use serde::Deserialize;
 
 use crate::slot_addresses::SlotAddresses;
 
 pub use bucket::BucketBy;
+pub use commands::Commands;
+pub use layout::Layout;
 pub use location::Location;
 
 pub(crate) use check::{address_of, url};
 pub(crate) use location::Content;
 
-/// How long nginx may take to run a reload to its end, and a switch to show, unless
-/// [`confirm_deadline`](NginxConfig::confirm_deadline) says otherwise: 10 seconds. A reload was seen to take 0.13 s on a
+/// Default for how long nginx may take to run a reload to its end, and a switch to show
+/// ([`confirm_deadline`](NginxConfig::confirm_deadline)): 10 s. A reload was seen to take 0.13 s on a
 /// small idle machine, and nginx alone retries a busy port for 2.5 s.
-pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(10);
+pub const DEFAULT_CONFIRM_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How large the headers of an app's answer may be, in bytes, unless [`answer_headers`](NginxConfig::answer_headers) says
-/// otherwise: 32 KiB, which is what nginx itself takes of a request's headers (`large_client_header_buffers 4 8k`). With
+/// Default for how large the headers of an app's answer may be, in bytes ([`answer_headers`](NginxConfig::answer_headers)):
+/// 32 KiB, which is what nginx itself takes of a request's headers (`large_client_header_buffers 4 8k`). With
 /// nginx's own 4 KiB for an answer, one that sets a few long cookies becomes a 502.
-pub const ANSWER_HEADERS: u32 = 32 << 10;
+pub const DEFAULT_ANSWER_HEADERS: u32 = 32 << 10;
 
-/// Answers in a row, each over a connection of its own, that confirm a reload.
-pub const ANSWERS_IN_A_ROW: u32 = 5;
+/// Default for how many answers in a row, each over a connection of its own, confirm a reload: 5.
+pub const DEFAULT_ANSWERS_IN_A_ROW: u32 = 5;
 
 /// The site of one service, for both routers. Values are checked when a router is made of it, or when it is rendered:
 /// nothing in here can add a directive to the configuration.
 ///
 /// ```
-/// use bluegreen_core::Slot;
 /// use bluegreen_nginx::{BucketBy, Location, NginxConfig};
 ///
 /// let config = NginxConfig::new("shop")
@@ -44,12 +47,14 @@ pub const ANSWERS_IN_A_ROW: u32 = 5;
 ///     .tls("/etc/ssl/shop.pem", "/etc/ssl/private/shop.key")
 ///     .bucket_by(BucketBy::Cookie("shop_bucket".into()))
 ///     .location(Location::files("/assets/", "/srv/shop/assets/"))
-///     .slot(Slot::Blue, "127.0.0.1:4000")
-///     .slot(Slot::Green, "127.0.0.1:4001");
+///     .slots((["127.0.0.1:4000"], ["127.0.0.1:4001"]));
 /// let site = config.render()?;
 /// assert!(site.contains("server_name shop.example.com;"));
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
+///
+/// Where its files are on the host is its [`layout`](Self::layout), and how nginx is run there, its
+/// [`commands`](Self::commands).
 ///
 /// It can also be a part of a configuration file of your own. The keys are the names of the methods, in the plural where
 /// a method adds to a list; what is not there is as [`new`](Self::new) has it. The two timeouts have no key.
@@ -64,7 +69,7 @@ pub const ANSWERS_IN_A_ROW: u32 = 5;
 ///     locations = [{ path = "/assets/", files = "/srv/shop/assets/" }, { path = "/ping", respond = [200, "pong"] }]
 ///     slots = { blue = ["127.0.0.1:4000"], green = ["127.0.0.1:4001"] }
 ///     probe = { url = "https://shop.example.com" }
-///     sudo = true
+///     commands = { sudo = true }
 /// "#).unwrap();
 /// assert!(config.render()?.contains("server_name shop.example.com;"));
 /// # Ok::<(), bluegreen_core::Error>(())
@@ -96,24 +101,13 @@ pub struct NginxConfig {
     #[serde(rename = "deployment_id")]
     pub(crate) id_path: String,
     pub(crate) probe: Option<Probe>,
-    pub(crate) state_directory: Option<String>,
-    pub(crate) site_file: Option<String>,
-    pub(crate) slot_files: BTreeMap<Slot, String>,
-    pub(crate) link: Option<String>,
     pub(crate) own_files: bool,
     pub(crate) overwrite_changes: bool,
-    #[serde(rename = "nginx_command")]
-    pub(crate) nginx: Vec<String>,
-    #[serde(rename = "test_command")]
-    pub(crate) test: Option<Vec<String>>,
-    #[serde(rename = "reload_command")]
-    pub(crate) reload: Option<Vec<String>>,
-    pub(crate) sudo: bool,
-    pub(crate) pid_file: String,
-    pub(crate) error_log: Option<String>,
     #[serde(skip)]
     pub(crate) confirm_deadline: Duration,
     pub(crate) answers_in_a_row: u32,
+    pub(crate) layout: Layout,
+    pub(crate) commands: Commands,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -164,23 +158,15 @@ impl NginxConfig {
             read_timeout: None,
             max_body_size: None,
             stream_uploads: false,
-            answer_headers: ANSWER_HEADERS,
+            answer_headers: DEFAULT_ANSWER_HEADERS,
             id_path: "/deployment_id".to_owned(),
             probe: None,
-            state_directory: None,
-            site_file: None,
-            slot_files: BTreeMap::new(),
-            link: None,
             own_files: false,
             overwrite_changes: false,
-            nginx: vec!["nginx".to_owned()],
-            test: None,
-            reload: None,
-            sudo: false,
-            pid_file: "/run/nginx.pid".to_owned(),
-            error_log: Some("/var/log/nginx/error.log".to_owned()),
-            confirm_deadline: CONFIRM_DEADLINE,
-            answers_in_a_row: ANSWERS_IN_A_ROW,
+            confirm_deadline: DEFAULT_CONFIRM_DEADLINE,
+            answers_in_a_row: DEFAULT_ANSWERS_IN_A_ROW,
+            layout: Layout::debian(),
+            commands: Commands::new(),
         }
     }
 
@@ -190,7 +176,7 @@ impl NginxConfig {
         self
     }
 
-    /// Adds a plain HTTP listener: `80`, `127.0.0.1:8080`, `[::]:80`. Port 80 when none is added, unless the site is
+    /// Adds a plain HTTP listener: `80`, `127.0.0.1:8080`, `[::]:80`. Default: port 80, unless the site is
     /// [`tls_only`](Self::tls_only).
     ///
     /// With [`tls`](Self::tls) it redirects to HTTPS, except for `/deployment_id` and the extra locations.
@@ -236,21 +222,25 @@ impl NginxConfig {
         self
     }
 
-    /// Says where a slot listens as seen from nginx, `host:port`; several calls add several servers. Used until the
-    /// runtime's own endpoints are attached, and where a runtime reports none.
-    pub fn slot(mut self, slot: Slot, address: impl Into<String>) -> Self {
-        self.slots.of_mut(slot).push(address.into());
+    /// Where the servers of blue and of green listen as seen from nginx, each as `host:port`. Used until the runtime's own
+    /// endpoints are attached, and where a runtime reports none.
+    pub fn slots<S>(mut self, servers: impl Into<PerSlot<S>>) -> Self
+    where
+        S: IntoIterator<Item: Into<String>>,
+    {
+        let servers = servers.into().map(|servers| servers.into_iter().map(Into::into).collect());
+        (*self.slots.of_mut(Slot::Blue), *self.slots.of_mut(Slot::Green)) = (servers.blue, servers.green);
         self
     }
 
-    /// Which of an instance's endpoints nginx connects to, by name. Unless set: those named like its first one.
+    /// Which of an instance's endpoints nginx connects to, by name. Default: those named like its first one.
     pub fn endpoint(mut self, name: impl Into<String>) -> Self {
         self.endpoint = Some(name.into());
         self
     }
 
     /// Makes the other slot the `backup` server of each: it gets a request when the slot that should have it cannot be
-    /// connected to. Off unless set, because a request can then reach a release that nobody promoted.
+    /// connected to. Default: no, because a request can then reach a release that nobody promoted.
     ///
     /// A server counts as failed for 30 s after 3 failures.
     pub fn backup(mut self, yes: bool) -> Self {
@@ -258,7 +248,7 @@ impl NginxConfig {
         self
     }
 
-    /// What decides which requests belong to the share of a slot. Only [`NginxRouter`](crate::NginxRouter) divides
+    /// What decides which requests belong to the share of a slot. Default: [`BucketBy::Request`]. Only [`NginxRouter`](crate::NginxRouter) divides
     /// traffic.
     pub fn bucket_by(mut self, key: BucketBy) -> Self {
         self.bucket_by = key;
@@ -290,30 +280,30 @@ impl NginxConfig {
         self
     }
 
-    /// How long the app may be silent in a response or a WebSocket before nginx gives up; nginx's 60 s unless set.
+    /// How long the app may be silent in a response or a WebSocket before nginx gives up. Default: nginx's 60 s.
     pub fn read_timeout(mut self, timeout: Duration) -> Self {
         self.read_timeout = Some(timeout);
         self
     }
 
-    /// The largest request body in bytes, 0 for any; nginx's 1 MiB unless set.
+    /// The largest request body in bytes, 0 for any. Default: nginx's 1 MiB.
     pub fn max_body_size(mut self, bytes: u64) -> Self {
         self.max_body_size = Some(bytes);
         self
     }
 
-    /// Hands request bodies to the app as they arrive.
+    /// Hands request bodies to the app as they arrive. Default: no.
     ///
-    /// Unless set, nginx reads a whole body first, and connects to the app only then. Such an upload belongs to the slot
+    /// By default nginx reads a whole body first, and connects to the app only then. Such an upload belongs to the slot
     /// that was live when it began, and is not counted as in flight until it is complete.
     pub fn stream_uploads(mut self, yes: bool) -> Self {
         self.stream_uploads = yes;
         self
     }
 
-    /// Names the slot and its version on each of the app's answers, as `X-Bluegreen-Slot` and `X-Bluegreen-Version`; not
-    /// unless set. A check of the public address can confirm a deploy by them where the app cannot tell its version:
-    /// `HttpCheck::at(url).version_from_router()`. Whoever can reach the site can read them.
+    /// Names the slot and its version on each of the app's answers, as `X-Bluegreen-Slot` and `X-Bluegreen-Version`.
+    /// Default: no. A check of the public address can confirm a deploy by them where the app cannot tell its version:
+    /// `HttpCheck::builder(url).version_from_router()`. Whoever can reach the site can read them.
     ///
     /// Each deploy then takes a reload, also where the slots have fixed addresses. It cannot be combined with
     /// [`backup`](Self::backup), where the other slot may have given the answer.
@@ -322,7 +312,7 @@ impl NginxConfig {
         self
     }
 
-    /// How large the headers of an app's answer may be, in bytes; [`ANSWER_HEADERS`] unless set. An answer with more is a 502,
+    /// How large the headers of an app's answer may be, in bytes. Default: 32 KiB ([`DEFAULT_ANSWER_HEADERS`]). An answer with more is a 502,
     /// and nginx's error log says "upstream sent too big header".
     ///
     /// nginx keeps one buffer of this size for each request that the app is answering, and up to twice as much beside it
@@ -332,13 +322,13 @@ impl NginxConfig {
         self
     }
 
-    /// The path under which nginx says which slot is live; `/deployment_id` unless set.
+    /// The path under which nginx says which slot is live. Default: `/deployment_id`.
     pub fn deployment_id(mut self, path: impl Into<String>) -> Self {
         self.id_path = path.into();
         self
     }
 
-    /// Where nginx is asked, as seen from the host: `127.0.0.1:8080`. Plain HTTP. Unless set: the first plain listener.
+    /// Where nginx is asked, as seen from the host: `127.0.0.1:8080`. Plain HTTP. Default: the first plain listener.
     pub fn probe(mut self, address: impl Into<String>) -> Self {
         self.probe = Some(Probe::Host(address.into()));
         self
@@ -348,37 +338,6 @@ impl NginxConfig {
     /// Certificates are verified with the system's roots.
     pub fn probe_url(mut self, url: impl Into<String>) -> Self {
         self.probe = Some(Probe::Url(url.into()));
-        self
-    }
-
-    /// Where the flags (or, for the symlink router, only the lock) live: `/var/lib/bluegreen/<service>` unless set.
-    ///
-    /// It must survive a reboot: `/run`, `/var/run` and `/dev/shm`, and what is below them, are refused. `/tmp` is not,
-    /// although many systems empty it at boot: use it for trials only. nginx's workers must be able to enter the directory;
-    /// what is created here is open to all.
-    pub fn state_directory(mut self, path: impl Into<String>) -> Self {
-        self.state_directory = Some(path.into());
-        self
-    }
-
-    /// The file of [`NginxRouter`](crate::NginxRouter)'s site: `/etc/nginx/conf.d/<service>.conf` unless set. nginx's
-    /// configuration must include it.
-    pub fn site_file(mut self, path: impl Into<String>) -> Self {
-        self.site_file = Some(path.into());
-        self
-    }
-
-    /// The file of a slot's site for [`NginxSymlinkRouter`](crate::NginxSymlinkRouter):
-    /// `/etc/nginx/sites-available/<service>-<slot>` unless set.
-    pub fn slot_file(mut self, slot: Slot, path: impl Into<String>) -> Self {
-        self.slot_files.insert(slot, path.into());
-        self
-    }
-
-    /// The link that [`NginxSymlinkRouter`](crate::NginxSymlinkRouter) switches: `/etc/nginx/sites-enabled/<service>`
-    /// unless set.
-    pub fn link(mut self, path: impl Into<String>) -> Self {
-        self.link = Some(path.into());
         self
     }
 
@@ -396,14 +355,14 @@ impl NginxConfig {
     /// - in `location /` the `if` that answers 503, the `proxy_pass` to the upstream that is named by a variable, and with
     ///   [`BucketBy::Cookie`] the cookie.
     ///
-    /// What is in flight is counted by the addresses in the line `# slots:`, else by those of [`slot`](Self::slot); without
+    /// What is in flight is counted by the addresses in the line `# slots:`, else by those of [`slots`](Self::slots); without
     /// either it is not known, and a drain waits its whole time.
     pub fn own_files(mut self, yes: bool) -> Self {
         self.own_files = yes;
         self
     }
 
-    /// Overwrites what others have put into the site's files, as certbot does. Unless set, an [`attach`](bluegreen_core::Router::attach)
+    /// Overwrites what others have put into the site's files, as certbot does. Default: no; an [`attach`](bluegreen_core::Router::attach)
     /// that would have to write such a file is refused with [`Reason::ChangedElsewhere`](bluegreen_core::Reason) and the lines
     /// that differ, and a plan and a status say so before. Damage that nginx cannot load is repaired either way.
     pub fn overwrite_changes(mut self, yes: bool) -> Self {
@@ -411,81 +370,27 @@ impl NginxConfig {
         self
     }
 
-    /// The nginx command, with what it needs to find its configuration: `["nginx", "-c", "/srv/nginx.conf"]`,
-    /// `["sudo", "-n", "nginx"]`. `["nginx"]` unless set.
-    pub fn nginx_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
-        self.nginx = words.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// How the configuration is tested; the nginx command with `-t` unless set.
-    pub fn test_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
-        self.test = Some(words.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// How nginx is reloaded: `["systemctl", "reload", "nginx"]`; the nginx command with `-s reload` unless set.
-    pub fn reload_command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
-        self.reload = Some(words.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Runs all commands on the host as root, by `sudo -n`.
-    ///
-    /// What runs is `sudo -n -- sh -c <script>`, because files, lock, test and reload belong into one step. The account so
-    /// needs a sudoers rule for the shell, which is a rule for everything; one for nginx or systemctl is not enough:
-    ///
-    /// ```text
-    /// deploy ALL=(root) NOPASSWD: /bin/sh
-    /// ```
-    ///
-    /// The narrow alternative is to leave this off, to let nginx alone run by sudo, and to give the account the directories
-    /// of the site's file (or of the slots' files and the link) and of the state:
-    ///
-    /// ```
-    /// # let config = bluegreen_nginx::NginxConfig::new("shop");
-    /// let config = config.nginx_command(["sudo", "-n", "nginx"]);
-    /// ```
-    ///
-    /// ```text
-    /// deploy ALL=(root) NOPASSWD: /usr/sbin/nginx -v, /usr/sbin/nginx -t, /usr/sbin/nginx -T, /usr/sbin/nginx -s reload
-    /// ```
-    ///
-    /// `nginx -T` is for errors only: it tells which other site has the same server name. Only root may see which connections are nginx's, so that `in_flight` then counts all of the host to the slot's
-    /// addresses; and where the account may not read the [`error_log`](Self::error_log), a reload that fails after the test
-    /// shows as a timeout. The rule is no wall against the account's owner: nginx opens as root what its configuration names.
-    pub fn sudo(mut self, yes: bool) -> Self {
-        self.sudo = yes;
-        self
-    }
-
-    /// nginx's pid file, `/run/nginx.pid` unless set. Its master's workers tell when a reload is over.
-    pub fn pid_file(mut self, path: impl Into<String>) -> Self {
-        self.pid_file = path.into();
-        self
-    }
-
-    /// nginx's error log, `/var/log/nginx/error.log` unless set. What a reload writes there decides whether it worked.
-    pub fn error_log(mut self, path: impl Into<String>) -> Self {
-        self.error_log = Some(path.into());
-        self
-    }
-
-    /// nginx's error log is no file on the host: what a reload complains about is not seen, and shows as a timeout.
-    pub fn no_error_log(mut self) -> Self {
-        self.error_log = None;
-        self
-    }
-
-    /// How long a reload or a switch may take to show; [`CONFIRM_DEADLINE`] unless set.
+    /// How long a reload or a switch may take to show. Default: 10 s ([`DEFAULT_CONFIRM_DEADLINE`]).
     pub fn confirm_deadline(mut self, limit: Duration) -> Self {
         self.confirm_deadline = limit;
         self
     }
 
-    /// How many answers in a row confirm a reload; [`ANSWERS_IN_A_ROW`] unless set.
+    /// How many answers in a row confirm a reload. Default: 5 ([`DEFAULT_ANSWERS_IN_A_ROW`]).
     pub fn answers_in_a_row(mut self, count: u32) -> Self {
         self.answers_in_a_row = count.max(1);
+        self
+    }
+
+    /// Where the files are on the host. Default: [`Layout::debian`].
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// How nginx is run, tested and reloaded. Default: [`Commands::new`].
+    pub fn commands(mut self, commands: Commands) -> Self {
+        self.commands = commands;
         self
     }
 
@@ -494,7 +399,7 @@ impl NginxConfig {
     }
 
     pub(crate) fn state_directory_path(&self) -> String {
-        self.state_directory.clone().unwrap_or_else(|| format!("/var/lib/bluegreen/{}", self.service))
+        self.layout.state_directory_of(&self.service)
     }
 
     /// Where a copy of a site's file is kept: `written` or `before`.
@@ -508,16 +413,15 @@ impl NginxConfig {
     }
 
     pub(crate) fn site_file_path(&self) -> String {
-        self.site_file.clone().unwrap_or_else(|| format!("/etc/nginx/conf.d/{}.conf", self.service))
+        self.layout.site_file_of(&self.service)
     }
 
     pub(crate) fn slot_file_path(&self, slot: Slot) -> String {
-        let usual = || format!("/etc/nginx/sites-available/{}-{slot}", self.service);
-        self.slot_files.get(&slot).cloned().unwrap_or_else(usual)
+        self.layout.slot_file_of(&self.service, slot)
     }
 
     pub(crate) fn link_path(&self) -> String {
-        self.link.clone().unwrap_or_else(|| format!("/etc/nginx/sites-enabled/{}", self.service))
+        self.layout.link_of(&self.service)
     }
 
     pub(crate) fn plain_listeners(&self) -> Vec<String> {
@@ -530,32 +434,6 @@ impl NginxConfig {
             Some(tls) if tls.listen.is_empty() => vec!["443".to_owned()],
             Some(tls) => tls.listen.clone(),
         }
-    }
-
-    pub(crate) fn test_words(&self) -> Vec<String> {
-        self.test.clone().unwrap_or_else(|| self.nginx_with(&["-t"]))
-    }
-
-    pub(crate) fn reload_words(&self) -> Vec<String> {
-        self.reload.clone().unwrap_or_else(|| self.nginx_with(&["-s", "reload"]))
-    }
-
-    /// The test that prints the configuration too.
-    pub(crate) fn dump_words(&self) -> Vec<String> {
-        let mut words = self.test_words();
-        match words.iter_mut().rfind(|word| *word == "-t") {
-            Some(word) => *word = "-T".to_owned(),
-            None => words = self.nginx_with(&["-T"]),
-        }
-        words
-    }
-
-    pub(crate) fn version_words(&self) -> Vec<String> {
-        self.nginx_with(&["-v"])
-    }
-
-    fn nginx_with(&self, args: &[&str]) -> Vec<String> {
-        self.nginx.iter().cloned().chain(args.iter().map(|arg| (*arg).to_owned())).collect()
     }
 
     /// The host name that reaches this site and no other.

@@ -70,7 +70,7 @@ async fn keeps_other(server: &Server, slot: Slot, known: &SlotAddresses) -> Resu
     };
     if split.is_some_and(|split| split.routes_to(other)) {
         let what = format!("the site does not say any more where {other} listens, and {other} has traffic");
-        let advice = format!("put the site back, or set `.slot(Slot::{other:?}, \"host:port\")`");
+        let advice = "put the site back, or set `.slots(([\"host:port\"], [\"host:port\"]))`";
         return Err(Error::new(ErrorKind::Corrupt, what).not_applied().with_hint(advice));
     }
     Ok(())

@@ -101,7 +101,7 @@ pub(super) async fn look(server: &Server) -> Result<Seen> {
         Ok(None) => Seen::Agreed(Some(split)),
         Ok(Some(what)) => {
             let error = Error::new(ErrorKind::Conflict, format!("the link says {}, and {what}", link.describe()));
-            let root = if server.config.sudo { " as root" } else { "" };
+            let root = if server.config.commands.sudo { " as root" } else { "" };
             let advice = format!("to repair the flags, run on the host{root}: {}", repair(server, split));
             Seen::Damaged(split, error.not_applied().with("host", &server.host).with("link", &path).with_hint(advice))
         }

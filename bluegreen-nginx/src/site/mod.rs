@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn config() -> NginxConfig {
-        NginxConfig::new("shop").server_name("shop.example.com").slot(Slot::Blue, "127.0.0.1:4000")
+        NginxConfig::new("shop").server_name("shop.example.com").slots((vec!["127.0.0.1:4000"], vec![]))
     }
 
     fn both(config: &NginxConfig, version: Option<NginxVersion>) -> [Site; 2] {
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_id_of_a_site_changes_with_its_text_and_is_part_of_it() {
         let one = both(&config(), None);
-        let two = both(&config().slot(Slot::Green, "127.0.0.1:4001"), None);
+        let two = both(&config().slots((["127.0.0.1:4000"], ["127.0.0.1:4001"])), None);
         assert_eq!(one, both(&config(), None));
         assert_ne!(one[0].id, two[0].id);
         assert!(one.iter().all(|site| site.text.contains(&format!("site={}", site.id))));
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn without_a_backup_a_slots_site_does_not_depend_on_the_other_slot() {
-        let other = config().slot(Slot::Green, "127.0.0.1:4001");
+        let other = config().slots((["127.0.0.1:4000"], ["127.0.0.1:4001"]));
         assert_eq!(both(&config(), None)[1], both(&other, None)[1]);
         let (alone, beside) = (config().backup(true), other.backup(true));
         assert_ne!(both(&alone, None)[1], both(&beside, None)[1]);

@@ -82,7 +82,7 @@ async fn bring_up_to_date(server: &Server, whose: Slot, told: &Told<'_>) -> Resu
             let what = format!("the site of {whose} does not say any more where it listens");
             let error = Error::new(ErrorKind::Corrupt, what).not_applied().with("site", path);
             return Err(
-                error.with_hint(format!("attach {whose} again, or set `.slot(Slot::{whose:?}, \"host:port\")`"))
+                error.with_hint(format!("attach {whose} again, or set `.slots(([\"host:port\"], [\"host:port\"]))`"))
             );
         }
         let site = site::slot_site(config, whose, &known, *nginx)?;

@@ -38,14 +38,14 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
     has_addresses(server, slot, &wanted).await?;
     let back = routed.map(|slot| config.slot_file_path(slot)).unwrap_or_default();
     let (state, link) = (config.state_directory_path(), config.link_path());
-    let log = config.error_log.as_deref().unwrap_or_default();
+    let log = config.layout.error_log.as_deref().unwrap_or_default();
     let script = Script::new(PURPOSE, include_str!("../scripts/switch_link.sh")).args([
         &*state,
         &link,
         &target,
         &wanted,
         &back,
-        &config.pid_file,
+        &config.layout.pid_file,
         log,
     ]);
     let reply = server.run(script.detached()).await?;

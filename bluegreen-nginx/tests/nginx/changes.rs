@@ -241,7 +241,7 @@ async fn a_site_that_has_traffic_is_not_taken_away_by_the_undo_of_a_deploy_that_
     let (blue, green) = (App::start("blue").await, App::start("green").await);
     let Some(nginx) = TestNginx::start() else { return };
     // With fixed addresses, only the first attach of all writes anything.
-    let config = nginx.config("shop").slot(Slot::Blue, blue.address()).slot(Slot::Green, green.address());
+    let config = nginx.config("shop").slots(([blue.address()], [green.address()]));
     let router = NginxRouter::new(LocalHost::new(), config).unwrap();
     let instance = |app: &App, version: &str| Instance::Running {
         version: Some(Version::new(version).unwrap()),

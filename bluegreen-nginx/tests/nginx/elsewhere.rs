@@ -79,8 +79,8 @@ async fn a_file_that_nginx_does_not_read_is_named_and_taken_away() {
         }
         let unread = |config: NginxConfig| {
             let path = |name: &str| nginx.path(name).display().to_string();
-            let config = config.site_file(path("elsewhere/shop.conf")).link(path("elsewhere/shop"));
-            config.confirm_deadline(std::time::Duration::from_secs(3))
+            let layout = nginx.layout("shop").site_file(path("elsewhere/shop.conf")).link(path("elsewhere/shop"));
+            config.layout(layout).confirm_deadline(std::time::Duration::from_secs(3))
         };
         let answer = others.then_some("other");
         let flags = NginxRouter::new(LocalHost::new(), unread(nginx.config("shop"))).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Command, Host, LocalHost, Output, Progress, Result, Router, Slot, Tunnel};
-use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
+use bluegreen_nginx::{Commands, NginxRouter, NginxSymlinkRouter};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::setup::{BLUE, GREEN};
@@ -191,7 +191,7 @@ async fn both_routers_run_every_command_by_sudo() {
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
     let config = |service: &str| {
         let words = std::iter::once(wrapper.display().to_string()).chain(nginx.arguments());
-        nginx.config(service).nginx_command(words).sudo(true)
+        nginx.config(service).commands(Commands::new().nginx(words).sudo(true))
     };
     let flags = NginxRouter::new(sudo.host.clone(), config("shop")).unwrap();
     works(&flags, &apps, &nginx, "shop.test").await;
@@ -213,7 +213,7 @@ async fn nginx_alone_can_be_run_by_sudo() {
     let arguments = nginx.arguments();
     let config = |service: &str| {
         let words = ["sudo", "-n", "nginx"].map(str::to_owned).into_iter().chain(arguments.clone());
-        nginx.config(service).nginx_command(words)
+        nginx.config(service).commands(Commands::new().nginx(words))
     };
     let flags = NginxRouter::new(sudo.host.clone(), config("shop")).unwrap();
     works(&flags, &apps, &nginx, "shop.test").await;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bluegreen_core::{Effect, Endpoint, ErrorKind, Instance, LocalHost, Router, Slot};
-use bluegreen_nginx::NginxRouter;
+use bluegreen_nginx::{Commands, NginxRouter};
 
 use crate::setup::{BLUE, GREEN, flags};
 use crate::support::{App, TestNginx, get};
@@ -75,7 +75,7 @@ async fn an_instance_without_an_address_is_refused_unless_the_configuration_has_
     assert!(!nginx.path(SITE).exists());
 
     let app = App::start("fixed").await;
-    let router = NginxRouter::new(LocalHost::new(), nginx.config("shop").slot(Slot::Blue, app.address())).unwrap();
+    let router = NginxRouter::new(LocalHost::new(), nginx.config("shop").slots((vec![app.address()], vec![]))).unwrap();
     router.attach(Slot::Blue, &silent).await.unwrap();
     router.shift(None, BLUE).await.unwrap();
     assert_eq!(get(&nginx.address(), "shop.test", "/").await.unwrap().body, "fixed");
@@ -144,7 +144,8 @@ async fn an_nginx_that_is_not_running_cannot_be_reloaded_and_the_site_is_as_befo
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_that_does_not_end_is_a_timeout_and_can_be_repeated() {
     let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
-    let never = s.nginx.config("shop").reload_command(["true"]).confirm_deadline(Duration::from_millis(500));
+    let never =
+        s.nginx.config("shop").commands(Commands::new().reload(["true"])).confirm_deadline(Duration::from_millis(500));
     let router = NginxRouter::new(LocalHost::new(), never).unwrap();
     let newer = App::start("newer").await;
     let error = router.attach(Slot::Green, &newer.instance()).await.unwrap_err();
@@ -161,7 +162,8 @@ async fn a_reload_that_does_not_end_is_a_timeout_and_can_be_repeated() {
 async fn where_the_workers_cannot_be_seen_the_answers_must_be_new_for_longer() {
     let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
     s.first().await;
-    let nowhere = s.nginx.config("shop").pid_file(s.nginx.path("no.pid").display().to_string());
+    let nowhere =
+        s.nginx.config("shop").layout(s.nginx.layout("shop").pid_file(s.nginx.path("no.pid").display().to_string()));
     let router = NginxRouter::new(LocalHost::new(), nowhere).unwrap();
     let (newer, start) = (App::start("newer").await, std::time::Instant::now());
     router.attach(Slot::Blue, &newer.instance()).await.unwrap();
@@ -250,7 +252,7 @@ async fn two_processes_that_attach_at_once_do_not_undo_each_other() {
 async fn a_site_of_the_users_own_is_switched_and_never_written() {
     let Some(nginx) = TestNginx::start() else { return };
     let (blue, green) = (App::start("blue").await, App::start("green").await);
-    let config = nginx.config("shop").slot(Slot::Blue, blue.address()).slot(Slot::Green, green.address());
+    let config = nginx.config("shop").slots(([blue.address()], [green.address()]));
     let mine = config.render().unwrap().replace("location / {", "location / {\n        add_header X-Mine yes;");
     std::fs::write(nginx.path(SITE), &mine).unwrap();
     nginx.reload();

@@ -123,7 +123,8 @@ async fn a_directory_that_the_workers_cannot_enter_fails_the_shift_and_leaves_no
     let closed = nginx.path("closed");
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let config = nginx.config("shop").state_directory(closed.join("shop").display().to_string());
+    let config =
+        nginx.config("shop").layout(nginx.layout("shop").state_directory(closed.join("shop").display().to_string()));
     let router = NginxRouter::new(LocalHost::new(), config.confirm_deadline(Duration::from_secs(1))).unwrap();
     let blue = App::start("blue").await;
     router.attach(Slot::Blue, &blue.instance()).await.unwrap();

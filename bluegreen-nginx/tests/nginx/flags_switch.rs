@@ -300,7 +300,9 @@ async fn a_site_of_another_service_is_left_alone_whatever_directory_the_state_is
     s.first().await;
     let site = s.nginx.read("conf.d/shop.conf");
     let path = s.nginx.path("conf.d/shop.conf").display().to_string();
-    let router = NginxRouter::new(LocalHost::new(), s.nginx.config("blog").site_file(path)).unwrap();
+    let router =
+        NginxRouter::new(LocalHost::new(), s.nginx.config("blog").layout(s.nginx.layout("blog").site_file(path)))
+            .unwrap();
     let results = [
         router.attach(Slot::Green, &s.green.instance()).await,
         router.preview(Slot::Green).await.map(drop),

@@ -63,7 +63,8 @@ async fn others_who_are_connected_to_the_app_are_not_counted() {
     assert_eq!(s.router.in_flight(Slot::Blue).await.unwrap(), Some(0));
 
     // Where nginx's own sockets cannot be told from others, too many are counted rather than too few.
-    let nowhere = s.nginx.config("shop").pid_file(s.nginx.path("no.pid").display().to_string());
+    let nowhere =
+        s.nginx.config("shop").layout(s.nginx.layout("shop").pid_file(s.nginx.path("no.pid").display().to_string()));
     let blind = NginxRouter::new(LocalHost::new(), nowhere).unwrap();
     assert_eq!(blind.in_flight(Slot::Blue).await.unwrap(), Some(1));
     drop(health_check);
@@ -101,7 +102,7 @@ async fn after_a_reload_what_hangs_on_an_old_worker_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_by_name_cannot_be_counted_and_an_empty_slot_has_nothing() {
     let Some(nginx) = TestNginx::start() else { return };
-    let config = nginx.config("shop").slot(Slot::Blue, "app.internal:4000");
+    let config = nginx.config("shop").slots((vec!["app.internal:4000"], vec![]));
     let router = NginxRouter::new(LocalHost::new(), config).unwrap();
     assert_eq!(router.in_flight(Slot::Blue).await.unwrap(), None);
     assert_eq!(router.in_flight(Slot::Green).await.unwrap(), Some(0));
@@ -125,7 +126,7 @@ async fn where_nobody_says_where_a_slot_listens_what_is_in_flight_is_not_known()
         assert_eq!(router.in_flight(Slot::Blue).await.unwrap(), None, "{router}");
     }
     assert_eq!(s.router.in_flight(Slot::Blue).await.unwrap(), None, "a generated site that was damaged");
-    let told = NginxRouter::new(LocalHost::new(), own.slot(Slot::Blue, s.blue.address())).unwrap();
+    let told = NginxRouter::new(LocalHost::new(), own.slots((vec![s.blue.address()], vec![]))).unwrap();
     assert_eq!(told.in_flight(Slot::Blue).await.unwrap(), Some(1));
     drop(socket);
 }

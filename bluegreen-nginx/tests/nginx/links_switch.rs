@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, Router, Slot, Split};
+use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, PerSlot, Router, Slot, Split};
 use bluegreen_nginx::NginxSymlinkRouter;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
@@ -214,7 +214,6 @@ async fn traffic_is_not_sent_to_a_slot_that_nothing_is_attached_to() {
 async fn files_of_the_users_own_are_switched_and_never_written() {
     let Some(nginx) = TestNginx::start() else { return };
     let (blue, green) = (App::start("blue").await, App::start("green").await);
-    let mut config = nginx.config("shop").own_files(true);
     let mut texts = Vec::new();
     for (slot, app) in [(Slot::Blue, &blue), (Slot::Green, &green)] {
         let text = format!(
@@ -230,9 +229,10 @@ async fn files_of_the_users_own_are_switched_and_never_written() {
         );
         let path = nginx.path(format!("sites-available/{slot}"));
         std::fs::write(&path, &text).unwrap();
-        config = config.slot_file(slot, path.display().to_string());
         texts.push((path, text));
     }
+    let own = PerSlot::from_fn(|slot| nginx.path(format!("sites-available/{slot}")).display().to_string());
+    let config = nginx.config("shop").own_files(true).layout(nginx.layout("shop").slot_files(own));
     let router = NginxSymlinkRouter::new(LocalHost::new(), config).unwrap();
     router.attach(Slot::Blue, &blue.instance()).await.unwrap();
     router.shift(None, BLUE).await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bluegreen_core::{Error, ErrorKind, LocalHost, Router, Slot};
-use bluegreen_nginx::{BucketBy, Location, NginxConfig, NginxRouter};
+use bluegreen_nginx::{BucketBy, Commands, Layout, Location, NginxConfig, NginxRouter};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -95,7 +95,7 @@ const PLACES: &[(&str, Put)] = &[
     ("server name", |config, text| config.server_name(text)),
     ("certificate", |config, text| config.tls(text, "/etc/key.pem")),
     ("key", |config, text| config.tls("/etc/certificate.pem", text)),
-    ("slot", |config, text| config.slot(Slot::Blue, text)),
+    ("slot", |config, text| config.slots(([text], [text]))),
     ("cookie", |config, text| config.bucket_by(BucketBy::Cookie(text.into()))),
     ("request header name", |config, text| config.request_header(text, "x")),
     ("request header value", |config, text| config.request_header("X-Test", text)),
@@ -109,7 +109,7 @@ const PLACES: &[(&str, Put)] = &[
     ("proxy path", |config, text| config.location(Location::proxy(text, "127.0.0.1:4002"))),
     ("proxy", |config, text| config.location(Location::proxy("/proxy/", text))),
     ("text", |config, text| config.location(Location::respond("/text", 200, text))),
-    ("state directory", |config, text| config.state_directory(text)),
+    ("state directory", |config, text| config.layout(Layout::debian().state_directory(text))),
 ];
 
 /// The directives of a configuration and the depth of each, as nginx reads them: words are what differs.
@@ -164,8 +164,7 @@ const TEXTS: &[(&str, Render, &str)] = &[
 async fn no_value_can_add_a_directive() {
     let Some(nginx) = TestNginx::start() else { return };
     // With backups, a slot's own site has the addresses of both.
-    let base =
-        || nginx.config("shop").slot(Slot::Blue, "127.0.0.1:4000").slot(Slot::Green, "127.0.0.1:4001").backup(true);
+    let base = || nginx.config("shop").slots((["127.0.0.1:4000"], ["127.0.0.1:4001"])).backup(true);
     // A harmless value of the kind that the place takes tells what the configuration has to look like.
     let harmless = ["81", "name.test", "/harmless", "127.0.0.1:4002", "harmless", "/harmless/"];
     for (name, render, file) in TEXTS {
@@ -340,14 +339,17 @@ async fn a_site_for_every_host_name_needs_no_name() {
         let file = nginx.path("conf.d/any.conf").display().to_string();
         let state = nginx.path("state/any").display().to_string();
         let commands = ["nginx".to_owned(), "-p".into(), nginx.path("").display().to_string(), "-c".into()];
+        let layout = Layout::debian()
+            .state_directory(state)
+            .site_file(file)
+            .pid_file(nginx.path("nginx.pid").display().to_string())
+            .error_log(nginx.path("error.log").display().to_string());
+        let words = commands.into_iter().chain([nginx.path("nginx.conf").display().to_string()]);
         NginxConfig::new("any")
             .listen(&address)
             .default_server(default)
-            .state_directory(state)
-            .site_file(file)
-            .nginx_command(commands.into_iter().chain([nginx.path("nginx.conf").display().to_string()]))
-            .pid_file(nginx.path("nginx.pid").display().to_string())
-            .error_log(nginx.path("error.log").display().to_string())
+            .layout(layout)
+            .commands(Commands::new().nginx(words))
     };
     assert!(NginxRouter::new(LocalHost::new(), config(false)).is_err());
     let router = NginxRouter::new(LocalHost::new(), config(true)).unwrap();

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bluegreen_core::{LocalHost, Router, Slot};
-use bluegreen_nginx::{NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bluegreen_nginx::{Layout, NginxConfig, NginxRouter, NginxSymlinkRouter};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -95,7 +95,10 @@ async fn a_public_https_address_is_asked_and_its_certificate_verified() {
 #[ignore = "is run by the test above, in a process of its own"]
 async fn ask_by_https() {
     let (Ok(state), Ok(url)) = (std::env::var("TEST_STATE"), std::env::var("TEST_URL")) else { return };
-    let config = NginxConfig::new("shop").server_name("localhost").state_directory(state).probe_url(url);
+    let config = NginxConfig::new("shop")
+        .server_name("localhost")
+        .layout(Layout::debian().state_directory(state))
+        .probe_url(url);
     match NginxRouter::new(LocalHost::new(), config).unwrap().current().await {
         Ok(split) => println!("answer: {}", split.unwrap()),
         Err(error) => println!("error: {}", error.chain()),

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use bluegreen_core::Slot;
 use bluegreen_core::testing::part_is_here;
-use bluegreen_nginx::NginxConfig;
+use bluegreen_core::{PerSlot, Slot};
+use bluegreen_nginx::{Commands, Layout, NginxConfig};
 use tempfile::TempDir;
 
 /// An address of the loopback that was free a moment ago. Clients connect from 127.0.0.1, so that none of them can be
@@ -88,17 +88,23 @@ impl TestNginx {
 
     /// Such a site without a listener and a name.
     pub(crate) fn files(&self, service: &str) -> NginxConfig {
-        let path = |name: &str| self.path(name).display().to_string();
         NginxConfig::new(service)
+            .layout(self.layout(service))
+            .commands(Commands::new().nginx(std::iter::once("nginx".to_owned()).chain(self.arguments())))
+            .confirm_deadline(Duration::from_secs(10))
+    }
+
+    /// The test's directory as the place of a site's files.
+    pub(crate) fn layout(&self, service: &str) -> Layout {
+        let path = |name: &str| self.path(name).display().to_string();
+        let slot_file = |slot: Slot| path(&format!("sites-available/{service}-{slot}"));
+        Layout::debian()
             .state_directory(path(&format!("state/{service}")))
             .site_file(path(&format!("conf.d/{service}.conf")))
-            .slot_file(Slot::Blue, path(&format!("sites-available/{service}-blue")))
-            .slot_file(Slot::Green, path(&format!("sites-available/{service}-green")))
+            .slot_files(PerSlot::from_fn(slot_file))
             .link(path(&format!("sites-enabled/{service}")))
-            .nginx_command(std::iter::once("nginx".to_owned()).chain(self.arguments()))
             .pid_file(path("nginx.pid"))
             .error_log(path("error.log"))
-            .confirm_deadline(Duration::from_secs(10))
     }
 
     /// Where [`TestNginx::config`]'s site listens.

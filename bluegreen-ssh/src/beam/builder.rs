@@ -5,21 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Error, Host, Ownership, PerSlot, Result, Secret, Slot};
+use bluegreen_core::{Error, Host, Ownership, PerSlot, Result, Secret};
 
 use super::settings::Settings;
 use super::{BeamRuntime, environment};
 
-/// The ports of blue and green unless set: the first is Phoenix's own.
+/// Default ports of blue and green: 4000 and 4001. The first is Phoenix's own.
 pub const DEFAULT_PORTS: PerSlot<u16> = PerSlot::new(4000, 4001);
 
-/// The port of the port mapper unless set: Erlang's own.
+/// Default port of the port mapper: 4369, Erlang's own.
 pub const DEFAULT_EPMD_PORT: u16 = 4369;
 
-/// How many releases stay on the server unless set: the two in the slots, and three to look back at.
+/// Default for how many releases stay on the server: 5. They are the two in the slots, and three to look back at.
 pub const DEFAULT_KEEP_RELEASES: usize = 5;
 
-/// How long a node may take to boot unless set. Applications that warm caches or migrate when they start take longer.
+/// Default for how long a node may take to boot: 60 s. Applications that warm caches or migrate when they start take longer.
 pub const DEFAULT_BOOT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Settings of a [`BeamRuntime`]; begun by [`BeamRuntime::builder`].
@@ -50,17 +50,18 @@ impl BeamRuntimeBuilder {
     }
 
     /// Sets the directory on the server that belongs to this service: absolute, or relative to where a login begins. It
-    /// is made when it is missing; the name of the app unless set.
+    /// is made when it is missing. Default: the name of the app.
     #[must_use]
     pub fn directory(mut self, path: impl Into<String>) -> Self {
         self.settings.directory = path.into();
         self
     }
 
-    /// Sets the port that a slot's service is told to listen on, in `PORT`; [`DEFAULT_PORTS`] unless set.
+    /// The ports that blue's and green's services are told to listen on, in `PORT`. Default: 4000 and 4001
+    /// ([`DEFAULT_PORTS`]).
     #[must_use]
-    pub fn port(mut self, slot: Slot, port: u16) -> Self {
-        self.settings.ports[slot] = port;
+    pub fn ports(mut self, ports: impl Into<PerSlot<u16>>) -> Self {
+        self.settings.ports = ports.into();
         self
     }
 
@@ -90,7 +91,7 @@ impl BeamRuntimeBuilder {
         self
     }
 
-    /// Sets the cookie by which nodes know each other. Unless set, one is made at the first deploy and stays on the
+    /// Sets the cookie by which nodes know each other. Default: one that is made at the first deploy and stays on the
     /// server.
     ///
     /// A node keeps the cookie it was started with; it is still found and stopped after a change.
@@ -100,18 +101,18 @@ impl BeamRuntimeBuilder {
         self
     }
 
-    /// Sets the name of a slot's node, without its host; `<app>-<slot>` unless set. The names of all nodes on a server
+    /// The names of blue's and green's nodes, without their host. Default: `<app>-<slot>`. The names of all nodes on a server
     /// must differ.
     #[must_use]
-    pub fn node_name(mut self, slot: Slot, name: impl Into<String>) -> Self {
-        self.settings.names[slot] = name.into();
+    pub fn node_names<N: Into<String>>(mut self, names: impl Into<PerSlot<N>>) -> Self {
+        self.settings.names = names.into().map(Into::into);
         self
     }
 
     /// Sets the host part of the nodes' names: the name or address at which nodes on other machines reach this one.
     /// With a dot in it, names are long ones.
     ///
-    /// Unless set it is `localhost`, and nothing listens beyond the loopback interface: neither the nodes nor, if they
+    /// Default: `localhost`; nothing listens beyond the loopback interface: neither the nodes nor, if they
     /// are the first on the machine, the port mapper. With any other host both listen everywhere, for clusters: the
     /// cookie and a firewall are all that protects them.
     #[must_use]
@@ -120,14 +121,15 @@ impl BeamRuntimeBuilder {
         self
     }
 
-    /// Sets the port of the port mapper (`epmd`) by which nodes find each other; [`DEFAULT_EPMD_PORT`] unless set.
+    /// Sets the port of the port mapper (`epmd`) by which nodes find each other. Default: 4369
+    /// ([`DEFAULT_EPMD_PORT`]).
     #[must_use]
     pub fn epmd_port(mut self, port: u16) -> Self {
         self.settings.epmd_port = port;
         self
     }
 
-    /// Sets how many releases stay on the server; [`DEFAULT_KEEP_RELEASES`] unless set. The one that was just
+    /// How many releases stay on the server. Default: 5 ([`DEFAULT_KEEP_RELEASES`]). The one that was just
     /// prepared, those on record for a slot, and those of which something runs, stay in any case.
     #[must_use]
     pub fn keep_releases(mut self, count: usize) -> Self {
@@ -135,15 +137,15 @@ impl BeamRuntimeBuilder {
         self
     }
 
-    /// Sets the file on the server to which a slot's service writes its log, where it keeps one of its own. Unless set,
-    /// it is what the service prints.
+    /// The files on the server to which blue's and green's services write their logs, where they keep one of their own.
+    /// Default: what the service prints.
     #[must_use]
-    pub fn log_file(mut self, slot: Slot, path: impl Into<String>) -> Self {
-        self.settings.logs[slot] = Some(path.into());
+    pub fn log_files<P: Into<String>>(mut self, paths: impl Into<PerSlot<P>>) -> Self {
+        self.settings.logs = paths.into().map(|path| Some(path.into()));
         self
     }
 
-    /// Sets how long a node may take to boot, with all of its applications; [`DEFAULT_BOOT_DEADLINE`] unless set.
+    /// How long a node may take to boot, with all of its applications. Default: 60 s ([`DEFAULT_BOOT_DEADLINE`]).
     #[must_use]
     pub fn boot_deadline(mut self, deadline: Duration) -> Self {
         self.settings.boot_deadline = deadline;
@@ -220,7 +222,7 @@ fn is_node_part(name: &str, also: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bluegreen_core::{ErrorKind, LocalHost};
+    use bluegreen_core::{ErrorKind, LocalHost, Slot};
 
     use super::*;
 
@@ -234,15 +236,15 @@ mod tests {
         let bad = [
             good().directory("/"),
             good().directory(""),
-            good().port(Slot::Green, 4000),
-            good().port(Slot::Green, 0),
-            good().node_name(Slot::Blue, "shop-green"),
-            good().node_name(Slot::Blue, "a b"),
-            good().node_name(Slot::Blue, "-x"),
-            good().node_name(Slot::Blue, "a@b"),
+            good().ports((4000, 4000)),
+            good().ports((4000, 0)),
+            good().node_names(("shop-green", "shop-green")),
+            good().node_names(("a b", "shop-green")),
+            good().node_names(("-x", "shop-green")),
+            good().node_names(("a@b", "shop-green")),
             good().node_host("a'b"),
             good().node_host("$(id)"),
-            good().log_file(Slot::Blue, ""),
+            good().log_files(("", "/log")),
             good().env_file(""),
             good().env("1A", Secret::new("x")),
             good().env("A", Secret::new("a\0b")),

@@ -20,8 +20,9 @@ use super::{BeamRuntime, script};
 /// # fn example() -> bluegreen_core::Result<()> {
 /// let host = SshHost::builder("deploy@web1.example.com").build()?;
 /// let runtime = BeamRuntime::builder(host, "shop").directory("/srv/shop").build()?;
-/// let migrator = BeamMigrator::new(&runtime, "Shop.Release.migrate()")
-///     .revert_by("Shop.Release.rollback(Shop.Repo, 20240101120000)");
+/// let migrator = BeamMigrator::builder(&runtime, "Shop.Release.migrate()")
+///     .revert("Shop.Release.rollback(Shop.Repo, 20240101120000)")
+///     .build();
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
@@ -34,46 +35,22 @@ pub struct BeamMigrator {
     timeout: Duration,
 }
 
+/// Makes a [`BeamMigrator`].
+#[derive(Debug)]
+#[must_use]
+pub struct BeamMigratorBuilder(BeamMigrator);
+
 impl BeamMigrator {
     /// A migrator for the releases of this runtime, whose expand phase is this expression: `Shop.Release.migrate()`.
-    pub fn new(runtime: &BeamRuntime, expand: impl Into<String>) -> Self {
-        Self {
+    pub fn builder(runtime: &BeamRuntime, expand: impl Into<String>) -> BeamMigratorBuilder {
+        BeamMigratorBuilder(Self {
             runtime: runtime.clone(),
             expand: expand.into(),
             contract: None,
             revert: None,
             pending: None,
             timeout: bluegreen_core::host::DEFAULT_TIMEOUT,
-        }
-    }
-
-    /// Sets the expression that removes what only the old version needs. Unless set, there is nothing to do then.
-    #[must_use]
-    pub fn contract_by(mut self, expression: impl Into<String>) -> Self {
-        self.contract = Some(expression.into());
-        self
-    }
-
-    /// Sets the expression that undoes the expand phase. Unless set, that is not supported.
-    #[must_use]
-    pub fn revert_by(mut self, expression: impl Into<String>) -> Self {
-        self.revert = Some(expression.into());
-        self
-    }
-
-    /// Sets an expression that prints the names of pending migrations, one on a line, and nothing else. Unless set,
-    /// what is pending is not known.
-    #[must_use]
-    pub fn pending_by(mut self, expression: impl Into<String>) -> Self {
-        self.pending = Some(expression.into());
-        self
-    }
-
-    /// Sets how long an expression may take before it is ended; 15 minutes unless set.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
+        })
     }
 
     async fn eval(&self, target: &Target, expression: &str) -> Result<Output> {
@@ -101,6 +78,38 @@ impl BeamMigrator {
 impl fmt::Display for BeamMigrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.expand, self.runtime.host)
+    }
+}
+
+impl BeamMigratorBuilder {
+    /// The expression that removes what only the old version needs. Default: none; there is nothing to contract.
+    pub fn contract(mut self, expression: impl Into<String>) -> Self {
+        self.0.contract = Some(expression.into());
+        self
+    }
+
+    /// The expression that undoes the expand phase. Default: none; reverting is not supported.
+    pub fn revert(mut self, expression: impl Into<String>) -> Self {
+        self.0.revert = Some(expression.into());
+        self
+    }
+
+    /// An expression that prints the names of pending migrations, one on a line, and nothing else. Default: none; what is
+    /// pending is not known.
+    pub fn pending(mut self, expression: impl Into<String>) -> Self {
+        self.0.pending = Some(expression.into());
+        self
+    }
+
+    /// How long an expression may take before it is ended. Default: 15 minutes.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
+    }
+
+    /// The migrator.
+    pub fn build(self) -> BeamMigrator {
+        self.0
     }
 }
 

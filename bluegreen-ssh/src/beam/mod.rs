@@ -25,7 +25,7 @@ use bluegreen_core::{
 
 pub use artifact::Artifact;
 pub use builder::{BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE, DEFAULT_EPMD_PORT, DEFAULT_KEEP_RELEASES, DEFAULT_PORTS};
-pub use migrator::BeamMigrator;
+pub use migrator::{BeamMigrator, BeamMigratorBuilder};
 use settings::Settings;
 
 /// Runs each slot as a node of a release that `mix release` made, on any [`Host`].
@@ -42,8 +42,7 @@ use settings::Settings;
 /// let host = SshHost::builder("deploy@web1.example.com").build()?;
 /// let runtime = BeamRuntime::builder(host, "shop")
 ///     .directory("/srv/shop")
-///     .port(Slot::Blue, 4000)
-///     .port(Slot::Green, 5000)
+///     .ports((4000, 5000))
 ///     .env("DATABASE_URL", Secret::from_env("DATABASE_URL")?)
 ///     .build()?;
 ///

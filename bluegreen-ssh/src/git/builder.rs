@@ -9,7 +9,7 @@ use bluegreen_core::{Error, Ownership, PerSlot, Result, Slot};
 use super::settings::Settings;
 use super::{GitRuntime, GitServer};
 
-/// The branch of the server that is deployed unless set.
+/// Default branch of the server that is deployed: `master`.
 pub const DEFAULT_BRANCH: &str = "master";
 
 /// Settings of a [`GitRuntime`]; begun by [`GitRuntime::builder`].
@@ -17,7 +17,7 @@ pub const DEFAULT_BRANCH: &str = "master";
 #[must_use]
 pub struct GitRuntimeBuilder {
     repository: PathBuf,
-    servers: PerSlot<Option<GitServer>>,
+    servers: Option<PerSlot<GitServer>>,
     branch: String,
     commands: Vec<String>,
     restart: Option<String>,
@@ -33,7 +33,7 @@ impl GitRuntimeBuilder {
     pub(super) fn new(repository: PathBuf) -> Self {
         Self {
             repository,
-            servers: PerSlot::default(),
+            servers: None,
             branch: DEFAULT_BRANCH.to_owned(),
             commands: Vec::new(),
             restart: None,
@@ -46,14 +46,14 @@ impl GitRuntimeBuilder {
         }
     }
 
-    /// Sets the server of a slot. Both slots may be on one server, in different directories.
-    pub fn server(mut self, slot: Slot, server: GitServer) -> Self {
-        self.servers[slot] = Some(server);
+    /// The servers of blue and green. Both slots may be on one server, in different directories.
+    pub fn servers(mut self, servers: impl Into<PerSlot<GitServer>>) -> Self {
+        self.servers = Some(servers.into());
         self
     }
 
-    /// Sets the branch that stands on the server for what is deployed there; [`DEFAULT_BRANCH`] unless set. A push to it
-    /// by hand is deployed too.
+    /// Sets the branch that stands on the server for what is deployed there. Default: `master` ([`DEFAULT_BRANCH`]). A push to
+    /// it by hand is deployed too.
     pub fn branch(mut self, name: impl Into<String>) -> Self {
         self.branch = name.into();
         self
@@ -84,15 +84,15 @@ impl GitRuntimeBuilder {
         self
     }
 
-    /// Sets how many releases stay on each server; [`DEFAULT_KEEP_RELEASES`](crate::DEFAULT_KEEP_RELEASES) unless set.
+    /// Sets how many releases stay on each server. Default: 5 ([`DEFAULT_KEEP_RELEASES`](crate::DEFAULT_KEEP_RELEASES)).
     /// The one that is served stays in any case.
     pub fn keep_releases(mut self, count: usize) -> Self {
         self.keep_releases = count;
         self
     }
 
-    /// Sets how long a push, and how long checking out with all commands, may take;
-    /// [`DEFAULT_TIMEOUT`](bluegreen_core::host::DEFAULT_TIMEOUT) unless set. Two minutes more are for locks and the disk.
+    /// Sets how long a push, and how long checking out with all commands, may take. Default: 15
+    /// minutes ([`DEFAULT_TIMEOUT`](bluegreen_core::host::DEFAULT_TIMEOUT)). Two minutes more are for locks and the disk.
     /// A pipeline gives a start that much time also where its own `start_deadline` is shorter.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -123,7 +123,7 @@ impl GitRuntimeBuilder {
     /// The runtime. Nothing is done yet, here or on a server.
     ///
     /// # Errors
-    /// `Config` when a slot has no server, the slots share one directory, web root or address, or a name or path cannot be
+    /// `Config` when the slots have no servers, or share one directory, web root or address, or a name or path cannot be
     /// what it has to be; `Unsupported` when git's ssh cannot be told what the host was told: a fingerprint, a passphrase.
     pub fn build(self) -> Result<GitRuntime> {
         self.settings()
@@ -137,8 +137,8 @@ impl GitRuntimeBuilder {
         if repository.to_str().is_none_or(|path| path.contains(['\0', '\n'])) {
             return Err(Error::config(format!("{} cannot be passed on to git", repository.display())));
         }
-        let PerSlot { blue: Some(blue), green: Some(green) } = self.servers else {
-            return Err(Error::config("each slot needs a server: .server(Slot::Blue, ..).server(Slot::Green, ..)"));
+        let Some(PerSlot { blue, green }) = self.servers else {
+            return Err(Error::config("each slot needs a server: .servers((blue, green))"));
         };
         for (slot, server) in Slot::BOTH.into_iter().zip([&blue, &green]) {
             server.check().map_err(|error| error.with("slot", slot))?;
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn good() -> GitRuntimeBuilder {
-        GitRuntime::builder("/r").server(Slot::Blue, blue()).server(Slot::Green, green())
+        GitRuntime::builder("/r").servers((blue(), green()))
     }
 
     fn blue() -> GitServer {
@@ -231,20 +231,20 @@ mod tests {
     #[test]
     fn what_could_be_misread_or_overwrite_the_other_slot_is_refused_before_anything_is_done() {
         assert!(good().build().is_ok());
-        assert!(GitRuntime::builder("/r").server(Slot::Blue, blue()).build().is_err());
+        assert!(GitRuntime::builder("/r").build().is_err());
         let bad = [
-            good().server(Slot::Green, GitServer::local("/srv/blue/").address("127.0.0.1:8002")),
-            good().server(Slot::Green, green().address("127.0.0.1:8001")),
-            good().server(Slot::Blue, blue().web_root("/www")).server(Slot::Green, green().web_root("/www")),
-            good().server(Slot::Blue, GitServer::local("srv/blue")),
-            good().server(Slot::Blue, GitServer::local("/")),
-            good().server(Slot::Blue, GitServer::local("/srv/a\nb")),
-            good().server(Slot::Blue, blue().web_root("www")),
-            good().server(Slot::Blue, blue().web_root("/")),
-            good().server(Slot::Blue, blue().web_root("/www/")),
-            good().server(Slot::Blue, blue().web_root("/srv")),
-            good().server(Slot::Blue, blue().address("localhost")),
-            good().server(Slot::Blue, blue().address("a b:80")),
+            good().servers((blue(), GitServer::local("/srv/blue/").address("127.0.0.1:8002"))),
+            good().servers((blue(), green().address("127.0.0.1:8001"))),
+            good().servers((blue().web_root("/www"), green().web_root("/www"))),
+            good().servers((GitServer::local("srv/blue"), green())),
+            good().servers((GitServer::local("/"), green())),
+            good().servers((GitServer::local("/srv/a\nb"), green())),
+            good().servers((blue().web_root("www"), green())),
+            good().servers((blue().web_root("/"), green())),
+            good().servers((blue().web_root("/www/"), green())),
+            good().servers((blue().web_root("/srv"), green())),
+            good().servers((blue().address("localhost"), green())),
+            good().servers((blue().address("a b:80"), green())),
             good().run(" "),
             good().restart("a\0b"),
             good().keep_releases(0),
@@ -255,7 +255,7 @@ mod tests {
         }
         for url in ["", "-oProxyCommand=x", "ext::sh -c id", "fd::3", "a b", "a\nb"] {
             let server = GitServer::by_url(bluegreen_core::LocalHost::new(), "/srv/x", url);
-            assert_eq!(good().server(Slot::Blue, server).build().unwrap_err().kind(), ErrorKind::Config, "{url:?}");
+            assert_eq!(good().servers((server, green())).build().unwrap_err().kind(), ErrorKind::Config, "{url:?}");
         }
     }
 

@@ -34,8 +34,7 @@ use settings::Settings;
 /// let blue = SshHost::builder("deploy@blue.example.com").build()?;
 /// let green = SshHost::builder("deploy@green.example.com").build()?;
 /// let runtime = GitRuntime::builder("/home/me/sample_app")
-///     .server(Slot::Blue, GitServer::new(blue, "/srv/sample_app"))
-///     .server(Slot::Green, GitServer::new(green, "/srv/sample_app"))
+///     .servers((GitServer::new(blue, "/srv/sample_app"), GitServer::new(green, "/srv/sample_app")))
 ///     .run("npm ci && npm run build")
 ///     .build()?;
 ///

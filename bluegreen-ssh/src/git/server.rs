@@ -51,7 +51,8 @@ impl GitServer {
         self
     }
 
-    /// Sets where the web server answers, as `host:port`. Unless set it is port 80 of the SSH host, and else of loopback.
+    /// Sets where the web server answers, as `host:port`. Default: port 80 of the SSH host, or of loopback where
+    /// there is none.
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());

@@ -62,8 +62,7 @@ impl Server {
     pub fn builder(&self, host: impl Host) -> BeamRuntimeBuilder {
         BeamRuntime::builder(host, APP)
             .directory(self.base())
-            .port(Slot::Blue, self.ports[0])
-            .port(Slot::Green, self.ports[1])
+            .ports(self.ports)
             .epmd_port(self.epmd_port)
             .boot_deadline(super::PATIENCE)
             .env("DEMO_DATA", Secret::new(self.data().display().to_string()))

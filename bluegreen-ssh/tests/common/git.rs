@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bluegreen_core::testing::part_is_here;
-use bluegreen_core::{OperationId, Release, ServiceName, Slot, Target};
+use bluegreen_core::{OperationId, PerSlot, Release, ServiceName, Slot, Target};
 use bluegreen_ssh::{GitRuntime, GitRuntimeBuilder, GitServer, SshHost};
 use tempfile::TempDir;
 
@@ -115,10 +115,7 @@ impl Lab {
 
     /// Slots on this machine.
     pub fn builder(&self) -> GitRuntimeBuilder {
-        let server = |slot| self.here(slot);
-        GitRuntime::builder(self.repository())
-            .server(Slot::Blue, server(Slot::Blue))
-            .server(Slot::Green, server(Slot::Green))
+        GitRuntime::builder(self.repository()).servers(PerSlot::from_fn(|slot| self.here(slot)))
     }
 
     pub fn here(&self, slot: Slot) -> GitServer {
@@ -129,9 +126,7 @@ impl Lab {
     pub fn builder_on(&self, host: &SshHost) -> GitRuntimeBuilder {
         let server =
             |slot| GitServer::new(host.clone(), self.base(slot).display().to_string()).address(self.address(slot));
-        GitRuntime::builder(self.repository())
-            .server(Slot::Blue, server(Slot::Blue))
-            .server(Slot::Green, server(Slot::Green))
+        GitRuntime::builder(self.repository()).servers(PerSlot::from_fn(server))
     }
 
     pub fn runtime(&self) -> GitRuntime {

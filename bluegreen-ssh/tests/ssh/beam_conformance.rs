@@ -88,10 +88,11 @@ impl<F: Fn() -> Arc<dyn Host> + Send + Sync> MigratorFixture for Migrations<F> {
     type Migrator = BeamMigrator;
 
     async fn open(&self) -> BeamMigrator {
-        BeamMigrator::new(&self.server.runtime((self.host)()), "DemoApp.Release.migrate()")
-            .contract_by("DemoApp.Release.contract()")
-            .revert_by("DemoApp.Release.rollback()")
-            .pending_by("DemoApp.Release.pending()")
+        BeamMigrator::builder(&self.server.runtime((self.host)()), "DemoApp.Release.migrate()")
+            .contract("DemoApp.Release.contract()")
+            .revert("DemoApp.Release.rollback()")
+            .pending("DemoApp.Release.pending()")
+            .build()
     }
 
     fn target(&self) -> Target {

@@ -21,7 +21,7 @@ async fn a_migration_runs_in_the_new_release_with_the_environment_of_its_slot() 
 
     let expression =
         r#"DemoApp.Release.migrate(); IO.puts(Enum.map_join(~w(PASSWORD PORT SLOT VERSION), "|", &System.get_env/1))"#;
-    let migrator = BeamMigrator::new(&runtime, "DemoApp.Release.migrate()").pending_by(expression);
+    let migrator = BeamMigrator::builder(&runtime, "DemoApp.Release.migrate()").pending(expression).build();
     assert_eq!(migrator.when(), When::BeforeStart);
     let printed = migrator.pending(&new).await.unwrap().unwrap();
     assert_eq!(printed, [format!("it's $HOME|{}|green|1.1.0", server.ports[1])]);
@@ -38,7 +38,7 @@ async fn a_migration_that_fails_is_an_error_with_its_exit_status_and_last_lines(
     let runtime = server.runtime(LocalHost::new());
     let failing = server.behaving(Slot::Green, "1.1.0", "migration-fails");
     runtime.prepare(&failing).await.unwrap();
-    let migrator = BeamMigrator::new(&runtime, "DemoApp.Release.migrate()");
+    let migrator = BeamMigrator::builder(&runtime, "DemoApp.Release.migrate()").build();
     let error = migrator.migrate(Phase::Expand, &failing).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unexpected, Effect::Unknown));
     for part in ["exit status 1", "this migration fails", "DemoApp.Release.migrate()", "1.1.0 in green"] {
@@ -46,9 +46,10 @@ async fn a_migration_that_fails_is_an_error_with_its_exit_status_and_last_lines(
     }
     assert!(!server.data().exists());
 
-    let error = BeamMigrator::new(&runtime, "System.halt(7)").migrate(Phase::Expand, &failing).await.unwrap_err();
+    let error =
+        BeamMigrator::builder(&runtime, "System.halt(7)").build().migrate(Phase::Expand, &failing).await.unwrap_err();
     assert!(error.to_string().contains("exit status 7"), "{error}");
-    let slow = BeamMigrator::new(&runtime, "Process.sleep(:infinity)").timeout(Duration::from_secs(2));
+    let slow = BeamMigrator::builder(&runtime, "Process.sleep(:infinity)").timeout(Duration::from_secs(2)).build();
     let error = slow.migrate(Phase::Expand, &failing).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     eventually("what took too long is ended", || server.processes().is_empty()).await;
@@ -60,7 +61,7 @@ async fn what_cannot_be_done_says_so_and_changes_nothing() {
     let server = Server::new();
     let runtime = server.runtime(LocalHost::new());
     let target = server.target(Slot::Green, "1.0.0");
-    let migrator = BeamMigrator::new(&runtime, "DemoApp.Release.migrate()");
+    let migrator = BeamMigrator::builder(&runtime, "DemoApp.Release.migrate()").build();
     let error = migrator.migrate(Phase::Expand, &target).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied), "it is not prepared");
     assert_eq!(migrator.pending(&target).await.unwrap(), None);

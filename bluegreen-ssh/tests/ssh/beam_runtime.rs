@@ -52,7 +52,7 @@ async fn two_versions_run_side_by_side_as_two_nodes() {
 async fn a_host_with_a_dot_makes_long_names() {
     needs_mix!();
     let server = Server::new();
-    let builder = server.builder(LocalHost::new()).node_host("127.0.0.1").node_name(LIVE, "shop_one");
+    let builder = server.builder(LocalHost::new()).node_host("127.0.0.1").node_names(("shop_one", "shop_two"));
     let runtime = builder.build().unwrap();
     up(&runtime, &server.target(LIVE, "1.0.0")).await;
     assert_eq!(runtime.rpc(LIVE, "IO.puts(node())").await.unwrap(), "shop_one@127.0.0.1");
@@ -271,7 +271,9 @@ async fn no_process_list_shows_a_secret_and_no_other_user_can_read_a_file_with_o
     let seen = runtime.rpc(LIVE, "IO.puts(System.get_env(\"PASSWORD\")); IO.puts(Node.get_cookie())").await.unwrap();
     assert_eq!(seen, format!("{password}\n{cookie}"), "the node has them");
 
-    Migrator::migrate(&BeamMigrator::new(&runtime, "DemoApp.Release.migrate()"), Phase::Expand, &target).await.unwrap();
+    Migrator::migrate(&BeamMigrator::builder(&runtime, "DemoApp.Release.migrate()").build(), Phase::Expand, &target)
+        .await
+        .unwrap();
     let lists = watch.end();
     for found in ["-setcookie -cookie_in_file", "run_erl", " eval "] {
         assert!(lists.iter().any(|line| line.contains(found)), "the watch did not see {found:?}");
@@ -392,7 +394,7 @@ async fn a_release_whose_nodes_talk_by_ipv6_runs_on_the_loopback_interface_as_an
         let protocol = "IO.inspect(:init.get_argument(:proto_dist)); IO.puts(node())";
         let said = runtime.rpc(LIVE, protocol).await.unwrap();
         assert_eq!(said, "{:ok, [['inet6_tcp']]}\ndemo_app-blue@localhost", "{place} {variable}");
-        let migrator = BeamMigrator::new(&runtime, "DemoApp.Release.migrate()");
+        let migrator = BeamMigrator::builder(&runtime, "DemoApp.Release.migrate()").build();
         migrator.migrate(Phase::Expand, &target).await.unwrap();
         runtime.stop(LIVE, GRACE).await.unwrap();
         assert_eq!(server.processes_of(LIVE), [0; 0]);
@@ -435,7 +437,8 @@ async fn the_log_is_read_across_its_rotation_or_where_the_service_keeps_its_own(
 
     let own = server.path("own.log");
     fs::write(&own, "one\ntwo\nthree\n").unwrap();
-    let runtime = server.builder(LocalHost::new()).log_file(LIVE, own.display().to_string()).build().unwrap();
+    let logs = [own, server.path("other.log")].map(|path| path.display().to_string());
+    let runtime = server.builder(LocalHost::new()).log_files(logs).build().unwrap();
     assert_eq!(runtime.logs(LIVE, 2).await.unwrap(), ["two", "three"]);
 }
 

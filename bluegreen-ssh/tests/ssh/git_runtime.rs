@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::eventually;
 use crate::common::git::{Lab, target};
 use bluegreen_core::testing::part_is_here;
-use bluegreen_core::{Effect, ErrorKind, Instance, Reason, Result, Runtime, Slot, Target};
+use bluegreen_core::{Effect, ErrorKind, Instance, PerSlot, Reason, Result, Runtime, Slot, Target};
 use bluegreen_ssh::{GitRuntime, GitRuntimeBuilder, GitServer};
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -190,11 +190,8 @@ async fn a_commit_is_found_by_setting_tag_branch_or_id_and_what_is_missing_is_na
         }
         assert!(!lab.base(Slot::Blue).exists());
     }
-    let nowhere = GitRuntime::builder(lab.path("srv"))
-        .server(Slot::Blue, lab.here(Slot::Blue))
-        .server(Slot::Green, lab.here(Slot::Green))
-        .build()
-        .unwrap();
+    let nowhere =
+        GitRuntime::builder(lab.path("srv")).servers(PerSlot::from_fn(|slot| lab.here(slot))).build().unwrap();
     let error = nowhere.prepare(&target(Slot::Blue, "1.0.0")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.to_string().contains("not a git repository"), "{error}");
@@ -335,7 +332,7 @@ async fn a_web_root_that_cannot_be_made_is_named() {
     needs_git!();
     let lab = Lab::new();
     let server = |slot| lab.here(slot).web_root(lab.path(&format!("missing/{slot}")).display().to_string());
-    let runtime = lab.builder().server(Slot::Blue, server(Slot::Blue)).build().unwrap();
+    let runtime = lab.builder().servers(PerSlot::from_fn(server)).build().unwrap();
     let error = runtime.setup(Slot::Blue).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error}");
     assert!(error.to_string().contains("cannot write in"), "{error}");
@@ -348,7 +345,8 @@ async fn a_web_root_may_be_directly_below_the_root_directory() {
     let link = BelowRoot(Path::new("/").join(lab.path("").file_name().unwrap()));
     let is_writable = fs::create_dir(&link.0).and_then(|()| fs::remove_dir(&link.0)).is_ok();
     let server = lab.here(Slot::Blue).web_root(link.0.display().to_string());
-    let deployed = deploy(&lab.builder().server(Slot::Blue, server).build().unwrap(), Slot::Blue, "1.0.0").await;
+    let runtime = lab.builder().servers((server, lab.here(Slot::Green))).build().unwrap();
+    let deployed = deploy(&runtime, Slot::Blue, "1.0.0").await;
     if is_writable {
         deployed.unwrap();
         assert_eq!(fs::read_to_string(link.0.join("index.html")).unwrap(), "App 1.0.0\n");
@@ -511,12 +509,8 @@ async fn hostile_names_of_branches_files_and_directories_are_names() {
     for slot in Slot::BOTH {
         fs::create_dir_all(lab.base(slot)).unwrap();
     }
-    let runtime = GitRuntime::builder(lab.repository())
-        .server(Slot::Blue, server(Slot::Blue))
-        .server(Slot::Green, server(Slot::Green))
-        .branch("it,s/x@a#1=é")
-        .build()
-        .unwrap();
+    let runtime =
+        GitRuntime::builder(lab.repository()).servers(PerSlot::from_fn(server)).branch("it,s/x@a#1=é").build().unwrap();
     deploy_target(&runtime, &with_commit(Slot::Blue, "2.0.0", "it,s/$(id)@a#1")).await.unwrap();
     assert_eq!(lab.served(Slot::Blue).as_deref(), Some("App 1.2.0"));
     assert_eq!(fs::read_to_string(lab.web_root(Slot::Blue).join(name)).unwrap(), "x");
@@ -602,11 +596,7 @@ async fn a_shallow_clone_is_named() {
     let lab = Lab::new();
     let (from, to) = (format!("file://{}", lab.repository().display()), lab.path("shallow"));
     lab.git(&["clone", "-q", "--depth", "1", &from, &to.display().to_string()]);
-    let runtime = GitRuntime::builder(to)
-        .server(Slot::Blue, lab.here(Slot::Blue))
-        .server(Slot::Green, lab.here(Slot::Green))
-        .build()
-        .unwrap();
+    let runtime = GitRuntime::builder(to).servers(PerSlot::from_fn(|slot| lab.here(slot))).build().unwrap();
     let error = runtime.prepare(&with_commit(Slot::Blue, "2.0.0", "HEAD")).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
     assert!(error.to_string().contains("git fetch --unshallow"), "{error}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::common::git::{Lab, target};
 use crate::common::{Agent, Sshd, keygen};
-use bluegreen_core::{Effect, ErrorKind, Runtime, Secret, Slot};
+use bluegreen_core::{Effect, ErrorKind, PerSlot, Runtime, Secret, Slot};
 use bluegreen_ssh::{GitRuntime, GitServer, SshHost, SshHostBuilder};
 
 async fn deploys(lab: &Lab, host: &SshHost) {
@@ -52,11 +52,7 @@ async fn a_push_by_url_accepts_no_unknown_host_key_and_asks_nothing() {
         let url = format!("ssh://{}@127.0.0.1:{}{directory}/repository.git", crate::common::user(), sshd.port());
         GitServer::by_url(sshd.host(), directory, url).address(lab.address(slot))
     };
-    let runtime = GitRuntime::builder(lab.repository())
-        .server(Slot::Blue, server(Slot::Blue))
-        .server(Slot::Green, server(Slot::Green))
-        .build()
-        .unwrap();
+    let runtime = GitRuntime::builder(lab.repository()).servers(PerSlot::from_fn(server)).build().unwrap();
     let error = runtime.prepare(&target(Slot::Blue, "1.0.0")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
 }
@@ -143,11 +139,7 @@ async fn a_directory_where_a_login_begins_is_the_same_for_git() {
     let directory = tempfile::Builder::new().prefix("sample app-").tempdir_in(home).unwrap();
     let name = directory.path().file_name().unwrap().to_str().unwrap();
     let server = |slot: Slot| GitServer::new(sshd.host(), format!("{name}/{slot}")).address(lab.address(slot));
-    let runtime = GitRuntime::builder(lab.repository())
-        .server(Slot::Blue, server(Slot::Blue))
-        .server(Slot::Green, server(Slot::Green))
-        .build()
-        .unwrap();
+    let runtime = GitRuntime::builder(lab.repository()).servers(PerSlot::from_fn(server)).build().unwrap();
     runtime.prepare(&target(Slot::Blue, "1.0.0")).await.unwrap();
     runtime.start(&target(Slot::Blue, "1.0.0")).await.unwrap();
     let served = fs::read_to_string(directory.path().join("blue/current/index.html")).unwrap();
@@ -195,8 +187,7 @@ fn what_gits_ssh_cannot_be_told_is_refused_before_anything_is_done() {
         host().jump(SshHost::builder("deploy@gate.example.com").fingerprint(fingerprint)),
     ] {
         let error = GitRuntime::builder(".")
-            .server(Slot::Blue, GitServer::new(builder.build().unwrap(), "/srv/a"))
-            .server(Slot::Green, GitServer::local("/srv/b"))
+            .servers((GitServer::new(builder.build().unwrap(), "/srv/a"), GitServer::local("/srv/b")))
             .build()
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");

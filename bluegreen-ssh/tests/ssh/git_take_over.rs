@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::git::{Lab, target};
 use crate::common::{PATIENCE, Sshd};
-use bluegreen_core::{Effect, Error, ErrorKind, Instance, Runtime, Slot};
+use bluegreen_core::{Effect, Error, ErrorKind, Instance, PerSlot, Runtime, Slot};
 use bluegreen_ssh::{GitRuntimeBuilder, GitServer};
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ impl Adopted {
             GitServer::new(host.clone(), directory).web_root(web_root).address(self.lab.address(slot))
         };
         let builder = self.lab.builder();
-        builder.server(Slot::Blue, server(Slot::Blue)).server(Slot::Green, server(Slot::Green))
+        builder.servers(PerSlot::from_fn(server))
     }
 
     fn served(&self) -> Option<String> {

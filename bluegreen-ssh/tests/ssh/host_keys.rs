@@ -7,7 +7,7 @@ use std::process::Command as Process;
 use crate::common::{Sshd, keygen, run};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Effect, ErrorKind, Result};
-use bluegreen_ssh::{SshHost, SshHostBuilder};
+use bluegreen_ssh::SshHostBuilder;
 
 /// Connects with a `known_hosts` file of this content.
 async fn connect_with(sshd: &Sshd, known_hosts: &str) -> Result<()> {
@@ -275,7 +275,7 @@ async fn the_command_that_an_unknown_key_advises_keeps_to_the_ssh_configuration(
         file.display()
     );
     fs::write(&config, text).unwrap();
-    let builder = || SshHost::from_ssh_config_file(&config, "shop").unwrap();
+    let builder = || SshHostBuilder::from_ssh_config_file(&config, "shop").unwrap();
     let error = refused(connect(builder()).await);
     run(Process::new("sh").args(["-c", advised(&error)]));
     connect(builder()).await.unwrap();

@@ -6,7 +6,7 @@ use std::process::Command as Process;
 
 use crate::common::{Sshd, run};
 use bluegreen_core::{Command, ErrorKind, Host, Result};
-use bluegreen_ssh::SshHost;
+use bluegreen_ssh::{SshHost, SshHostBuilder};
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -42,7 +42,7 @@ fn read(text: &str, name: &str) -> Result<SshHost> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config");
     fs::write(&file, text).unwrap();
-    SshHost::from_ssh_config_file(&file, name)?.build()
+    SshHostBuilder::from_ssh_config_file(&file, name)?.build()
 }
 
 /// What `ssh -G` says: user, host, port.
@@ -161,7 +161,7 @@ impl Several {
     }
 
     fn read(&self, name: &str) -> Result<String> {
-        Ok(SshHost::from_ssh_config_file(self.file(), name)?.build()?.to_string())
+        Ok(SshHostBuilder::from_ssh_config_file(self.file(), name)?.build()?.to_string())
     }
 
     /// In the words of `read`.
@@ -308,7 +308,7 @@ async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
     fs::write(&certificates, more).unwrap();
     let file = directory.path().join("config");
     fs::write(&file, config).unwrap();
-    let host = SshHost::from_ssh_config_file(&file, "inner").unwrap().build().unwrap();
+    let host = SshHostBuilder::from_ssh_config_file(&file, "inner").unwrap().build().unwrap();
     let command = Command::new("echo").arg("through");
     assert_eq!(host.run(&command).await.unwrap().ok(&command, &host).unwrap().text(), "through");
     assert!(outer.log().contains("Accepted publickey") && inner.log().contains("Accepted publickey"));
@@ -343,7 +343,7 @@ fn without_an_ssh_program_the_error_says_what_to_do() {
 
 #[test]
 fn a_configuration_that_is_named_must_be_there() {
-    let error = SshHost::from_ssh_config_file(Path::new("/no/such/config"), "web1").unwrap_err();
+    let error = SshHostBuilder::from_ssh_config_file(Path::new("/no/such/config"), "web1").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.to_string().contains("/no/such/config"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bluegreen_core::{LocalHost, Result, Secret, Slot};
+use bluegreen_core::{LocalHost, Result, Secret};
 use bluegreen_floatingip::{DigitalOceanBalancer, FloatingIpRouter, HetznerIp, HttpProbe, Ports, Servers};
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
@@ -12,9 +12,9 @@ use bluegreen_nginx::{NginxConfig, NginxRouter};
 /// # Errors
 /// When one of them cannot be set up.
 pub fn set_up_ours() -> Result<()> {
-    HttpCheck::at("https://shop.example.com/health").build()?;
+    HttpCheck::get("https://shop.example.com/health")?;
     let router = NginxConfig::new("shop").server_name("shop.example.com").probe_url("https://shop.example.com");
-    let router = router.slot(Slot::Blue, "127.0.0.1:4001").slot(Slot::Green, "127.0.0.1:4002");
+    let router = router.slots((["127.0.0.1:4001"], ["127.0.0.1:4002"]));
     NginxRouter::new(LocalHost::new(), router)?;
     let token = || Secret::new("a-token");
     let address = FloatingIpRouter::new(HetznerIp::new(token(), 7, Servers::new(1, 2)?)?);

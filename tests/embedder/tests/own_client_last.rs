@@ -11,7 +11,7 @@ use bluegreen_http::HttpCheck;
 async fn a_programs_own_http_client_works_when_ours_have_asked_before() {
     let server = support::page().await;
     set_up_ours().unwrap();
-    let check = HttpCheck::at(&server).build().unwrap();
+    let check = HttpCheck::get(&server).unwrap();
     let nowhere = Instance::Running { version: None, endpoints: Vec::new() };
     let release = Release::new("1").unwrap();
     let target = Target::new("shop".parse().unwrap(), Slot::Blue, release, OperationId::new("test").unwrap());

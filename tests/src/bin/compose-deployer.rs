@@ -45,7 +45,7 @@ async fn crash(shop: &Shop, verb: &str, version: Option<&str>, step: &str) -> Re
     let refusal = Verdict::Fail { reason: "nobody likes it".to_owned() };
     let pipeline = match verb {
         "deploy-migrated-first" => {
-            let migrator = ComposeMigrator::run_once(&shop.runtime().build()?, "api").expand(["migrate"]);
+            let migrator = ComposeMigrator::builder(&shop.runtime().build()?, "api").expand(["migrate"]);
             pipeline.migrator(migrator.build()?)
         }
         "deploy-refused" => pipeline.gate(ScriptedGate::new([refusal])),

@@ -20,7 +20,8 @@ async fn a_release_passes_after_exactly_the_requests_that_it_needs() {
 #[tokio::test]
 async fn a_latency_gate_takes_five_percent_and_its_finer_grid() {
     let mut judged = Judged::errors();
-    judged.gate = RateGate::latency(judged.source.clone()).warm_up(Duration::ZERO);
+    let gate = RateGate::builder(BadRequests::Slow, judged.source.clone()).warm_up(Duration::ZERO);
+    judged.gate = gate.build().unwrap();
     judged.begin().await;
     judged.serve(77, 0);
     assert!(judged.look().await.to_string().starts_with("undecided: needs at least 1 more request"));
@@ -460,7 +461,7 @@ async fn a_router_that_does_not_do_what_it_says_holds() {
 async fn the_damage_cap_counts_from_the_first_reading_and_needs_no_statistics() {
     let capped = || {
         let long = Duration::from_secs(600);
-        Judged::errors().with_gate(|gate| gate.warm_up(long).damage_cap(20).unwrap())
+        Judged::errors().with_gate(|gate| gate.warm_up(long).damage_cap(20))
     };
     let mut judged = capped();
     judged.begin().await;
@@ -516,23 +517,24 @@ async fn an_outage_of_both_slots_exceeds_no_damage_cap() {
 
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
-    let gate = || RateGate::errors(Scripted::default());
+    let gate = || RateGate::builder(BadRequests::Failed, Scripted::default());
     for nonsense in [0.0, 1.0, -1.0, 2.0, f64::NAN, f64::INFINITY] {
         for result in [
             gate().limit(nonsense),
             gate().alpha(nonsense),
             gate().beta(nonsense),
-            RateGate::custom("timeouts", nonsense, Scripted::default()),
+            RateGate::builder(BadRequests::Other("timeouts".into()), Scripted::default()).limit(nonsense),
         ] {
-            assert_eq!(result.unwrap_err().kind(), ErrorKind::Config, "{nonsense}");
+            assert_eq!(result.build().unwrap_err().kind(), ErrorKind::Config, "{nonsense}");
         }
     }
-    assert_eq!(gate().damage_cap(0).unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(gate().damage_cap(0).build().unwrap_err().kind(), ErrorKind::Config);
 }
 
 #[tokio::test]
 async fn a_gate_says_what_it_judges_and_by_what() {
-    let gate = RateGate::custom("timeouts", 0.02, Scripted::default()).unwrap();
+    let gate =
+        RateGate::builder(BadRequests::Other("timeouts".into()), Scripted::default()).limit(0.02).build().unwrap();
     assert_eq!(gate.to_string(), "timeouts at most 2 %");
     let errors = RateGate::errors(Scripted::default()).to_string();
     assert_eq!(errors, "errors at most 0.1 %");

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{Gate, Verdict, Window};
-use crate::gates::RateGate;
+use crate::gates::{BadRequests, RateGate, RateGateBuilder};
 use crate::metric::{Counters, MetricSource, Sample};
 use crate::types::{Endpoint, Instance, OperationId, Release, ServiceName, Slot, Split, Target};
 
@@ -79,11 +79,16 @@ struct Judged {
     window: Window,
 }
 
+/// A gate on failed requests that counts from the first one on.
+fn prompt(source: &Scripted) -> RateGateBuilder {
+    RateGate::builder(BadRequests::Failed, source.clone()).warm_up(Duration::ZERO)
+}
+
 impl Judged {
     /// One gate in the pipeline, no warm-up, a first step of 10 % without a baseline.
     fn errors() -> Self {
         let source = Scripted::default();
-        let gate = RateGate::errors(source.clone()).warm_up(Duration::ZERO);
+        let gate = prompt(&source).build().unwrap();
         let window = Window {
             id: 1,
             target: target(Slot::Green, "2", "deploy-1"),
@@ -101,8 +106,8 @@ impl Judged {
         self
     }
 
-    fn with_gate(mut self, change: impl FnOnce(RateGate) -> RateGate) -> Self {
-        self.gate = change(self.gate);
+    fn with_gate(mut self, change: impl FnOnce(RateGateBuilder) -> RateGateBuilder) -> Self {
+        self.gate = change(prompt(&self.source)).build().unwrap();
         self
     }
 

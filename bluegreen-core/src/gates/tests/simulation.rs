@@ -107,7 +107,7 @@ const TENTH: Share = Share(0.1);
 
 /// A limit near the rates of these simulations, in which a shared incident is over it.
 fn compared() -> Judged {
-    Judged::errors().with_baseline().with_gate(|gate| gate.limit(0.02).unwrap())
+    Judged::errors().with_baseline().with_gate(|gate| gate.limit(0.02))
 }
 
 #[tokio::test]
