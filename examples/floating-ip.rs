@@ -27,7 +27,9 @@ use bluegreen_core::{Error, FileStateStore, Pipeline, Release, Result, Secret, S
 use bluegreen_examples::cli::{exit_code, print_status, read_toml, unlock};
 use bluegreen_examples::lab::Lab;
 use bluegreen_examples::two_servers::TwoServers;
-use bluegreen_floatingip::{AddressProvider, DigitalOceanIp, FloatingIpRouter, HetznerIp, HostVip, Lingering};
+use bluegreen_floatingip::{
+    AddressProvider, DigitalOceanIp, FloatingIpRouter, FloatingIpRouterBuilder, HetznerIp, HostVip, Lingering,
+};
 use bluegreen_http::HttpCheck;
 use bluegreen_ssh::GitRuntime;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -100,7 +102,8 @@ async fn run(arguments: Arguments) -> Result<()> {
         Provider::Lab => Lab::open()?.servers(),
         _ => read_toml(&arguments.settings)?,
     };
-    let pipeline = pipeline(&servers, router(&servers, arguments.provider)?)?.observer(ProgressDisplay::stderr());
+    let pipeline =
+        pipeline(&servers, router(&servers, arguments.provider)?.build())?.observer(ProgressDisplay::stderr());
     act(arguments.verb, &runtime(&servers)?, &pipeline.build()?).await
 }
 
@@ -135,25 +138,25 @@ pub(crate) fn runtime(servers: &TwoServers) -> Result<GitRuntime> {
         .build()
 }
 
-pub(crate) fn router(servers: &TwoServers, provider: Provider) -> Result<FloatingIpRouter> {
+pub(crate) fn router(servers: &TwoServers, provider: Provider) -> Result<FloatingIpRouterBuilder> {
     let api = |default: &'static str| servers.api.clone().unwrap_or_else(|| default.to_owned());
     let provider: Arc<dyn AddressProvider> = match provider {
         Provider::Digitalocean => {
             let (api, token) = (api("https://api.digitalocean.com"), Secret::from_env("DIGITALOCEAN_TOKEN")?);
-            Arc::new(DigitalOceanIp::at(&api, token, servers.address, servers.ids()?)?)
+            Arc::new(DigitalOceanIp::new(token, servers.address, servers.ids()?)?.api(&api)?)
         }
         Provider::Hetzner => {
             let (api, token) = (api("https://api.hetzner.cloud"), Secret::from_env("HCLOUD_TOKEN")?);
             let number = servers.floating_ip.ok_or_else(|| Error::config("`floating_ip` is missing"))?;
-            Arc::new(HetznerIp::at(&api, token, number, servers.ids()?)?)
+            Arc::new(HetznerIp::new(token, number, servers.ids()?)?.api(&api)?)
         }
         Provider::OwnServers => {
-            let [blue, green] = [servers.vip_server(Slot::Blue)?, servers.vip_server(Slot::Green)?];
-            Arc::new(HostVip::new(servers.address, blue, green, Lingering::Reset)?.sudo(servers.sudo))
+            let both = (servers.vip_server(Slot::Blue)?, servers.vip_server(Slot::Green)?);
+            Arc::new(HostVip::new(servers.address, both, Lingering::Reset)?.sudo(servers.sudo))
         }
         Provider::Lab => Arc::new(Lab::open()?.address()),
     };
-    Ok(FloatingIpRouter::new(provider))
+    Ok(FloatingIpRouter::builder(provider))
 }
 
 pub(crate) fn pipeline(servers: &TwoServers, router: FloatingIpRouter) -> Result<PipelineBuilder> {

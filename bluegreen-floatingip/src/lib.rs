@@ -13,14 +13,15 @@
 //!
 //! ```no_run
 //! use bluegreen_core::{Router, Secret, Slot, Split};
-//! use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HttpProbe, Servers};
+//! use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HttpProbe};
 //!
 //! # async fn example() -> bluegreen_core::Result<()> {
 //! let token = Secret::from_env("DIGITALOCEAN_TOKEN")?;
-//! let droplets = Servers::new(3164444, 3164445)?; // blue, green
+//! let droplets = (3164444, 3164445); // blue, green
 //! let address = [203, 0, 113, 7].into();
-//! let router = FloatingIpRouter::new(DigitalOceanIp::new(token, address, droplets)?)
-//!     .confirm_by(HttpProbe::new("http://203.0.113.7/health", "x-slot")?, 5);
+//! let router = FloatingIpRouter::builder(DigitalOceanIp::new(token, address, droplets)?)
+//!     .confirm_by(HttpProbe::new("http://203.0.113.7/health", "x-slot")?, 5)
+//!     .build();
 //!
 //! // What a pipeline does with it.
 //! let current = router.current().await?;
@@ -41,7 +42,7 @@
 //! - A refusal because the change is already made (a target that is gone, or there) counts as success.
 //! - If an answer is lost, the address is read. The move is requested again only if it did not happen.
 //! - An action that keeps answering 404 or 500 does not end a move: the address is read instead. What counts in the end is
-//!   always the holder, read again; then, with [`confirm_by`](FloatingIpRouter::confirm_by), fresh connections.
+//!   always the holder, read again; then, with [`confirm_by`](FloatingIpRouterBuilder::confirm_by), fresh connections.
 //! - A deadline that passes leaves the outcome unknown. [`current`](bluegreen_core::Router::current) waits for a move that
 //!   is under way, so that `recover` decides by what is.
 //! - None of these providers offers a compare-and-set: one deployer at a time must move an address. The pipeline's lease
@@ -75,11 +76,13 @@ mod polling;
 mod probe;
 mod servers;
 
-pub use address::{ActionId, ActionState, AddressProvider, Assigned, FloatingIpRouter, Holder, Observed, Transition};
+pub use address::{
+    ActionId, ActionState, AddressProvider, Assigned, FloatingIpRouter, FloatingIpRouterBuilder, Holder, Observed,
+    Transition,
+};
 pub use digitalocean::{DigitalOceanBalancer, DigitalOceanIp};
 pub use hetzner::{HetznerBalancer, HetznerIp};
 pub use host_vip::{HostVip, Lingering, VipServer};
-pub use load_balancer::{Change, LoadBalancerRouter, Pools, Ports};
-pub use polling::{DEADLINE, LOST_REPLY, POLL_EVERY};
+pub use load_balancer::{Change, CloudBalancer, LoadBalancerRouter, LoadBalancerRouterBuilder};
+pub use polling::{DEFAULT_DEADLINE, DEFAULT_LOST_REPLY, DEFAULT_POLL_EVERY};
 pub use probe::{HttpProbe, PublicProbe};
-pub use servers::Servers;

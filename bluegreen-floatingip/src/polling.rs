@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// For a whole switch, unless set otherwise: clouds take seconds, and on a bad day minutes. Below the five minutes that
+/// Default for a whole switch: 180 s. Clouds take seconds, and on a bad day minutes. Below the five minutes that
 /// the pipeline gives a shift.
-pub const DEADLINE: Duration = Duration::from_secs(180);
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(180);
 
-/// Between two polls, drawn at random from this span unless set otherwise: 30 polls a minute, where 250 are allowed.
-pub const POLL_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+/// Default span from which the time between two polls is drawn at random: 1 s to 3 s, which is 30 polls a minute where
+/// 250 are allowed.
+pub const DEFAULT_POLL_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 
-/// For an answer to show up that was lost on its way: after that, a holder that is unchanged and not busy means that the
+/// Default time for a call to show up whose answer was lost: 15 s. After that, a holder that is unchanged and not busy means that the
 /// call never arrived.
-pub const LOST_REPLY: Duration = Duration::from_secs(15);
+pub const DEFAULT_LOST_REPLY: Duration = Duration::from_secs(15);
 
 /// For a look while the provider is busy with the address: within the minute that the pipeline gives a look.
 pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_secs(45);
@@ -27,7 +28,7 @@ pub(crate) struct Polling {
 
 impl Default for Polling {
     fn default() -> Self {
-        Self { deadline: DEADLINE, poll_every: POLL_EVERY, lost_reply: LOST_REPLY }
+        Self { deadline: DEFAULT_DEADLINE, poll_every: DEFAULT_POLL_EVERY, lost_reply: DEFAULT_LOST_REPLY }
     }
 }
 
@@ -42,27 +43,25 @@ impl Polling {
     }
 }
 
-/// The setters of every router that switches at a provider.
+/// The setters of the builder of every router that switches at a provider.
 macro_rules! polling_setters {
     () => {
-        /// How long a shift may take before its outcome counts as unknown; [`DEADLINE`](crate::DEADLINE) unless set. Keep
-        /// it below the pipeline's limit for a shift.
-        #[must_use]
+        /// How long a shift may take before its outcome counts as unknown. Default: 180 s
+        /// ([`DEFAULT_DEADLINE`](crate::DEFAULT_DEADLINE)). Keep it below the pipeline's limit for a shift.
         pub fn deadline(mut self, deadline: std::time::Duration) -> Self {
             self.polling.deadline = deadline;
             self
         }
 
-        /// How long to wait between two polls, drawn at random from this span; [`POLL_EVERY`](crate::POLL_EVERY) unless set.
-        #[must_use]
+        /// How long to wait between two polls, drawn at random from this span. Default: 1 s to 3 s
+        /// ([`DEFAULT_POLL_EVERY`](crate::DEFAULT_POLL_EVERY)).
         pub fn poll_every(mut self, least: std::time::Duration, most: std::time::Duration) -> Self {
             self.polling.poll_every = (least, most);
             self
         }
 
-        /// How long a change that was cut off, or whose answer was lost, is given to show up before what is seen counts;
-        /// [`LOST_REPLY`](crate::LOST_REPLY) unless set.
-        #[must_use]
+        /// How long a change that was cut off, or whose answer was lost, is given to show up before what is seen counts.
+        /// Default: 15 s ([`DEFAULT_LOST_REPLY`](crate::DEFAULT_LOST_REPLY)).
         pub fn lost_reply(mut self, wait: std::time::Duration) -> Self {
             self.polling.lost_reply = wait;
             self

@@ -47,7 +47,7 @@ mod tests {
     #[tokio::test]
     async fn the_words_of_the_commands_reach_the_host_unchanged() {
         let words = ["printf", "%s|", "a b", "$HOME", "it's; $(id)", "`x`"];
-        let config = NginxConfig::new("shop").test_command(words);
+        let config = NginxConfig::new("shop").commands(Commands::new().test(words));
         let script = Script::new("test", "reply \"$(test_nginx)\" \"$1\"").arg("$HOME; it's \"x\"");
         let reply = run(script, &LocalHost::new(), &config, &Ownership::new()).await.unwrap();
         assert_eq!(reply.lines(), ["a b|$HOME|it's; $(id)|`x`|", "$HOME; it's \"x\""]);

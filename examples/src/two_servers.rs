@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use bluegreen_core::{Error, Result, Slot};
-use bluegreen_floatingip::{Servers, VipServer};
+use bluegreen_core::{Error, PerSlot, Result, Slot};
+use bluegreen_floatingip::VipServer;
 use bluegreen_ssh::{GitServer, SshHost, SshHostBuilder};
 use serde::Deserialize;
 
@@ -74,9 +74,9 @@ impl TwoServers {
     ///
     /// # Errors
     /// `Config` when one is missing.
-    pub fn ids(&self) -> Result<Servers> {
+    pub fn ids(&self) -> Result<PerSlot<u64>> {
         let missing = || Error::config("`id`, the cloud's number of the server, is missing for blue or green");
-        Servers::new(self.blue.id.ok_or_else(missing)?, self.green.id.ok_or_else(missing)?)
+        Ok(PerSlot::new(self.blue.id.ok_or_else(missing)?, self.green.id.ok_or_else(missing)?))
     }
 
     /// The server that takes the address itself.

@@ -11,8 +11,8 @@ use super::address_move::AddressMove;
 use super::look::{look, split_of};
 use super::provider::{AddressProvider, Holder, Observed, Transition};
 use crate::pending::Pending;
-use crate::polling::{LOOK_TIMEOUT, Polling, polling_setters};
-use crate::probe::{Confirmation, PublicProbe};
+use crate::polling::{LOOK_TIMEOUT, Polling};
+use crate::probe::Confirmation;
 
 /// Moves one address between the servers of blue and green, by any [`AddressProvider`].
 ///
@@ -20,44 +20,21 @@ use crate::probe::{Confirmation, PublicProbe};
 ///   outcome: an answer that is about to change must not decide what is stopped. An address on a server that is neither
 ///   blue nor green is a `Conflict`, never "nothing routed".
 /// - [`shift`](Router::shift) looks, checks the target, asks for the move, polls it, and reads the holder again. If a
-///   [probe](Self::confirm_by) is set, fresh connections to the public address must be answered by the new slot as well.
+///   [probe](super::FloatingIpRouterBuilder::confirm_by) is set, fresh connections to the public address must be answered by the new slot as well.
 ///   A lost answer is never followed by a second request before the address was read again.
 /// - An address belongs to one server: there is no gradual shift.
 /// - What is in flight on the old server when the address leaves it is reset, or hangs (a download): see the
 ///   [crate's page](crate).
 #[derive(Debug, Clone)]
 pub struct FloatingIpRouter {
-    provider: Arc<dyn AddressProvider>,
-    polling: Polling,
-    confirmation: Confirmation,
-    pending: Pending,
-    ownership: Ownership,
+    pub(super) provider: Arc<dyn AddressProvider>,
+    pub(super) polling: Polling,
+    pub(super) confirmation: Confirmation,
+    pub(super) pending: Pending,
+    pub(super) ownership: Ownership,
 }
 
 impl FloatingIpRouter {
-    /// The router of one address. Nothing is asked yet.
-    pub fn new(provider: impl AddressProvider) -> Self {
-        Self {
-            provider: Arc::new(provider),
-            polling: Polling::default(),
-            confirmation: Confirmation::default(),
-            pending: Pending::default(),
-            ownership: Ownership::new(),
-        }
-    }
-
-    polling_setters!();
-
-    /// Has a shift return only when so many fresh connections in a row were answered by the new slot.
-    ///
-    /// Without it the provider's word counts. A pipeline verifies the version at the public address after the shift in
-    /// any case; this is for providers that say "done" before their network is.
-    #[must_use]
-    pub fn confirm_by(mut self, probe: impl PublicProbe, answers_in_a_row: u32) -> Self {
-        self.confirmation = Confirmation::by(probe, answers_in_a_row);
-        self
-    }
-
     /// Refuses an address of another service.
     async fn verify(&self) -> Result<()> {
         let late =

@@ -50,6 +50,14 @@ impl Api {
         Ok(Self { cloud, quota, base, token, client })
     }
 
+    /// The same with another address.
+    ///
+    /// # Errors
+    /// `Config` for an address over which a token must not be sent.
+    pub(crate) fn at(self, base: &str) -> Result<Self> {
+        Self::new(self.cloud, self.quota, base, self.token)
+    }
+
     /// Reads, patiently: a look can be repeated without harm.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Trouble> {
         let (mut look, mut pause) = (1, LOOK_PAUSE);

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,20 +9,20 @@ use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 
 use super::{API, settings};
+use crate::CloudBalancer;
 use crate::api::{Api, Quota, Trouble};
 use crate::load_balancer::{Accepted, Balancer, Members, Seen, documented};
-use crate::{LoadBalancerRouter, Pools, Ports};
 
 /// What a 403 most often means here, when it is not that the balancer is busy.
 const SCOPES: &str =
     "does the token have the scopes load_balancer:read, load_balancer:update, droplet:read and project:read?";
 
-/// A load balancer of DigitalOcean, from which a [`LoadBalancerRouter`] is made.
+/// A load balancer of DigitalOcean, for a [`LoadBalancerRouter`](crate::LoadBalancerRouter).
 ///
 /// The API does not say which droplets it calls healthy. A router by servers gives new ones the time that the balancer's
 /// own health check needs (an interval for each answer that makes it healthy and one more, and the time for one answer:
 /// with the defaults of the control panel 65 s), unless told otherwise; have it
-/// [confirmed](LoadBalancerRouter::confirm_by) by a probe.
+/// [confirmed](crate::LoadBalancerRouterBuilder::confirm_by) by a probe.
 ///
 /// The token needs the scopes `load_balancer:read`, `load_balancer:update`, `droplet:read` and `project:read`. The control
 /// panel adds by itself what these require: `actions:read`, `image:read`, `regions:read`, `sizes:read`, `tag:read` and
@@ -34,13 +35,15 @@ const SCOPES: &str =
 ///
 /// ```no_run
 /// use bluegreen_core::{Secret, Slot};
-/// use bluegreen_floatingip::{DigitalOceanBalancer, HttpProbe, Ports};
+/// use bluegreen_floatingip::{DigitalOceanBalancer, HttpProbe, LoadBalancerRouter};
 ///
 /// # async fn example() -> bluegreen_core::Result<()> {
 /// let token = Secret::from_env("DIGITALOCEAN_TOKEN")?;
-/// let router = DigitalOceanBalancer::new(token, "4de7ac8b-495b-4884-9a69-1050c6793cd6")?
-///     .by_ports(Ports::new(3000, 3001)?)
-///     .confirm_by(HttpProbe::new("https://shop.example.com/health", "x-slot")?, 5);
+/// let balancer = DigitalOceanBalancer::new(token, "4de7ac8b-495b-4884-9a69-1050c6793cd6")?;
+/// let router = LoadBalancerRouter::builder(balancer)
+///     .ports((3000, 3001))
+///     .confirm_by(HttpProbe::new("https://shop.example.com/health", "x-slot")?, 5)
+///     .build()?;
 /// println!("{}", router.plan(Slot::Green).await?);
 /// # Ok(()) }
 /// ```
@@ -56,28 +59,19 @@ impl DigitalOceanBalancer {
     /// # Errors
     /// `Config` when the id or the token cannot be one.
     pub fn new(token: Secret, id: &str) -> Result<Self> {
-        Self::at(API, token, id)
-    }
-
-    /// The same, with the API at another address: a proxy of one's own, or a fake one for tests.
-    ///
-    /// # Errors
-    /// `Config` when the API's address is neither HTTPS nor on this machine.
-    pub fn at(api: &str, token: Secret, id: &str) -> Result<Self> {
         if id.is_empty() || id.len() > 64 || id.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-') {
             return Err(Error::config(format!("{id:?} is no id of a load balancer")));
         }
-        Ok(Self { api: Api::new("DigitalOcean", Quota::Window, api, token)?, id: id.to_owned() })
+        Ok(Self { api: Api::new("DigitalOcean", Quota::Window, API, token)?, id: id.to_owned() })
     }
 
-    /// A router that exchanges droplets.
-    pub fn by_servers(self, pools: Pools) -> LoadBalancerRouter {
-        LoadBalancerRouter::by_servers(self, pools)
-    }
-
-    /// A router that changes target ports.
-    pub fn by_ports(self, ports: Ports) -> LoadBalancerRouter {
-        LoadBalancerRouter::by_ports(self, ports)
+    /// Has the API at another address: a proxy of your own, or a fake one for tests. Default: the cloud's own.
+    ///
+    /// # Errors
+    /// `Config` when the address is neither HTTPS nor on this machine.
+    pub fn api(mut self, url: &str) -> Result<Self> {
+        self.api = self.api.at(url)?;
+        Ok(self)
     }
 
     fn path(&self) -> String {
@@ -110,6 +104,12 @@ fn health_deadline(check: &Value) -> Duration {
     let checks = number("healthy_threshold", 5).saturating_add(1);
     let seconds = number("check_interval_seconds", 10).saturating_mul(checks);
     Duration::from_secs(seconds.saturating_add(number("response_timeout_seconds", 5)))
+}
+
+impl From<DigitalOceanBalancer> for CloudBalancer {
+    fn from(balancer: DigitalOceanBalancer) -> Self {
+        Self(Arc::new(balancer))
+    }
 }
 
 impl fmt::Display for DigitalOceanBalancer {

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot};
+use bluegreen_core::{Error, ErrorKind, PerSlot, Result, Secret, Slot};
 use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 
@@ -37,25 +37,26 @@ pub struct DigitalOceanIp {
 }
 
 impl DigitalOceanIp {
-    /// The reserved IP, and the droplets of blue and green. Nothing is asked yet.
+    /// The reserved IP, and the numbers of the droplets of blue and green. Nothing is asked yet.
     ///
     /// # Errors
-    /// `Config` when the token cannot be one.
-    pub fn new(token: Secret, address: IpAddr, droplets: Servers) -> Result<Self> {
-        Self::at(API, token, address, droplets)
-    }
-
-    /// The same, with the API at another address: a proxy of one's own, or a fake one for tests.
-    ///
-    /// # Errors
-    /// `Config` when the API's address is neither HTTPS nor on this machine.
-    pub fn at(api: &str, token: Secret, address: IpAddr, droplets: Servers) -> Result<Self> {
+    /// `Config` when the token cannot be one, or the droplets are not two.
+    pub fn new(token: Secret, address: IpAddr, droplets: impl Into<PerSlot<u64>>) -> Result<Self> {
         Ok(Self {
-            api: Api::new("DigitalOcean", Quota::Window, api, token)?,
+            api: Api::new("DigitalOcean", Quota::Window, API, token)?,
             address,
-            droplets,
+            droplets: Servers::new(droplets.into())?,
             region: OnceLock::new(),
         })
+    }
+
+    /// Has the API at another address: a proxy of your own, or a fake one for tests. Default: the cloud's own.
+    ///
+    /// # Errors
+    /// `Config` when the address is neither HTTPS nor on this machine.
+    pub fn api(mut self, url: &str) -> Result<Self> {
+        self.api = self.api.at(url)?;
+        Ok(self)
     }
 
     fn path(&self) -> String {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Result, Secret, ServiceName, Slot};
+use bluegreen_core::{Error, ErrorKind, PerSlot, Result, Secret, ServiceName, Slot};
 use bluegreen_http_client::Method;
 use serde_json::{Value, json};
 
@@ -31,25 +31,26 @@ pub struct HetznerIp {
 }
 
 impl HetznerIp {
-    /// The floating IP by its number, and the servers of blue and green. Nothing is asked yet.
+    /// The floating IP by its number, and the numbers of the servers of blue and green. Nothing is asked yet.
     ///
     /// # Errors
-    /// `Config` when the token cannot be one.
-    pub fn new(token: Secret, floating_ip: u64, servers: Servers) -> Result<Self> {
-        Self::at(API, token, floating_ip, servers)
-    }
-
-    /// The same, with the API at another address: a proxy of one's own, or a fake one for tests.
-    ///
-    /// # Errors
-    /// `Config` when the API's address is neither HTTPS nor on this machine.
-    pub fn at(api: &str, token: Secret, floating_ip: u64, servers: Servers) -> Result<Self> {
+    /// `Config` when the token cannot be one, or the servers are not two.
+    pub fn new(token: Secret, floating_ip: u64, servers: impl Into<PerSlot<u64>>) -> Result<Self> {
         Ok(Self {
-            api: Api::new("Hetzner", Quota::Trickle, api, token)?,
+            api: Api::new("Hetzner", Quota::Trickle, API, token)?,
             id: floating_ip,
-            servers,
+            servers: Servers::new(servers.into())?,
             label: Label::default(),
         })
+    }
+
+    /// Has the API at another address: a proxy of your own, or a fake one for tests. Default: the cloud's own.
+    ///
+    /// # Errors
+    /// `Config` when the address is neither HTTPS nor on this machine.
+    pub fn api(mut self, url: &str) -> Result<Self> {
+        self.api = self.api.at(url)?;
+        Ok(self)
     }
 
     async fn floating_ip(&self) -> Result<Value> {

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,9 +14,9 @@ use super::label::Label;
 use super::services::{SERVICE, retargeted, target_ports, updates};
 use super::targets::{Reach, TARGET, addition, is_one_of, members, removal, write_address_one_way};
 use super::{API, RIGHTS, is_busy};
+use crate::CloudBalancer;
 use crate::api::{Api, Quota};
 use crate::load_balancer::{Accepted, Balancer, Members, Seen, documented};
-use crate::{LoadBalancerRouter, Pools, Ports};
 
 /// Between two polls of an action: these take a second or two, and 3,600 calls an hour are allowed.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -23,13 +24,13 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 /// So many polls in a row that say nothing end the wait; the balancer itself is asked then.
 const SILENT_POLLS: u32 = 5;
 
-/// A load balancer of Hetzner Cloud, from which a [`LoadBalancerRouter`] is made.
+/// A load balancer of Hetzner Cloud, for a [`LoadBalancerRouter`](crate::LoadBalancerRouter).
 ///
 /// Hetzner says which targets it calls healthy, and a router by servers waits for that. By ports, each service is changed
 /// by a call of its own: with several services there is a moment at which some lead to the new slot and some to the old.
 ///
 /// The token is one of the project with permission to read and write. An exchange during which the load balancer would have
-/// more targets than its type takes is refused before anything is changed, and by [`plan`](LoadBalancerRouter::plan).
+/// more targets than its type takes is refused before anything is changed, and by [`plan`](crate::LoadBalancerRouter::plan).
 ///
 /// # Whose it is
 ///
@@ -51,15 +52,7 @@ impl HetznerBalancer {
     /// # Errors
     /// `Config` when the token cannot be one.
     pub fn new(token: Secret, load_balancer: u64) -> Result<Self> {
-        Self::at(API, token, load_balancer)
-    }
-
-    /// The same, with the API at another address: a proxy of one's own, or a fake one for tests.
-    ///
-    /// # Errors
-    /// `Config` when the API's address is neither HTTPS nor on this machine.
-    pub fn at(api: &str, token: Secret, load_balancer: u64) -> Result<Self> {
-        let api = Api::new("Hetzner", Quota::Trickle, api, token)?;
+        let api = Api::new("Hetzner", Quota::Trickle, API, token)?;
         Ok(Self { api, id: load_balancer, reach: Reach::default(), label: Label::default() })
     }
 
@@ -80,14 +73,14 @@ impl HetznerBalancer {
     /// use std::net::Ipv6Addr;
     ///
     /// use bluegreen_core::Secret;
-    /// use bluegreen_floatingip::{HetznerBalancer, Pools};
+    /// use bluegreen_floatingip::{HetznerBalancer, LoadBalancerRouter};
     ///
     /// # fn example() -> bluegreen_core::Result<()> {
     /// let address = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, last, 0, 0, 0, 1).into();
-    /// let router = HetznerBalancer::new(Secret::from_env("HCLOUD_TOKEN")?, 4711)?
+    /// let balancer = HetznerBalancer::new(Secret::from_env("HCLOUD_TOKEN")?, 4711)?
     ///     .reached_at(11, [address(11)])
-    ///     .reached_at(22, [address(22)])
-    ///     .by_servers(Pools::new([11], [22])?);
+    ///     .reached_at(22, [address(22)]);
+    /// let router = LoadBalancerRouter::builder(balancer).servers((vec![11], vec![22])).build()?;
     /// # Ok(()) }
     /// ```
     #[must_use]
@@ -96,14 +89,13 @@ impl HetznerBalancer {
         self
     }
 
-    /// A router that exchanges servers.
-    pub fn by_servers(self, pools: Pools) -> LoadBalancerRouter {
-        LoadBalancerRouter::by_servers(self, pools)
-    }
-
-    /// A router that changes the destination ports of services.
-    pub fn by_ports(self, ports: Ports) -> LoadBalancerRouter {
-        LoadBalancerRouter::by_ports(self, ports)
+    /// Has the API at another address: a proxy of your own, or a fake one for tests. Default: the cloud's own.
+    ///
+    /// # Errors
+    /// `Config` when the address is neither HTTPS nor on this machine.
+    pub fn api(mut self, url: &str) -> Result<Self> {
+        self.api = self.api.at(url)?;
+        Ok(self)
     }
 
     fn path(&self) -> String {
@@ -204,6 +196,12 @@ impl HetznerBalancer {
         let running = answer["actions"].as_array().into_iter().flatten().find(|action| action["status"] == "running");
         let command = |action: &Value| self.api.shown(action["command"].as_str().unwrap_or("an action"));
         Ok(running.map(|action| format!("{} is running", command(action))))
+    }
+}
+
+impl From<HetznerBalancer> for CloudBalancer {
+    fn from(balancer: HetznerBalancer) -> Self {
+        Self(Arc::new(balancer))
     }
 }
 

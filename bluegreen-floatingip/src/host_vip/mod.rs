@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use bluegreen_core::{Error, ErrorKind, Ownership, Result, ServiceName, Slot};
+use bluegreen_core::{Error, ErrorKind, Ownership, PerSlot, Result, ServiceName, Slot};
 
 use crate::{ActionId, ActionState, AddressProvider, Assigned, Holder, Observed, Transition};
 pub use lingering::Lingering;
@@ -60,15 +60,14 @@ pub use server::VipServer;
 /// // Two hosts over SSH, in real life.
 /// let blue = VipServer::new(LocalHost::new(), "eth0")?;
 /// let green = VipServer::new(LocalHost::new(), "eth0")?;
-/// let vip = HostVip::new([192, 0, 2, 100].into(), blue, green, Lingering::Reset)?.sudo(true);
+/// let vip = HostVip::new([192, 0, 2, 100].into(), (blue, green), Lingering::Reset)?.sudo(true);
 /// let router = FloatingIpRouter::new(vip);
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct HostVip {
     address: IpAddr,
-    blue: VipServer,
-    green: VipServer,
+    servers: PerSlot<VipServer>,
     lingering: Lingering,
     sudo: bool,
     ownership: Ownership,
@@ -81,7 +80,7 @@ impl HostVip {
     ///
     /// # Errors
     /// `Config` for an address that cannot be moved: a loopback, link-local, multicast or unspecified one.
-    pub fn new(address: IpAddr, blue: VipServer, green: VipServer, lingering: Lingering) -> Result<Self> {
+    pub fn new(address: IpAddr, servers: impl Into<PerSlot<VipServer>>, lingering: Lingering) -> Result<Self> {
         let local = match address {
             IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
             IpAddr::V6(address) => address.is_unicast_link_local() || address.to_ipv4_mapped().is_some(),
@@ -90,7 +89,7 @@ impl HostVip {
             return Err(Error::config(format!("{address} cannot be moved between servers")));
         }
         let (ownership, ours) = (Ownership::new(), AtomicBool::new(false));
-        Ok(Self { address, blue, green, lingering, sudo: false, ownership, ours })
+        Ok(Self { address, servers: servers.into(), lingering, sudo: false, ownership, ours })
     }
 
     /// Has what changes something run as root by `sudo -n`, for hosts where one does not log in as root.
@@ -109,15 +108,8 @@ impl HostVip {
         self
     }
 
-    fn server(&self, slot: Slot) -> &VipServer {
-        match slot {
-            Slot::Blue => &self.blue,
-            Slot::Green => &self.green,
-        }
-    }
-
     async fn run(&self, slot: Slot, purpose: Purpose) -> Result<Report> {
-        let server = self.server(slot);
+        let server = &self.servers[slot];
         let run = script::run(server, self.address, &self.ownership, purpose, self.sudo);
         run.await.map_err(|error| error.with("slot", slot).with("host", &server.host))
     }
@@ -132,7 +124,7 @@ impl HostVip {
 
 impl fmt::Display for HostVip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {} or {}", self.address, self.blue.host, self.green.host)
+        write!(f, "{} on {} or {}", self.address, self.servers.blue.host, self.servers.green.host)
     }
 }
 
@@ -218,7 +210,7 @@ mod tests {
     #[test]
     fn addresses_that_cannot_be_moved_are_refused() {
         let server = || VipServer::new(bluegreen_core::LocalHost::new(), "eth0").unwrap();
-        let vip = |address: &str| HostVip::new(address.parse().unwrap(), server(), server(), Lingering::Leave);
+        let vip = |address: &str| HostVip::new(address.parse().unwrap(), (server(), server()), Lingering::Leave);
         for bad in
             ["127.0.0.1", "0.0.0.0", "224.0.0.1", "169.254.0.1", "::1", "::", "ff02::1", "fe80::1", "::ffff:1.2.3.4"]
         {

@@ -1,7 +1,9 @@
 //! Cloud load balancers: whose servers, or whose ports, are switched.
 
 mod balancer;
+mod builder;
 mod change;
+mod cloud_balancer;
 mod documented;
 mod identity;
 mod members;
@@ -15,8 +17,8 @@ mod switch;
 mod waves;
 
 pub(crate) use balancer::{Accepted, Balancer, Members, Seen};
+pub use builder::LoadBalancerRouterBuilder;
 pub use change::Change;
+pub use cloud_balancer::CloudBalancer;
 pub(crate) use documented::documented;
-pub use pools::Pools;
-pub use ports::Ports;
 pub use router::LoadBalancerRouter;

@@ -6,24 +6,15 @@ use super::balancer::{Members, Seen};
 use super::share::share;
 
 /// The servers of blue and of green behind a load balancer, by their numbers.
-///
-/// ```
-/// use bluegreen_floatingip::Pools;
-///
-/// assert!(Pools::new([11, 12], [21, 22]).is_ok());
-/// assert!(Pools::new([11], [11]).is_err(), "a server belongs to one slot");
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pools(PerSlot<BTreeSet<u64>>);
+pub(super) struct Pools(PerSlot<BTreeSet<u64>>);
 
 impl Pools {
-    /// The servers of blue and those of green.
-    ///
     /// # Errors
     /// `Config` when a slot has none, or a server is in both.
-    pub fn new(blue: impl IntoIterator<Item = u64>, green: impl IntoIterator<Item = u64>) -> Result<Self> {
-        let pools = PerSlot::new(blue.into_iter().collect::<BTreeSet<_>>(), green.into_iter().collect());
-        if pools.blue.is_empty() || pools.green.is_empty() {
+    pub(super) fn new(servers: PerSlot<Vec<u64>>) -> Result<Self> {
+        let pools = servers.map(|servers| servers.into_iter().collect::<BTreeSet<_>>());
+        if pools.iter().any(BTreeSet::is_empty) {
             return Err(Error::config("each slot needs a server behind the load balancer"));
         }
         if let Some(server) = pools.blue.intersection(&pools.green).next() {

@@ -16,17 +16,17 @@ use super::switch::BalancerSession;
 use super::waves::Rollout;
 use super::{retarget, servers};
 use crate::pending::Pending;
-use crate::polling::{LOOK_TIMEOUT, Polling, polling_setters};
-use crate::probe::{Confirmation, PublicProbe};
+use crate::polling::{LOOK_TIMEOUT, Polling};
+use crate::probe::Confirmation;
 
 /// Switches a cloud's load balancer: from [`DigitalOceanBalancer`](crate::DigitalOceanBalancer) or
 /// [`HetznerBalancer`](crate::HetznerBalancer).
 ///
 /// **By servers**, each slot has servers of its own. The new slot's are added; when the balancer calls them healthy (or,
-/// where it does not say, after the time that its health check needs) and the [probe](Self::confirm_by) has met one, the
+/// where it does not say, after the time that its health check needs) and the [probe](super::LoadBalancerRouterBuilder::confirm_by) has met one, the
 /// old slot's are removed. In between both slots get requests, and [`current`](Router::current) says so: after a death at
 /// that moment it is a divided split. With several servers per slot they can be exchanged [a few at a
-/// time](Self::at_a_time).
+/// time](super::LoadBalancerRouterBuilder::at_a_time).
 ///
 /// **By ports**, both slots run on the same servers. Every rule to a port of the old slot, and the health check with it,
 /// is changed to the new slot's port: in one write at DigitalOcean, in one for each service at Hetzner. All other settings
@@ -38,83 +38,21 @@ use crate::probe::{Confirmation, PublicProbe};
 /// write is seen only afterwards; let one deployer at a time work.
 #[derive(Debug, Clone)]
 pub struct LoadBalancerRouter {
-    balancer: Arc<dyn Balancer>,
-    mode: Mode,
-    polling: Polling,
-    confirmation: Confirmation,
-    pending: Pending,
-    ownership: Ownership,
+    pub(super) balancer: Arc<dyn Balancer>,
+    pub(super) mode: Mode,
+    pub(super) polling: Polling,
+    pub(super) confirmation: Confirmation,
+    pub(super) pending: Pending,
+    pub(super) ownership: Ownership,
 }
 
 #[derive(Debug, Clone)]
-enum Mode {
+pub(super) enum Mode {
     Servers(Pools, Rollout),
     Ports(Ports),
 }
 
 impl LoadBalancerRouter {
-    pub(crate) fn by_servers(balancer: impl Balancer, pools: Pools) -> Self {
-        let rollout = Rollout { at_a_time: None, pause: Duration::ZERO, health_deadline: None };
-        Self::new(balancer, Mode::Servers(pools, rollout))
-    }
-
-    pub(crate) fn by_ports(balancer: impl Balancer, ports: Ports) -> Self {
-        Self::new(balancer, Mode::Ports(ports))
-    }
-
-    fn new(balancer: impl Balancer, mode: Mode) -> Self {
-        Self {
-            balancer: Arc::new(balancer),
-            mode,
-            polling: Polling::default(),
-            confirmation: Confirmation::default(),
-            pending: Pending::default(),
-            ownership: Ownership::new(),
-        }
-    }
-
-    polling_setters!();
-
-    /// Has a shift return only when so many fresh connections in a row were answered by the new slot. The clouds say
-    /// "done" before all of their balancer's machines are, so this is well worth having. By servers, one answer of the new
-    /// slot is needed before the old servers go. Such an answer comes from any one of the new servers: that each of them is
-    /// well only the balancer's health check knows, and at DigitalOcean only the time that it needs.
-    #[must_use]
-    pub fn confirm_by(mut self, probe: impl PublicProbe, answers_in_a_row: u32) -> Self {
-        self.confirmation = Confirmation::by(probe, answers_in_a_row);
-        self
-    }
-
-    /// Exchanges so many servers at a time, with a pause in between, instead of all at once. No effect by ports.
-    ///
-    /// This happens within one shift: nobody looks at gates in between, and a pipeline's strategy with steps (a canary) is
-    /// refused for this router, which is all or nothing.
-    ///
-    /// The whole of it has to end within the [deadline](Self::deadline). Where the balancer does not say which servers are
-    /// healthy (DigitalOcean), each turn takes what its [health check needs](Self::health_deadline), 65 s with the defaults of
-    /// the control panel: three servers one at a time need a deadline of about four minutes. A shift that cannot end in time
-    /// is refused before anything is changed, with the deadline that it would need. Up to 90 s more may pass after the
-    /// deadline until the old servers are back, so give the pipeline a `shift_timeout` above both: its five minutes are enough
-    /// for a deadline of 210 s.
-    #[must_use]
-    pub fn at_a_time(mut self, servers: usize, pause: Duration) -> Self {
-        if let Mode::Servers(_, rollout) = &mut self.mode {
-            (rollout.at_a_time, rollout.pause) = (Some(servers), pause);
-        }
-        self
-    }
-
-    /// How long a new server is given before the old ones go, where the balancer does not say that it is healthy. Unless
-    /// set, what its health check needs: the healthy threshold and one more, times the interval, and the time for one
-    /// answer. No effect by ports.
-    #[must_use]
-    pub fn health_deadline(mut self, time: Duration) -> Self {
-        if let Mode::Servers(_, rollout) = &mut self.mode {
-            rollout.health_deadline = Some(time);
-        }
-        self
-    }
-
     /// What a switch to this slot would change in the balancer's settings, for a plan or a log.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ async fn a_slow_answer_is_waited_for_until_the_deadline() {
     on.server.fail("GET", "", 1, Fault::Slow(Duration::from_millis(300)));
     assert_eq!(on.router().current().await.unwrap(), Some(BLUE));
     on.server.fail("GET", "", 9, Fault::Slow(Duration::from_secs(60)));
-    let error = on.router().deadline(Duration::from_millis(300)).current().await.unwrap_err();
+    let error = on.builder().deadline(Duration::from_millis(300)).build().current().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
 }
 

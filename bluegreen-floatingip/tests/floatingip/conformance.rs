@@ -5,7 +5,7 @@ use bluegreen_core::testing::conformance::{self, RouterFixture};
 use bluegreen_core::{Instance, ServiceName, Slot, Split};
 use bluegreen_floatingip::FloatingIpRouter;
 
-use crate::setup::{NUMBER, OnDigitalOcean, OnHetzner, V4, V6, fixed, servers};
+use crate::setup::{NUMBER, OnDigitalOcean, OnHetzner, SERVERS, V4, V6, fixed};
 
 #[async_trait]
 impl RouterFixture for OnDigitalOcean {
@@ -24,7 +24,7 @@ impl RouterFixture for OnDigitalOcean {
     }
 
     async fn switch_by_hand(&self, split: Split) -> bool {
-        self.cloud.move_by_hand(self.address, Some(servers().of(split.sole().unwrap())));
+        self.cloud.move_by_hand(self.address, Some(SERVERS[split.sole().unwrap()]));
         true
     }
 }
@@ -46,7 +46,7 @@ impl RouterFixture for OnHetzner {
     }
 
     async fn switch_by_hand(&self, split: Split) -> bool {
-        self.cloud.move_by_hand(NUMBER, Some(servers().of(split.sole().unwrap())));
+        self.cloud.move_by_hand(NUMBER, Some(SERVERS[split.sole().unwrap()]));
         true
     }
 

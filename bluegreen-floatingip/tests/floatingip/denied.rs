@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bluegreen_core::{Effect, ErrorKind, Router, Secret};
-use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HetznerIp, Servers};
+use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HetznerIp};
 
 use crate::fakes::{Fault, TOKEN};
 use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4, V6};
@@ -12,9 +12,8 @@ use crate::setup::{BLUE, GREEN, NUMBER, OnDigitalOcean, OnHetzner, V4, V6};
 async fn a_target_that_cannot_have_the_address_is_found_before_it_is_asked_for() {
     let on = OnDigitalOcean::at_blue(V4).await;
     let to = |droplet| {
-        let droplets = Servers::new(11, droplet).unwrap();
-        let provider = DigitalOceanIp::at(&on.server.url(), Secret::new(TOKEN), V4.parse().unwrap(), droplets).unwrap();
-        FloatingIpRouter::new(provider)
+        let provider = DigitalOceanIp::new(Secret::new(TOKEN), V4.parse().unwrap(), (11, droplet)).unwrap();
+        FloatingIpRouter::new(provider.api(&on.server.url()).unwrap())
     };
     on.cloud.set_droplet(22, "off", false);
     for (droplet, kind, words) in [
@@ -45,8 +44,8 @@ async fn a_server_that_is_off_and_an_address_that_is_blocked_are_found_before_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_in_another_network_zone_is_found_before_it_is_asked_for() {
     let on = OnHetzner::at_blue().await;
-    let servers = Servers::new(11, 44).unwrap();
-    let provider = HetznerIp::at(&on.server.url(), Secret::new(TOKEN), NUMBER, servers).unwrap();
+    let provider = HetznerIp::new(Secret::new(TOKEN), NUMBER, (11, 44)).unwrap();
+    let provider = provider.api(&on.server.url()).unwrap();
     let error = FloatingIpRouter::new(provider).shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied));
     let words = "it is in the network zone us-east, and the address is in eu-central";
@@ -58,7 +57,7 @@ async fn a_server_in_another_network_zone_is_found_before_it_is_asked_for() {
 async fn a_locked_server_is_waited_for_and_one_that_stays_locked_has_changed_nothing() {
     let on = OnHetzner::at_blue().await;
     on.cloud.set_server(22, "running", true);
-    let hasty = on.router().deadline(Duration::from_millis(200));
+    let hasty = on.builder().deadline(Duration::from_millis(200)).build();
     let error = hasty.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
     assert!(error.to_string().contains("the server is locked"), "{error}");

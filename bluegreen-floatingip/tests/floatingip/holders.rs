@@ -99,7 +99,7 @@ async fn a_look_after_a_shift_that_was_cut_off_waits_also_where_the_api_shows_no
     for (method, grace) in [("POST", Duration::from_secs(5)), ("GET /v2/actions", Duration::from_millis(1))] {
         let on = OnDigitalOcean::at_blue(V6).await;
         on.cloud.actions_take(Duration::from_millis(300));
-        let router = on.router().lost_reply(grace);
+        let router = on.builder().lost_reply(grace).build();
         let met = async {
             while on.server.carried_out(method, "/actions") == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -131,7 +131,7 @@ async fn a_shift_that_was_cut_off_before_it_was_heard_is_given_up_after_a_while(
 async fn a_look_does_not_guess_while_a_move_never_ends() {
     let on = OnDigitalOcean::at_blue(V4).await;
     on.cloud.set_locked(V4, true);
-    let error = on.router().deadline(Duration::from_millis(200)).current().await.unwrap_err();
+    let error = on.builder().deadline(Duration::from_millis(200)).build().current().await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied));
     assert!(error.to_string().contains("with blue and may be about to move"), "{error}");
 }

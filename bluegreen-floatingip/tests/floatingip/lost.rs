@@ -58,20 +58,21 @@ async fn an_api_that_hangs_ends_with_the_deadline_and_the_outcome_is_unknown() {
     for (fault, moved) in [(Fault::Hang, false), (Fault::HangAfter, true)] {
         let on = OnDigitalOcean::at_blue(V4).await;
         on.server.fail("POST", "/actions", 9, fault);
-        let error = on.router().deadline(Duration::from_millis(400)).shift(Some(BLUE), GREEN).await.unwrap_err();
+        let error =
+            on.builder().deadline(Duration::from_millis(400)).build().shift(Some(BLUE), GREEN).await.unwrap_err();
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
         assert_eq!(on.router().current().await.unwrap(), Some(if moved { GREEN } else { BLUE }));
     }
     let on = OnDigitalOcean::at_blue(V4).await;
     on.server.fail("GET", "/reserved_ips", 9, Fault::Hang);
-    let error = on.router().deadline(Duration::from_millis(400)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let error = on.builder().deadline(Duration::from_millis(400)).build().shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect(), on.posts()), (ErrorKind::Timeout, Effect::NotApplied, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_is_down_before_the_move_changes_nothing() {
     let on = OnDigitalOcean::at_blue(V4).await;
-    let router = on.router().deadline(Duration::from_secs(3));
+    let router = on.builder().deadline(Duration::from_secs(3)).build();
     drop(on.server);
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::NotApplied));

@@ -11,7 +11,7 @@ use bluegreen_core::{Instance, Pipeline, Release, Router, Runtime, Slot};
 use bluegreen_floatingip::FloatingIpRouter;
 
 use crate::fakes::{Ending, Public};
-use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4, V6, servers};
+use crate::setup::{BLUE, GREEN, OnDigitalOcean, V4, V6, slot_of};
 
 struct Shop {
     on: OnDigitalOcean,
@@ -31,7 +31,7 @@ impl Shop {
 
     fn pipeline(&self, router: impl Router) -> Pipeline {
         let (cloud, address) = (Arc::clone(&self.on.cloud), self.on.address);
-        let next = move || cloud.holder(address).and_then(|server| servers().slot_of(server));
+        let next = move || cloud.holder(address).and_then(slot_of);
         let public = Public { next: Arc::new(next), runtime: self.runtime.clone() };
         Pipeline::builder("shop")
             .runtime(self.runtime.clone())
@@ -49,7 +49,7 @@ impl Shop {
 
     /// The address leads to a server that runs.
     async fn answers_as(&self, version: &str) {
-        let slot = servers().slot_of(self.on.holder().unwrap()).unwrap();
+        let slot = slot_of(self.on.holder().unwrap()).unwrap();
         let instance = self.runtime.inspect(slot).await.unwrap();
         assert!(instance.is_running(), "the address leads to {slot}, which is {instance}");
         assert_eq!(instance.version().unwrap().as_str(), version);
@@ -84,8 +84,10 @@ async fn a_move_that_outlasts_its_deadline_is_undone_wherever_it_ends() {
     for address in [V4, V6] {
         let shop = Shop::open(address).await;
         shop.on.cloud.actions_take(Duration::from_millis(500));
-        let hasty = shop.on.router().deadline(Duration::from_millis(250));
-        let error = shop.pipeline(Patient(hasty, shop.on.router())).deploy(two()).await.unwrap_err();
+        let builder = shop.on.builder();
+        let hasty = builder.clone().deadline(Duration::from_millis(250)).build();
+        let patient = builder.deadline(Duration::from_secs(20)).build();
+        let error = shop.pipeline(Patient { hasty, patient, later: shop.on.router() }).deploy(two()).await.unwrap_err();
         assert_eq!(error.report().unwrap().outcome.word(), "rolled back", "{error}");
         tokio::time::sleep(Duration::from_millis(700)).await;
         shop.answers_as("1").await;
@@ -168,24 +170,29 @@ async fn an_address_that_was_moved_by_hand_decides_what_a_deploy_does() {
 
 /// The first shift with little polling, all that follows with more.
 #[derive(Debug)]
-struct Patient(FloatingIpRouter, FloatingIpRouter);
+struct Patient {
+    hasty: FloatingIpRouter,
+    /// Knows what the hasty one asked for.
+    patient: FloatingIpRouter,
+    later: FloatingIpRouter,
+}
 
 impl fmt::Display for Patient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.hasty.fmt(f)
     }
 }
 
 #[async_trait]
 impl Router for Patient {
     fn granularity(&self) -> bluegreen_core::Granularity {
-        self.0.granularity()
+        self.hasty.granularity()
     }
     async fn current(&self) -> bluegreen_core::Result<Option<bluegreen_core::Split>> {
-        self.0.clone().deadline(Duration::from_secs(20)).current().await
+        self.patient.current().await
     }
     async fn attach(&self, slot: Slot, instance: &Instance) -> bluegreen_core::Result<()> {
-        self.0.attach(slot, instance).await
+        self.hasty.attach(slot, instance).await
     }
     async fn shift(
         &self,
@@ -193,13 +200,13 @@ impl Router for Patient {
         to: bluegreen_core::Split,
     ) -> bluegreen_core::Result<()> {
         if to == GREEN {
-            self.0.shift(from, to).await
+            self.hasty.shift(from, to).await
         } else {
             assert_eq!(to, BLUE);
-            self.1.shift(from, to).await
+            self.later.shift(from, to).await
         }
     }
     async fn in_flight(&self, slot: Slot) -> bluegreen_core::Result<Option<u64>> {
-        self.0.in_flight(slot).await
+        self.hasty.in_flight(slot).await
     }
 }

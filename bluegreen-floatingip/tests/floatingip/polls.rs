@@ -69,7 +69,7 @@ async fn an_action_that_fails_leaves_the_old_split_and_says_so() {
 async fn a_deadline_that_passes_leaves_the_outcome_unknown_and_the_next_look_tells() {
     let on = OnDigitalOcean::at_blue(V4).await;
     on.cloud.actions_take(Duration::from_millis(700));
-    let error = on.router().deadline(Duration::from_millis(200)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let error = on.builder().deadline(Duration::from_millis(200)).build().shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
     assert!(error.to_string().contains("`recover`") && error.to_string().contains("action: 1000"), "{error}");
     assert_eq!(on.router().current().await.unwrap(), Some(GREEN));
@@ -79,7 +79,7 @@ async fn a_deadline_that_passes_leaves_the_outcome_unknown_and_the_next_look_tel
 async fn an_address_that_somebody_takes_right_after_the_move_is_no_success() {
     let on = OnDigitalOcean::at_blue(V4).await;
     on.cloud.actions_take(Duration::from_millis(100));
-    let router = on.router().poll_every(Duration::from_millis(300), Duration::from_millis(310));
+    let router = on.builder().poll_every(Duration::from_millis(300), Duration::from_millis(310)).build();
     let shifting = tokio::spawn(async move { router.shift(Some(BLUE), GREEN).await });
     while on.holder() != Some(22) {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -22,7 +22,7 @@ async fn a_shift_returns_only_when_fresh_connections_are_answered_by_the_new_slo
     })
     .await;
     let probe = HttpProbe::new(&wavering.url(), "x-slot").unwrap();
-    on.router().confirm_by(probe, 5).shift(Some(BLUE), GREEN).await.unwrap();
+    on.builder().confirm_by(probe, 5).build().shift(Some(BLUE), GREEN).await.unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 9, "four that waver, then five in a row");
 }
 
@@ -31,7 +31,7 @@ async fn a_new_slot_that_never_answers_leaves_the_outcome_unknown() {
     let on = OnDigitalOcean::at_blue(V4).await;
     let dead = Front::start(|| None).await;
     let probe = HttpProbe::new(&dead.url(), "x-slot").unwrap();
-    let router = on.router().deadline(Duration::from_millis(500)).confirm_by(probe, 3);
+    let router = on.builder().deadline(Duration::from_millis(500)).confirm_by(probe, 3).build();
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
     assert!(error.to_string().contains("last answered nobody"), "{error}");

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bluegreen_core::{Endpoint, Instance, Secret, Slot, Split};
-use bluegreen_floatingip::{DigitalOceanIp, FloatingIpRouter, HetznerIp, Servers};
+use bluegreen_core::{Endpoint, Instance, PerSlot, Secret, Slot, Split};
+use bluegreen_floatingip::{AddressProvider, DigitalOceanIp, FloatingIpRouter, FloatingIpRouterBuilder, HetznerIp};
 
 use crate::fakes::{DigitalOcean, FakeServer, Front, Hetzner, TOKEN};
 
@@ -17,8 +17,10 @@ pub(crate) const V6: &str = "2001:db8::7";
 /// The number of the floating IP at Hetzner.
 pub(crate) const NUMBER: u64 = 7;
 
-pub(crate) fn servers() -> Servers {
-    Servers::new(11, 22).unwrap()
+pub(crate) const SERVERS: PerSlot<u64> = PerSlot::new(11, 22);
+
+pub(crate) fn slot_of(server: u64) -> Option<Slot> {
+    Slot::BOTH.into_iter().find(|slot| SERVERS[*slot] == server)
 }
 
 pub(crate) fn fixed(slot: Slot) -> Instance {
@@ -29,8 +31,8 @@ pub(crate) fn fixed(slot: Slot) -> Instance {
     Instance::Running { version: None, endpoints: vec![Endpoint::http(address)] }
 }
 
-pub(crate) fn quick(router: FloatingIpRouter) -> FloatingIpRouter {
-    router
+pub(crate) fn quick(provider: impl AddressProvider) -> FloatingIpRouterBuilder {
+    FloatingIpRouter::builder(provider)
         .poll_every(Duration::from_millis(2), Duration::from_millis(6))
         .deadline(Duration::from_secs(20))
         .lost_reply(Duration::from_millis(100))
@@ -41,7 +43,7 @@ type Network = Arc<Mutex<Option<u64>>>;
 
 async fn front(network: &Network) -> Front {
     let network = Arc::clone(network);
-    Front::start(move || servers().slot_of((*network.lock().unwrap())?)).await
+    Front::start(move || slot_of((*network.lock().unwrap())?)).await
 }
 
 pub(crate) struct OnDigitalOcean {
@@ -71,11 +73,15 @@ impl OnDigitalOcean {
 
     pub(crate) fn provider(&self) -> DigitalOceanIp {
         let address = self.address.parse().unwrap();
-        DigitalOceanIp::at(&self.server.url(), Secret::new(TOKEN), address, servers()).unwrap()
+        DigitalOceanIp::new(Secret::new(TOKEN), address, SERVERS).unwrap().api(&self.server.url()).unwrap()
+    }
+
+    pub(crate) fn builder(&self) -> FloatingIpRouterBuilder {
+        quick(self.provider())
     }
 
     pub(crate) fn router(&self) -> FloatingIpRouter {
-        quick(FloatingIpRouter::new(self.provider()))
+        self.builder().build()
     }
 
     pub(crate) fn holder(&self) -> Option<u64> {
@@ -112,9 +118,12 @@ impl OnHetzner {
         on
     }
 
+    pub(crate) fn builder(&self) -> FloatingIpRouterBuilder {
+        quick(HetznerIp::new(Secret::new(TOKEN), NUMBER, SERVERS).unwrap().api(&self.server.url()).unwrap())
+    }
+
     pub(crate) fn router(&self) -> FloatingIpRouter {
-        let provider = HetznerIp::at(&self.server.url(), Secret::new(TOKEN), NUMBER, servers()).unwrap();
-        quick(FloatingIpRouter::new(provider))
+        self.builder().build()
     }
 
     pub(crate) fn holder(&self) -> Option<u64> {

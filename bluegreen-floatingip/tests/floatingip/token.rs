@@ -8,7 +8,7 @@ use bluegreen_core::{ErrorKind, Router, Secret};
 use bluegreen_floatingip::{DigitalOceanBalancer, DigitalOceanIp, FloatingIpRouter, HetznerBalancer, HetznerIp};
 
 use crate::fakes::{Ending, Fault, Front, TOKEN};
-use crate::setup::{BLUE, GREEN, OnDigitalOcean, OnHetzner, V4, servers};
+use crate::setup::{BLUE, GREEN, OnDigitalOcean, OnHetzner, SERVERS, V4};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_never_followed() {
@@ -70,7 +70,7 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
     let strange = serde_json::json!({ "action": { "id": 1, "status": endless } });
     on.cloud.actions_take(Duration::from_secs(2));
     on.server.fail("GET", "/actions/", 999, Fault::json(200, strange));
-    let hasty = on.router().deadline(Duration::from_secs(1));
+    let hasty = on.builder().deadline(Duration::from_secs(1)).build();
     errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
 
     let on = OnHetzner::at_blue().await;
@@ -84,7 +84,7 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
     errors.push(shown(on.router().shift(Some(BLUE), GREEN).await.unwrap_err()));
     let running = serde_json::json!({ "actions": [{ "id": TOKEN, "status": "running", "command": endless }] });
     on.server.fail("GET", "/actions", 999, Fault::json(200, running));
-    let hasty = on.router().deadline(Duration::from_secs(1));
+    let hasty = on.builder().deadline(Duration::from_secs(1)).build();
     errors.push(shown(hasty.shift(Some(BLUE), GREEN).await.unwrap_err()));
 
     for (index, text) in errors.iter().enumerate() {
@@ -97,7 +97,8 @@ async fn it_is_in_no_error_either_if_an_answer_that_says_success_repeats_it_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_unauthorized() {
     let on = OnDigitalOcean::at_blue(V4).await;
-    let provider = DigitalOceanIp::at(&on.server.url(), Secret::new("wrong"), V4.parse().unwrap(), servers()).unwrap();
+    let provider = DigitalOceanIp::new(Secret::new("wrong"), V4.parse().unwrap(), SERVERS).unwrap();
+    let provider = provider.api(&on.server.url()).unwrap();
     let error = FloatingIpRouter::new(provider).current().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(error.to_string().contains("is the token right"), "{error}");
@@ -108,10 +109,10 @@ fn it_is_sent_over_https_only_except_to_this_machine() {
     for bad in ["http://api.example.com", "http://192.0.2.1:8080", "ftp://127.0.0.1", "https://user:pass@example.com"] {
         let token = || Secret::new(TOKEN);
         let errors = [
-            DigitalOceanIp::at(bad, token(), V4.parse().unwrap(), servers()).unwrap_err(),
-            HetznerIp::at(bad, token(), 7, servers()).unwrap_err(),
-            DigitalOceanBalancer::at(bad, token(), "4de7ac8b").unwrap_err(),
-            HetznerBalancer::at(bad, token(), 7).unwrap_err(),
+            DigitalOceanIp::new(token(), V4.parse().unwrap(), SERVERS).unwrap().api(bad).unwrap_err(),
+            HetznerIp::new(token(), 7, SERVERS).unwrap().api(bad).unwrap_err(),
+            DigitalOceanBalancer::new(token(), "4de7ac8b").unwrap().api(bad).unwrap_err(),
+            HetznerBalancer::new(token(), 7).unwrap().api(bad).unwrap_err(),
         ];
         assert!(errors.iter().all(|error| error.kind() == ErrorKind::Config), "{bad}");
     }

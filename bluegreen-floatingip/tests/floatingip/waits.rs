@@ -36,7 +36,7 @@ async fn a_pending_event_is_waited_for() {
 async fn a_pending_event_that_never_ends_is_a_timeout_that_changed_nothing() {
     let on = OnDigitalOcean::at_blue(V4).await;
     on.cloud.set_locked(V4, true);
-    let error = on.router().deadline(Duration::from_millis(300)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let error = on.builder().deadline(Duration::from_millis(300)).build().shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied));
     assert!(error.to_string().contains("pending event"), "{error}");
 }

@@ -6,7 +6,7 @@ use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use bluegreen_floatingip::Lingering;
 
 use crate::lab::{Network, Outage, serve};
-use crate::moves::{router, router_with};
+use crate::moves::{builder_with, router};
 
 const BLUE: Split = Split::all(Slot::Blue);
 const GREEN: Split = Split::all(Slot::Green);
@@ -68,7 +68,8 @@ async fn a_server_that_cannot_be_reached_keeps_the_address_from_moving() {
     let address = Network::address(Network::V4);
     router(&network, address, Lingering::Leave).shift(None, BLUE).await.unwrap();
     let outage = Outage::of(0..usize::MAX, false);
-    let router = router_with(&network, address, Lingering::Leave, &outage).deadline(Duration::from_millis(300));
+    let builder = builder_with(&network, address, Lingering::Leave, &outage);
+    let router = builder.deadline(Duration::from_millis(300)).build();
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::NotApplied));
     assert_eq!(network.sole_holder(Network::V4), Slot::Blue);
@@ -82,7 +83,7 @@ async fn a_server_that_is_lost_at_any_step_leaves_the_address_somewhere_and_the_
     let sound = router(&network, address, Lingering::Leave);
     sound.shift(None, BLUE).await.unwrap();
     let undisturbed = Outage::of(0..0, false);
-    router_with(&network, address, Lingering::Leave, &undisturbed).shift(Some(BLUE), GREEN).await.unwrap();
+    builder_with(&network, address, Lingering::Leave, &undisturbed).build().shift(Some(BLUE), GREEN).await.unwrap();
     println!("a move runs {} commands", undisturbed.commands());
     let mut unfinished = 0;
     for applied in [false, true] {
@@ -91,8 +92,8 @@ async fn a_server_that_is_lost_at_any_step_leaves_the_address_somewhere_and_the_
             for last in ends {
                 sound.shift(sound.current().await.unwrap(), BLUE).await.unwrap();
                 let outage = Outage::of(first..last, applied);
-                let shaky = router_with(&network, address, Lingering::Leave, &outage);
-                let result = shaky.deadline(Duration::from_millis(1000)).shift(Some(BLUE), GREEN).await;
+                let shaky = builder_with(&network, address, Lingering::Leave, &outage);
+                let result = shaky.deadline(Duration::from_millis(1000)).build().shift(Some(BLUE), GREEN).await;
                 let holders: Vec<Slot> =
                     Slot::BOTH.into_iter().filter(|slot| network.has(*slot, Network::V4)).collect();
                 let what = format!("command {first}, applied: {applied}, {result:?}, on {holders:?}");

@@ -4,24 +4,24 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use bluegreen_core::{Router, Slot, Split};
-use bluegreen_floatingip::{FloatingIpRouter, HostVip, Lingering, VipServer};
+use bluegreen_core::{PerSlot, Router, Slot, Split};
+use bluegreen_floatingip::{FloatingIpRouter, FloatingIpRouterBuilder, HostVip, Lingering, VipServer};
 
 use crate::lab::{NamespaceHost, Network, Outage, Outcome, serve, summary, watch};
 
 pub(crate) fn router(network: &Network, address: IpAddr, lingering: Lingering) -> FloatingIpRouter {
-    router_with(network, address, lingering, &Outage::of(0..0, false))
+    builder_with(network, address, lingering, &Outage::of(0..0, false)).build()
 }
 
 /// Over hosts that cannot be reached at times.
-pub(crate) fn router_with(
+pub(crate) fn builder_with(
     network: &Network,
     address: IpAddr,
     lingering: Lingering,
     outage: &Outage,
-) -> FloatingIpRouter {
+) -> FloatingIpRouterBuilder {
     let host = |slot| NamespaceHost::of(network.server(slot)).with(outage);
-    quick(vip(address, lingering, host))
+    quick_builder(vip(address, lingering, host))
 }
 
 /// Between the hosts of the slots.
@@ -43,12 +43,16 @@ pub(crate) fn vip_marked_in(
             None => server,
         }
     };
-    HostVip::new(address, server(Slot::Blue), server(Slot::Green), lingering).unwrap()
+    HostVip::new(address, PerSlot::from_fn(server), lingering).unwrap()
 }
 
 pub(crate) fn quick(vip: HostVip) -> FloatingIpRouter {
-    let router = FloatingIpRouter::new(vip).lost_reply(Duration::from_millis(50));
-    router.poll_every(Duration::from_millis(5), Duration::from_millis(20))
+    quick_builder(vip).build()
+}
+
+fn quick_builder(vip: HostVip) -> FloatingIpRouterBuilder {
+    let builder = FloatingIpRouter::builder(vip).lost_reply(Duration::from_millis(50));
+    builder.poll_every(Duration::from_millis(5), Duration::from_millis(20))
 }
 
 const BLUE: Split = Split::all(Slot::Blue);

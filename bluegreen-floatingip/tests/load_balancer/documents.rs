@@ -116,7 +116,8 @@ async fn a_balancer_that_selects_by_tag_is_switched_by_ports_and_keeps_its_tag()
     let on = OnDigitalOcean::start(&[]).await;
     on.lb.change_by_hand(|balancer| balancer["tag"] = json!("web"));
     on.by_ports().plan(Slot::Green).await.unwrap();
-    let router = on.balancer().by_ports(crate::setup::ports());
+    let router =
+        bluegreen_floatingip::LoadBalancerRouter::builder(on.balancer()).ports(crate::setup::PORTS).build().unwrap();
     router.shift(Some(BLUE), GREEN).await.unwrap();
     assert_eq!(on.lb.balancer()["tag"], "web");
 }

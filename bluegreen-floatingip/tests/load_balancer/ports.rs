@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
-use bluegreen_floatingip::Ports;
+use bluegreen_floatingip::LoadBalancerRouter;
 use serde_json::{Value, json};
 
 use crate::fakes::{After, Ending, Fault, TOKEN, sorted};
@@ -143,7 +143,7 @@ async fn the_plan_is_the_difference_line_by_line_and_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balancer_without_a_rule_to_our_ports_is_refused() {
     let on = OnDigitalOcean::start(&[11, 12]).await;
-    let router = on.balancer().by_ports(Ports::new(8000, 8001).unwrap());
+    let router = LoadBalancerRouter::builder(on.balancer()).ports((8000, 8001)).build().unwrap();
     let error = router.current().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("{22, 3000}"), "{error}");
@@ -163,8 +163,10 @@ async fn a_write_that_outlives_its_deadline_is_waited_for_before_what_is_seen_co
     for (fault, ends) in [(Fault::Hang, BLUE), (Fault::HangAfter, GREEN), (late, GREEN)] {
         let on = OnDigitalOcean::start(&[11, 12]).await;
         on.server.fail("PUT", "", 1, fault.clone());
-        let router = on.by_ports().lost_reply(Duration::from_millis(1500));
-        let error = router.clone().deadline(Duration::from_millis(200)).shift(Some(BLUE), GREEN).await.unwrap_err();
+        let builder = on.ports_builder().lost_reply(Duration::from_millis(1500));
+        let router = builder.clone().build().unwrap();
+        let hasty = builder.deadline(Duration::from_millis(200)).build().unwrap();
+        let error = hasty.shift(Some(BLUE), GREEN).await.unwrap_err();
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{fault:?}");
         assert_eq!(router.current().await.unwrap(), Some(ends), "{fault:?}");
         // Back to blue, and it stays there.
@@ -203,7 +205,7 @@ async fn a_second_service_that_is_never_flipped_leaves_the_outcome_unknown_and_t
     for fault in [Fault::code(423, "locked"), Fault::code(422, "invalid_input"), Fault::html(502)] {
         let on = OnHetzner::start(&[11, 12]).await;
         on.server.fail_after(After(1, "POST", "update_service"), "POST", "update_service", 9999, fault.clone());
-        let router = on.by_ports().deadline(Duration::from_secs(2));
+        let router = on.ports_builder().deadline(Duration::from_secs(2)).build().unwrap();
         let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
         assert_eq!(error.effect(), Effect::Unknown, "{fault:?}: {error}");
         let half = Split::toward(Slot::Green, 50).unwrap();
@@ -278,7 +280,14 @@ async fn the_token_is_in_no_error_even_if_the_balancers_settings_repeat_it() {
     let interfered = on.by_ports().shift(Some(BLUE), GREEN).await.unwrap_err();
     let busy = format!("{TOKEN} can't be updated while it processes previous actions");
     on.server.fail("PUT", "", 9999, Fault::refusal(403, "forbidden", &busy));
-    let busy = on.by_ports().deadline(Duration::from_secs(2)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let busy = on
+        .ports_builder()
+        .deadline(Duration::from_secs(2))
+        .build()
+        .unwrap()
+        .shift(Some(BLUE), GREEN)
+        .await
+        .unwrap_err();
 
     let on = OnHetzner::start(&[11, 12]).await;
     let failed = json!({ "id": 1, "status": "error", "error": { "code": "x", "message": TOKEN } });

@@ -62,7 +62,14 @@ async fn old_servers_go_only_when_new_ones_answer_so_that_no_request_fails() {
 async fn a_new_server_that_never_gets_well_is_taken_out_again() {
     let on = OnHetzner::start(&[11, 12]).await;
     on.lb.traffic(|traffic| traffic.set_unhealthy(23));
-    let error = on.by_servers().deadline(Duration::from_secs(3)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let error = on
+        .servers_builder()
+        .deadline(Duration::from_secs(3))
+        .build()
+        .unwrap()
+        .shift(Some(BLUE), GREEN)
+        .await
+        .unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unhealthy, Effect::NotApplied));
     assert!(error.to_string().contains("does not call [22, 23] healthy"), "{error}");
     assert_eq!(on.by_servers().current().await.unwrap(), Some(BLUE));
@@ -73,7 +80,14 @@ async fn a_new_server_that_never_gets_well_is_taken_out_again() {
 async fn a_new_slot_that_never_answers_at_the_public_address_is_taken_out_again() {
     let on = OnDigitalOcean::start(&[11, 12]).await;
     on.lb.traffic(|traffic| [22, 23].map(|server| traffic.set_unhealthy(server)));
-    let error = on.by_servers().deadline(Duration::from_secs(1)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let error = on
+        .servers_builder()
+        .deadline(Duration::from_secs(1))
+        .build()
+        .unwrap()
+        .shift(Some(BLUE), GREEN)
+        .await
+        .unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unhealthy, Effect::NotApplied));
     assert_eq!(on.lb.balancer()["droplet_ids"], json!([11, 12]));
 }
@@ -81,7 +95,7 @@ async fn a_new_slot_that_never_answers_at_the_public_address_is_taken_out_again(
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_exchanged_one_at_a_time_where_that_is_wished() {
     let on = OnDigitalOcean::start(&[11, 12]).await;
-    let router = Arc::new(on.by_servers().at_a_time(1, Duration::from_millis(200)));
+    let router = Arc::new(on.servers_builder().at_a_time(1, Duration::from_millis(200)).build().unwrap());
     let shifting = tokio::spawn({
         let router = Arc::clone(&router);
         async move { router.shift(Some(BLUE), GREEN).await }
@@ -102,8 +116,8 @@ async fn servers_are_exchanged_one_at_a_time_where_that_is_wished() {
 async fn an_exchange_in_turns_that_cannot_end_before_the_deadline_is_refused_and_nothing_is_touched() {
     let on = OnDigitalOcean::start(&[11, 12]).await;
     // Each turn alone would fit.
-    let router = on.by_servers().at_a_time(1, Duration::ZERO).health_deadline(Duration::from_millis(700));
-    let error = router.deadline(Duration::from_secs(1)).shift(Some(BLUE), GREEN).await.unwrap_err();
+    let builder = on.servers_builder().at_a_time(1, Duration::ZERO).health_deadline(Duration::from_millis(700));
+    let error = builder.deadline(Duration::from_secs(1)).build().unwrap().shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
     assert!(
         error.to_string().contains("in 2 turns with pauses of 0ns in between, given 700ms to get well each time"),
@@ -116,7 +130,8 @@ async fn an_exchange_in_turns_that_cannot_end_before_the_deadline_is_refused_and
     assert_eq!(on.server.count("POST", "/droplets"), 0);
 
     let on = OnHetzner::start(&[11, 12]).await;
-    let router = on.by_servers().at_a_time(1, Duration::from_secs(1)).deadline(Duration::from_secs(1));
+    let router =
+        on.servers_builder().at_a_time(1, Duration::from_secs(1)).deadline(Duration::from_secs(1)).build().unwrap();
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
     assert_eq!(on.server.count("POST", ""), 0);
@@ -224,7 +239,8 @@ async fn servers_reached_over_the_private_network_are_exchanged_for_servers_reac
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_servers_are_refused_where_it_cannot_be_told_over_which_network_they_are_reached() {
-    let told = |on: &OnHetzner, private| quick(on.balancer().private(private).by_servers(pools()), &on.front);
+    let told =
+        |on: &OnHetzner, private| quick(on.balancer().private(private), &on.front).servers(pools()).build().unwrap();
     let on = OnHetzner::start(&[11, 12]).await;
     on.lb.reach_privately(&[12]);
     let mixed = on.by_servers();
@@ -282,7 +298,7 @@ async fn an_api_that_fails_for_a_moment_neither_ends_nor_undoes_an_exchange() {
 async fn an_api_that_says_nothing_until_the_deadline_is_unreachable() {
     let on = OnDigitalOcean::start(&[11, 12]).await;
     on.server.fail("GET", "", 999, Fault::html(502));
-    let router = on.by_servers().deadline(Duration::from_secs(2));
+    let router = on.servers_builder().deadline(Duration::from_secs(2)).build().unwrap();
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!(error.effect(), Effect::NotApplied);
     assert!(error.to_string().contains("502 Bad Gateway"), "{error}");
@@ -312,7 +328,7 @@ async fn old_servers_that_do_not_get_well_in_time_leave_the_new_ones_and_the_out
     let on = OnHetzner::start(&[11, 12]).await;
     let no_more = json!({ "error": { "code": "unauthorized", "message": "no" } });
     on.server.fail_after(After(2, "POST", "remove_target"), "GET", "/load_balancers", 1, Fault::json(401, no_more));
-    let router = on.by_servers().deadline(Duration::from_secs(4));
+    let router = on.servers_builder().deadline(Duration::from_secs(4)).build().unwrap();
     on.lb.traffic(|traffic| {
         traffic.set_unhealthy(11);
         traffic.set_unhealthy(12);
@@ -334,12 +350,12 @@ async fn new_droplets_are_given_the_time_that_the_balancers_own_health_check_nee
     // As late as such a health check can be: the probe may meet one of the new droplets earlier, but not each of them.
     on.lb.traffic(|traffic| traffic.healthy_after(Duration::from_millis(2900)));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let mut router = on.by_servers_as_checked();
+    let mut router = on.checked_builder().build().unwrap();
     let (shifted, _) = while_asking(&on.front, router.shift(Some(BLUE), GREEN)).await;
     shifted.unwrap();
     // With the fake's 3 s, twice, and 5 s for an answer.
     let on = OnDigitalOcean::start(&[11, 12]).await;
-    router = on.by_servers_as_checked().deadline(Duration::from_secs(5));
+    router = on.checked_builder().deadline(Duration::from_secs(5)).build().unwrap();
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
     assert!(error.to_string().contains("given 14s to get well"), "{error}");

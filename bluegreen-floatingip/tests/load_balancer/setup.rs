@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Secret, Slot};
-use bluegreen_floatingip::{DigitalOceanBalancer, HetznerBalancer, HttpProbe, LoadBalancerRouter, Pools, Ports};
+use bluegreen_core::{PerSlot, Secret, Slot};
+use bluegreen_floatingip::{
+    CloudBalancer, DigitalOceanBalancer, HetznerBalancer, HttpProbe, LoadBalancerRouter, LoadBalancerRouterBuilder,
+};
 
 use crate::fakes::{DigitalOceanLb, FakeServer, Front, HetznerLb, TOKEN};
 
@@ -14,13 +16,12 @@ pub(crate) fn slot_of((server, port): (u64, u64)) -> Slot {
     if green { Slot::Green } else { Slot::Blue }
 }
 
-pub(crate) fn pools() -> Pools {
-    Pools::new([11, 12], [22, 23]).unwrap()
+/// The servers of blue and green.
+pub(crate) fn pools() -> PerSlot<Vec<u64>> {
+    PerSlot::new(vec![11, 12], vec![22, 23])
 }
 
-pub(crate) fn ports() -> Ports {
-    Ports::new(3000, 3001).unwrap()
-}
+pub(crate) const PORTS: PerSlot<u16> = PerSlot::new(3000, 3001);
 
 pub(crate) struct OnDigitalOcean {
     pub(crate) lb: Arc<DigitalOceanLb>,
@@ -38,20 +39,28 @@ impl OnDigitalOcean {
     }
 
     pub(crate) fn balancer(&self) -> DigitalOceanBalancer {
-        DigitalOceanBalancer::at(&self.server.url(), Secret::new(TOKEN), DigitalOceanLb::ID).unwrap()
+        DigitalOceanBalancer::new(Secret::new(TOKEN), DigitalOceanLb::ID).unwrap().api(&self.server.url()).unwrap()
     }
 
-    pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
-        self.by_servers_as_checked().health_deadline(Duration::from_millis(60))
+    pub(crate) fn servers_builder(&self) -> LoadBalancerRouterBuilder {
+        self.checked_builder().health_deadline(Duration::from_millis(60))
     }
 
     /// New servers are given the time that the balancer's own health check needs.
-    pub(crate) fn by_servers_as_checked(&self) -> LoadBalancerRouter {
-        quick(self.balancer().by_servers(pools()), &self.front)
+    pub(crate) fn checked_builder(&self) -> LoadBalancerRouterBuilder {
+        quick(self.balancer(), &self.front).servers(pools())
+    }
+
+    pub(crate) fn ports_builder(&self) -> LoadBalancerRouterBuilder {
+        quick(self.balancer(), &self.front).ports(PORTS)
+    }
+
+    pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
+        self.servers_builder().build().unwrap()
     }
 
     pub(crate) fn by_ports(&self) -> LoadBalancerRouter {
-        quick(self.balancer().by_ports(ports()), &self.front)
+        self.ports_builder().build().unwrap()
     }
 }
 
@@ -70,20 +79,28 @@ impl OnHetzner {
     }
 
     pub(crate) fn balancer(&self) -> HetznerBalancer {
-        HetznerBalancer::at(&self.server.url(), Secret::new(TOKEN), HetznerLb::ID).unwrap()
+        HetznerBalancer::new(Secret::new(TOKEN), HetznerLb::ID).unwrap().api(&self.server.url()).unwrap()
+    }
+
+    pub(crate) fn servers_builder(&self) -> LoadBalancerRouterBuilder {
+        quick(self.balancer(), &self.front).servers(pools())
+    }
+
+    pub(crate) fn ports_builder(&self) -> LoadBalancerRouterBuilder {
+        quick(self.balancer(), &self.front).ports(PORTS)
     }
 
     pub(crate) fn by_servers(&self) -> LoadBalancerRouter {
-        quick(self.balancer().by_servers(pools()), &self.front)
+        self.servers_builder().build().unwrap()
     }
 
     pub(crate) fn by_ports(&self) -> LoadBalancerRouter {
-        quick(self.balancer().by_ports(ports()), &self.front)
+        self.ports_builder().build().unwrap()
     }
 }
 
-pub(crate) fn quick(router: LoadBalancerRouter, front: &Front) -> LoadBalancerRouter {
-    router
+pub(crate) fn quick(balancer: impl Into<CloudBalancer>, front: &Front) -> LoadBalancerRouterBuilder {
+    LoadBalancerRouter::builder(balancer)
         .poll_every(Duration::from_millis(3), Duration::from_millis(9))
         .deadline(Duration::from_secs(20))
         .lost_reply(Duration::from_millis(50))

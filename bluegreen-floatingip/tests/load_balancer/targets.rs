@@ -32,7 +32,7 @@ fn at(balancer: HetznerBalancer, server: u64, addresses: &[String]) -> HetznerBa
 }
 
 fn by_servers(on: &OnHetzner, balancer: HetznerBalancer) -> LoadBalancerRouter {
-    quick(balancer.by_servers(pools()), &on.front)
+    quick(balancer, &on.front).servers(pools()).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn an_exchange_with_more_targets_than_the_balancers_type_takes_is_refused_
         assert!(error.to_string().contains("4 targets would be behind it"), "{error}");
     }
     assert_eq!(on.server.count("POST", ""), 0);
-    let one_by_one = router.at_a_time(1, Duration::ZERO);
+    let one_by_one = on.servers_builder().at_a_time(1, Duration::ZERO).build().unwrap();
     one_by_one.plan(Slot::Green).await.unwrap();
     one_by_one.shift(Some(BLUE), GREEN).await.unwrap();
     assert_eq!(on.lb.reached_at(), targets([(22, v4(22)), (23, v4(23))]));
@@ -142,7 +142,7 @@ async fn a_full_project_and_a_maintenance_are_not_the_tokens_fault_and_a_token_t
     on.server.fail("POST", "add_target", 9999, Fault::code(403, "maintenance"));
     // The deadline falls into a pause, and not into a call whose end would be unknown.
     let pause = Duration::from_millis(700);
-    let router = on.by_servers().poll_every(pause, pause).deadline(Duration::from_secs(2));
+    let router = on.servers_builder().poll_every(pause, pause).deadline(Duration::from_secs(2)).build().unwrap();
     let error = router.shift(Some(BLUE), GREEN).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied), "{error}");
     assert_eq!(error.to_string().matches("not done within").count(), 1, "{error}");

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bluegreen_core::{Effect, Endpoint, ErrorKind, Instance, LocalHost, Router, Slot};
-use bluegreen_nginx::{Commands, NginxRouter};
+use bluegreen_nginx::NginxRouter;
 
 use crate::setup::{BLUE, GREEN, flags};
 use crate::support::{App, TestNginx, get};
@@ -144,8 +144,11 @@ async fn an_nginx_that_is_not_running_cannot_be_reloaded_and_the_site_is_as_befo
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_that_does_not_end_is_a_timeout_and_can_be_repeated() {
     let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
-    let never =
-        s.nginx.config("shop").commands(Commands::new().reload(["true"])).confirm_deadline(Duration::from_millis(500));
+    let never = s
+        .nginx
+        .config("shop")
+        .commands(s.nginx.commands().reload(["true"]))
+        .confirm_deadline(Duration::from_millis(500));
     let router = NginxRouter::new(LocalHost::new(), never).unwrap();
     let newer = App::start("newer").await;
     let error = router.attach(Slot::Green, &newer.instance()).await.unwrap_err();

@@ -90,8 +90,13 @@ impl TestNginx {
     pub(crate) fn files(&self, service: &str) -> NginxConfig {
         NginxConfig::new(service)
             .layout(self.layout(service))
-            .commands(Commands::new().nginx(std::iter::once("nginx".to_owned()).chain(self.arguments())))
+            .commands(self.commands())
             .confirm_deadline(Duration::from_secs(10))
+    }
+
+    /// What makes the commands act on this nginx.
+    pub(crate) fn commands(&self) -> Commands {
+        Commands::new().nginx(std::iter::once("nginx".to_owned()).chain(self.arguments()))
     }
 
     /// The test's directory as the place of a site's files.

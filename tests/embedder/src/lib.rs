@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bluegreen_core::{LocalHost, Result, Secret};
-use bluegreen_floatingip::{DigitalOceanBalancer, FloatingIpRouter, HetznerIp, HttpProbe, Ports, Servers};
+use bluegreen_floatingip::{DigitalOceanBalancer, FloatingIpRouter, HetznerIp, HttpProbe, LoadBalancerRouter};
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 
@@ -17,9 +17,10 @@ pub fn set_up_ours() -> Result<()> {
     let router = router.slots((["127.0.0.1:4001"], ["127.0.0.1:4002"]));
     NginxRouter::new(LocalHost::new(), router)?;
     let token = || Secret::new("a-token");
-    let address = FloatingIpRouter::new(HetznerIp::new(token(), 7, Servers::new(1, 2)?)?);
-    let _ = address.confirm_by(HttpProbe::new("https://shop.example.com/health", "x-slot")?, 3);
-    DigitalOceanBalancer::new(token(), "4de7ac8b-495b-4884-9a69-1050c6793cd6")?.by_ports(Ports::new(3000, 3001)?);
+    let probe = HttpProbe::new("https://shop.example.com/health", "x-slot")?;
+    FloatingIpRouter::builder(HetznerIp::new(token(), 7, (1, 2))?).confirm_by(probe, 3).build();
+    let balancer = DigitalOceanBalancer::new(token(), "4de7ac8b-495b-4884-9a69-1050c6793cd6")?;
+    LoadBalancerRouter::builder(balancer).ports((3000, 3001)).build()?;
     Ok(())
 }
 

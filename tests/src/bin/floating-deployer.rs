@@ -28,7 +28,8 @@ async fn run(arguments: tool::Arguments, crash_at: Option<String>) -> Result<()>
     let router = tool::router(&servers, arguments.provider)?
         .poll_every(Duration::from_millis(20), Duration::from_millis(60))
         .lost_reply(Duration::from_millis(300))
-        .deadline(Duration::from_secs(5));
+        .deadline(Duration::from_secs(5))
+        .build();
     let pipeline = tool::pipeline(&servers, router)?
         .check_interval(Duration::from_millis(100))
         .verify_deadline(Duration::from_secs(5))
