@@ -18,7 +18,7 @@ use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Pipeline, Releas
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_release::{Artifact, CommandMigrator, SystemdRuntime};
-use bluegreen_ssh::SshHost;
+use bluegreen_ssh::{SshHost, SshHostBuilder};
 use clap::{Parser, Subcommand};
 use futures::StreamExt as _;
 use serde::Deserialize;
@@ -150,15 +150,13 @@ impl Settings {
     }
 
     pub(crate) fn host(&self) -> Result<SshHost> {
-        let Some(file) = &self.ssh_config else { return SshHost::from_ssh_config(&self.server)?.build() };
-        SshHost::from_ssh_config_file(file, &self.server)?.build()
+        let Some(file) = &self.ssh_config else { return SshHostBuilder::from_ssh_config(&self.server)?.build() };
+        SshHostBuilder::from_ssh_config_file(file, &self.server)?.build()
     }
 
     pub(crate) fn runtime(&self, host: &SshHost) -> Result<SystemdRuntime> {
-        let mut runtime = SystemdRuntime::builder(host.clone(), &self.service)
-            .user(&self.user)
-            .command(&self.run)
-            .ports(self.ports[0], self.ports[1]);
+        let mut runtime =
+            SystemdRuntime::builder(host.clone(), &self.service).user(&self.user).command(&self.run).ports(self.ports);
         for path in &self.shared {
             runtime = runtime.shared_directory(path);
         }
@@ -172,10 +170,10 @@ impl Settings {
     pub(crate) fn pipeline(&self, host: &SshHost) -> Result<Pipeline> {
         let runtime = self.runtime(host)?;
         // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
-        let health = HttpCheck::get("/version").version_from_body().through(host.clone()).build()?;
-        let public = HttpCheck::at(format!("{}/version", self.public)).version_from_body().build()?;
+        let health = HttpCheck::builder("/version").version_from_body().through(host.clone()).build()?;
+        let public = HttpCheck::builder(format!("{}/version", self.public)).version_from_body().build()?;
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
-        let nginx = self.nginx.clone().service(&self.service).slot(Slot::Blue, blue).slot(Slot::Green, green);
+        let nginx = self.nginx.clone().service(&self.service).slots(([blue], [green]));
         let mut pipeline = Pipeline::builder(&self.service)
             .router(NginxRouter::new(host.clone(), nginx)?)
             .store(HostStateStore::new(host.clone(), format!("/srv/{}/state", self.service)))

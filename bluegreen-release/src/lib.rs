@@ -16,7 +16,7 @@
 //! let runtime = SystemdRuntime::builder(LocalHost::new(), "shop")
 //!     .command(["python3", "server.py", "--port", "{port}"])
 //!     .user("deploy")
-//!     .ports(4001, 4002)
+//!     .ports((4001, 4002))
 //!     .shared_directory("uploads")
 //!     .directive("MemoryMax", "512M")
 //!     .build()?;

@@ -95,9 +95,9 @@ impl SystemdRuntimeBuilder {
         self
     }
 
-    /// Sets the ports that the slots' programs are told to listen on; [`DEFAULT_PORTS`] (4000 and 4001) unless set.
-    pub fn ports(mut self, blue: u16, green: u16) -> Self {
-        self.settings.ports = PerSlot::new(blue, green);
+    /// The ports that blue's and green's programs are told to listen on. Default: 4000 and 4001 ([`DEFAULT_PORTS`]).
+    pub fn ports(mut self, ports: impl Into<PerSlot<u16>>) -> Self {
+        self.settings.ports = ports.into();
         self
     }
 

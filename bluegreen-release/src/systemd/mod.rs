@@ -42,7 +42,7 @@ use crate::script::{Reply, run};
 /// let runtime = SystemdRuntime::builder(host, "shop")
 ///     .command(["python3", "server.py", "--port", "{port}"])
 ///     .user("deploy")
-///     .ports(4001, 4002)
+///     .ports((4001, 4002))
 ///     .env("DATABASE_URL", Secret::from_env("DATABASE_URL")?)
 ///     .shared_directory("uploads")
 ///     .directive("MemoryMax", "512M")
