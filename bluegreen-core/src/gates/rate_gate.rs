@@ -45,7 +45,8 @@ use crate::types::{Instance, ServiceName, Target};
 /// One value can judge many services at a time; it keeps its counts by service and operation.
 ///
 /// ```
-/// /// use bluegreen_core::{Error, MetricSource};
+/// use std::time::Duration;
+/// use bluegreen_core::{Error, MetricSource};
 /// use bluegreen_core::gates::{BadRequests, RateGate};
 ///
 /// fn gates(prometheus: impl MetricSource + Clone) -> Result<[RateGate; 2], Error> {
