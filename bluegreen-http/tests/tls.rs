@@ -2,21 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod support;
-
-use std::sync::Arc;
-
+use bluegreen_core::testing::test_process;
 use bluegreen_core::{Health, HealthCheck};
 use bluegreen_http::HttpCheck;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::ServerConfig;
+use bluegreen_testkit::http::{Server, answer, running, target};
+use bluegreen_testkit::tls::{acceptor, certified};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::PrivateKeyDer;
-use support::{Server, answer, running, target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
 
-/// Set for the child of this test's own binary that is given the certificate to trust.
+/// Set for the child of this very test that is given the certificate to trust.
 const URL: &str = "BLUEGREEN_HTTP_TEST_URL";
 
 #[tokio::test]
@@ -42,8 +36,8 @@ async fn a_certificate_of_a_trusted_authority_is_accepted() {
     let trusted = directory.path().join("trusted.pem");
     std::fs::write(&trusted, certificate).unwrap();
     // What a process trusts is read from its environment, so the trusting one is a process of its own.
-    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_certificate_of_a_trusted_authority_is_accepted"])
+    let test = concat!(module_path!(), "::a_certificate_of_a_trusted_authority_is_accepted");
+    let output = tokio::process::Command::from(test_process(test))
         .env("SSL_CERT_FILE", &trusted)
         .env(URL, format!("https://{}/health", server.address))
         .kill_on_drop(true)
@@ -55,15 +49,8 @@ async fn a_certificate_of_a_trusted_authority_is_accepted() {
 }
 
 async fn https() -> (Server, String) {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let certified = certified(&["127.0.0.1"]);
+    let acceptor = acceptor(&certified);
     let server = Server::raw(move |stream| {
         let acceptor = acceptor.clone();
         async move {
@@ -74,5 +61,5 @@ async fn https() -> (Server, String) {
         }
     })
     .await;
-    (server, cert.pem())
+    (server, certified.cert.pem())
 }

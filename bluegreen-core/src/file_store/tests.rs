@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::testing::test_process;
 
 struct Place(tempfile::TempDir);
 
@@ -276,8 +277,7 @@ async fn child_process() {
 }
 
 fn spawn_child(place: &Place) -> Killed {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "file_store::tests::child_process"])
+    let child = test_process(concat!(module_path!(), "::child_process"))
         .env(CHILD, place.0.path())
         .stdout(Stdio::null())
         .spawn();

@@ -5,6 +5,7 @@
 //! - [`CallLog`] records every call that passes a [`Faulty`] or a recording mock, to assert the order;
 //! - [`conformance`] has one suite per trait, for the tests of adapters;
 //! - [`part_is_here`] skips a test whose real part is missing, loudly, or fails it where everything is required;
+//! - [`test_process`] runs a test of the same binary in a process of its own;
 //! - [`PausedClock`] makes absolute time follow tokio's paused clock.
 //!
 //! A test of one's own pipeline, complete:
@@ -46,6 +47,7 @@ mod part;
 mod paused_clock;
 mod recording_migrator;
 mod scripted;
+mod test_process;
 
 pub use call_log::CallLog;
 pub use faults::{Fault, Faults};
@@ -55,3 +57,4 @@ pub use part::part_is_here;
 pub use paused_clock::PausedClock;
 pub use recording_migrator::RecordingMigrator;
 pub use scripted::{ScriptedGate, ScriptedHealth};
+pub use test_process::test_process;

@@ -1,11 +1,14 @@
 //! `ImageBuild`, and files out of images.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bluegreen_core::testing::test_process;
 use bluegreen_core::{Effect, ErrorKind, Progress, Runtime, Slot};
 use bluegreen_docker::{Engine, ImageBuild};
+use bluegreen_testkit::process::Killed;
 use tempfile::TempDir;
 
 use crate::support::{Fate, Shop, WAITS, docker, docker_ok, eventually, needs_docker, proxy, remove_nameless, unique};
@@ -260,16 +263,6 @@ async fn child_that_copies_without_end() {
     let _ = engine.extract(&image, "/bin/busybox", &folder.join("x"), &Progress::none()).await;
 }
 
-/// A process that is killed in the end.
-struct Child(std::process::Child);
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_process_left_of_a_copy_is_removed_at_once_and_what_a_living_one_uses_is_not() {
     needs_docker!();
@@ -277,10 +270,9 @@ async fn what_a_killed_process_left_of_a_copy_is_removed_at_once_and_what_a_livi
     let name = shop.images.make("app:1.0", WAITS);
     let folder = tempfile::tempdir().unwrap();
     let copy = || {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args(["build::child_that_copies_without_end", "--exact"]).stdout(std::process::Stdio::null());
-        child.env("BLUEGREEN_TEST_IMAGE", &name).env("BLUEGREEN_TEST_FOLDER", folder.path());
-        Child(child.spawn().unwrap())
+        let mut command = test_process(concat!(module_path!(), "::child_that_copies_without_end"));
+        command.env("BLUEGREEN_TEST_IMAGE", &name).env("BLUEGREEN_TEST_FOLDER", folder.path());
+        Killed::spawn(command.stdout(Stdio::null()))
     };
     let killed = copy();
     eventually("it copies", async || !containers_of(&name).is_empty()).await;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bluegreen_core::{ErrorKind, Runtime, Slot};
 use bluegreen_docker::Engine;
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use bluegreen_testkit::tls::certified;
+use rcgen::{CertifiedKey, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
@@ -13,10 +14,6 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::{NotingHost, Shop, WAITS, engine_socket, grace, needs_docker};
-
-fn certified() -> CertifiedKey<KeyPair> {
-    generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap()
-}
 
 /// Stands before the engine's socket; returns its address.
 async fn front(server: &CertifiedKey<KeyPair>, client: &CertifiedKey<KeyPair>) -> String {
@@ -56,7 +53,7 @@ fn write(folder: &Path, ca: &CertifiedKey<KeyPair>, own: &CertifiedKey<KeyPair>)
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_behind_tls_is_used_by_us_and_by_compose_and_both_sides_are_verified() {
     needs_docker!();
-    let (server, client, stranger) = (certified(), certified(), certified());
+    let [server, client, stranger] = [(); 3].map(|()| certified(&["127.0.0.1"]));
     let address = front(&server, &client).await;
     let shop = Shop::new("services: {api: {image: 'IMAGES/app:1.0'}}");
     shop.publish("app:1.0", WAITS);

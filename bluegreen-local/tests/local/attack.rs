@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::*;
+use bluegreen_core::testing::test_process;
 use bluegreen_core::{Router, Slot};
 use bluegreen_local::{Proxy, ProxyRouter};
+use bluegreen_testkit::process::Killed;
 use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -303,7 +306,7 @@ async fn proxy_process() {
 }
 
 struct ProxyProcess {
-    child: std::process::Child,
+    child: Killed,
     address: SocketAddr,
     router: ProxyRouter,
     _directory: tempfile::TempDir,
@@ -312,14 +315,9 @@ struct ProxyProcess {
 impl ProxyProcess {
     async fn before(service: SocketAddr, descriptors: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "attack::proxy_process"])
-            .env("TEST_SITE", directory.path())
-            .env("TEST_DESCRIPTORS", descriptors.to_string())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = test_process(concat!(module_path!(), "::proxy_process"));
+        command.env("TEST_SITE", directory.path()).env("TEST_DESCRIPTORS", descriptors.to_string());
+        let child = Killed::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
         let router = ProxyRouter::at(directory.path().join("proxy.sock"));
         let mut process = Self { child, address: LOOPBACK.parse().unwrap(), router, _directory: directory };
         eventually("the start of the proxy", async || process.router.current().await.is_ok()).await;
@@ -339,13 +337,6 @@ impl ProxyProcess {
 
 fn address_in(directory: &Path) -> SocketAddr {
     std::fs::read_to_string(directory.join("address")).unwrap().parse().unwrap()
-}
-
-impl Drop for ProxyProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

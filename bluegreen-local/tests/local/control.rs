@@ -6,10 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::*;
+use bluegreen_core::testing::test_process;
 use bluegreen_core::{
     Effect, ErrorKind, Instance, MetricSource, OperationId, Release, Router, Sample, ServiceName, Slot, Target,
 };
 use bluegreen_local::{Proxy, ProxyRouter};
+use bluegreen_testkit::process::Killed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 
@@ -278,31 +280,9 @@ async fn proxy_process() {
         .unwrap();
 }
 
-struct ProxyProcess(std::process::Child);
-
-impl ProxyProcess {
-    fn start(site: &Site) -> Self {
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "control::proxy_process"])
-            .env("TEST_SITE", site.directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for ProxyProcess {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn proxy_of(site: &Site) -> Killed {
+    let mut command = test_process(concat!(module_path!(), "::proxy_process"));
+    Killed::spawn(command.env("TEST_SITE", site.directory.path()).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 #[tokio::test]
@@ -313,7 +293,7 @@ async fn a_proxy_process_that_is_killed_begins_again_where_it_was() {
     let address = TcpListener::bind(LOOPBACK).await.unwrap().local_addr().unwrap();
     std::fs::write(site.directory.path().join("listen"), address.to_string()).unwrap();
     let router = ProxyRouter::at(site.socket());
-    let mut process = ProxyProcess::start(&site);
+    let mut process = proxy_of(&site);
     eventually("the first start", async || router.current().await.is_ok()).await;
     router.attach(Slot::Blue, &blue.instance()).await.unwrap();
     router.attach(Slot::Green, &green.instance()).await.unwrap();
@@ -322,12 +302,11 @@ async fn a_proxy_process_that_is_killed_begins_again_where_it_was() {
         let from = router.current().await.unwrap();
         router.shift(from, toward_green(percent)).await.unwrap();
         // Right after the shift was confirmed.
-        process.kill();
+        drop(process);
         assert_eq!(router.current().await.unwrap_err().kind(), ErrorKind::Unreachable);
-        process = ProxyProcess::start(&site);
+        process = proxy_of(&site);
         eventually("the next start", async || router.current().await.is_ok()).await;
         assert_eq!(router.current().await.unwrap(), Some(toward_green(percent)));
         assert_eq!(fetch(address, "/").await.text(), if percent == 100 { "green" } else { "blue" });
     }
-    process.kill();
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use bluegreen_core::testing::test_process;
 use bluegreen_core::{
     Effect, ErrorKind, Instance, OperationId, Reason, Release, Runtime, Secret, ServiceName, Slot, Target,
 };
@@ -536,8 +537,7 @@ async fn deployer() {
 }
 
 fn spawn_deployer(site: &Site) -> std::process::Child {
-    std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "process::deployer"])
+    test_process(concat!(module_path!(), "::deployer"))
         .env("TEST_SITE", site.directory.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

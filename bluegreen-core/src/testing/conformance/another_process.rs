@@ -1,9 +1,10 @@
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
 
 use rustix::process::{Signal, getpgrp, kill_process_group};
 use tokio::process::Command;
+
+use crate::testing::test_process;
 
 /// What the other process is asked to do, and how it is to end.
 const TASK: &str = "BLUEGREEN_CONFORMANCE_TASK";
@@ -43,11 +44,8 @@ pub enum ProcessEnd {
 /// # Panics
 /// When the process did not end that way, with what it wrote.
 pub async fn in_another_process(test: &str, task: &str, end: ProcessEnd) {
-    // The test harness leaves out the name of the crate.
-    let test = test.split_once("::").map_or(test, |(_, path)| path);
-    let mut command = Command::new(std::env::current_exe().unwrap_or_default());
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(TASK, task).env(END, word(end));
-    command.process_group(0).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = Command::from(test_process(test));
+    command.env(TASK, task).env(END, word(end)).process_group(0).kill_on_drop(true);
     // Into files, not pipes: what is started may keep them open.
     let output = tempfile::NamedTempFile::new();
     let text = match &output {
@@ -92,6 +90,7 @@ fn word(end: ProcessEnd) -> &'static str {
 mod tests {
     use std::os::unix::process::CommandExt;
     use std::path::Path;
+    use std::process::Stdio;
     use std::time::Duration;
 
     use super::*;

@@ -1,13 +1,19 @@
 //! How connections are made, kept and given up.
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
 
 use std::time::Duration;
 
 use bluegreen_http_client::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use bluegreen_http_client::{Client, Method, StatusCode, Url};
-use support::{Server, answer};
+use bluegreen_testkit::http::{Server, answer};
+
+/// Answers with what it was asked.
+async fn echo() -> Server {
+    Server::answering(|request| answer("200 OK", &[], request)).await
+}
+
+fn url(server: &Server, path: &str) -> Url {
+    Url::parse(&format!("http://{}{path}", server.address)).unwrap()
+}
 
 async fn get(client: &Client, url: &Url) -> String {
     let response = client.send(client.request(Method::GET, url).unwrap()).await.unwrap();
@@ -17,8 +23,8 @@ async fn get(client: &Client, url: &Url) -> String {
 
 #[tokio::test]
 async fn each_request_has_a_connection_of_its_own_unless_connections_are_kept() {
-    let server = Server::start(|request| answer(&request)).await;
-    let url = server.url("http", "/");
+    let server = echo().await;
+    let url = url(&server, "/");
     for (builder, connections) in [(Client::builder(), 3), (Client::builder().keep_idle(Duration::from_secs(5)), 1)] {
         let (client, before) = (builder.direct().https(false).build().unwrap(), server.connections());
         for _ in 0..3 {
@@ -30,19 +36,19 @@ async fn each_request_has_a_connection_of_its_own_unless_connections_are_kept() 
 
 #[tokio::test]
 async fn a_kept_connection_is_given_up_when_its_time_is_over() {
-    let server = Server::start(|request| answer(&request)).await;
+    let server = echo().await;
     let client = Client::builder().direct().keep_idle(Duration::from_millis(50)).https(false).build().unwrap();
-    get(&client, &server.url("http", "/")).await;
+    get(&client, &url(&server, "/")).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    get(&client, &server.url("http", "/")).await;
+    get(&client, &url(&server, "/")).await;
     assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]
 async fn the_request_is_what_was_asked_for_and_a_password_in_the_url_is_a_header() {
-    let server = Server::start(|request| answer(&request)).await;
+    let server = echo().await;
     let client = Client::builder().direct().https(false).build().unwrap();
-    let mut url = server.url("http", "/a%20b?x=1#nowhere");
+    let mut url = url(&server, "/a%20b?x=1#nowhere");
     url.set_username("anna").unwrap();
     url.set_password(Some("p%40ss")).unwrap();
     let mut request = client.request(Method::POST, &url).unwrap();
@@ -64,9 +70,9 @@ async fn the_request_is_what_was_asked_for_and_a_password_in_the_url_is_a_header
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let server =
-        Server::start(|_| b"HTTP/1.1 302 Found\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+        Server::answering(|_| b"HTTP/1.1 302 Found\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
     let client = Client::builder().direct().https(false).build().unwrap();
-    let response = client.send(client.request(Method::GET, &server.url("http", "/")).unwrap()).await.unwrap();
+    let response = client.send(client.request(Method::GET, &url(&server, "/")).unwrap()).await.unwrap();
     assert_eq!((response.status(), server.connections()), (StatusCode::FOUND, 1));
 }
 
@@ -89,9 +95,9 @@ async fn no_connection_and_no_encryption_in_time_mean_that_nothing_was_sent() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_off_is_told_from_one_that_never_was() {
-    let server = Server::start(|_| Vec::new()).await;
+    let server = Server::answering(|_| Vec::new()).await;
     let client = Client::builder().direct().keep_idle(Duration::from_secs(5)).https(false).build().unwrap();
-    let error = client.send(client.request(Method::GET, &server.url("http", "/")).unwrap()).await.unwrap_err();
+    let error = client.send(client.request(Method::GET, &url(&server, "/")).unwrap()).await.unwrap_err();
     assert!(!error.is_connect() && !error.is_request(), "{error}");
     assert_eq!(server.connections(), 1, "nothing is sent again");
 }

@@ -1,9 +1,5 @@
 //! `SmokeTest` against a small shop, and against servers that misbehave.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,8 +10,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bluegreen_core::{Endpoint, ErrorKind, Health, HealthCheck, Instance, Secret};
 use bluegreen_http::{Capture, SmokeTest, SmokeTestBuilder, Step};
+use bluegreen_testkit::http::{Server, answer, read_request, refusing, running, target};
 use serde_json::{Value, json};
-use support::{Server, answer, read_request, refusing, running, target};
 
 /// A shop with accounts, orders and a form: what a smoke test is written for.
 struct Shop {

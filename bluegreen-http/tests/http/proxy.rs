@@ -1,14 +1,15 @@
-//! The environment's proxy. A file of its own, because the environment belongs to a process.
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! The environment's proxy. The environment belongs to a process, so whoever has one is a process of its own.
 
-mod support;
-
+use bluegreen_core::testing::test_process;
 use bluegreen_core::{Health, HealthCheck};
 use bluegreen_http::HttpCheck;
-use support::{Server, answer, running, target};
+use bluegreen_testkit::http::{Server, answer, running, target};
 
-/// Set for the child of this test's own binary that runs with a proxy in its environment.
+/// Set for the child of this very test that runs with a proxy in its environment.
 const SERVER: &str = "BLUEGREEN_HTTP_TEST_SERVER";
+
+const THIS: &str =
+    concat!(module_path!(), "::a_proxy_of_the_environment_leads_to_urls_and_never_to_endpoints_or_this_machine");
 
 #[tokio::test]
 async fn a_proxy_of_the_environment_leads_to_urls_and_never_to_endpoints_or_this_machine() {
@@ -21,8 +22,7 @@ async fn a_proxy_of_the_environment_leads_to_urls_and_never_to_endpoints_or_this
         answer("200 OK", &[], format!("proxied {line}"))
     })
     .await;
-    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_proxy_of_the_environment_leads_to_urls_and_never_to_endpoints_or_this_machine"])
+    let output = tokio::process::Command::from(test_process(THIS))
         .env("http_proxy", format!("http://{}", proxy.address))
         .env_remove("no_proxy")
         .env_remove("NO_PROXY")

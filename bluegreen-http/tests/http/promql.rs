@@ -1,7 +1,4 @@
 //! `PromQl` against a real Prometheus server, and against servers that misbehave.
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -11,7 +8,7 @@ use std::time::{Duration, Instant as Clock};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Counters, Error, ErrorKind, Instance, MetricSource, Sample, Secret};
 use bluegreen_http::{PromQl, PromQlBuilder};
-use support::{Server, answer, refusing, target};
+use bluegreen_testkit::http::{Server, answer, refusing, target};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 

@@ -1,15 +1,12 @@
 //! Pages that come compressed although nobody asked for that.
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
 
 use std::io::Write;
 
 use bluegreen_core::{Health, HealthCheck, MetricSource, Sample};
 use bluegreen_http::{HttpCheck, HttpCheckBuilder, PrometheusPage, SmokeTest, Step};
+use bluegreen_testkit::http::{Server, answer, target};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use support::{Server, answer, target};
 
 /// Not brotli, but nobody can tell: what matters is that no part of it is shown.
 const BROTLI: &[u8] = b"\x0b\x02\x80garbled\x03";

@@ -1,18 +1,15 @@
 //! The environment's proxies. Each case is a process of its own, since the environment belongs to a process.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
-mod support;
-
-use std::sync::Arc;
-
+use bluegreen_core::testing::test_process;
 use bluegreen_http_client::{Client, Method, Url};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-use support::{Server, answer, read_request};
+use bluegreen_testkit::http::{Server, answer, read_request};
+use bluegreen_testkit::tls::{acceptor, certified};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-/// Set for the child of this test's own binary.
+const THIS: &str = concat!(module_path!(), "::a_proxy_forwards_http_and_tunnels_https_and_is_told_its_password");
+
+/// Set for the child that runs this very test.
 const URL: &str = "BLUEGREEN_CLIENT_TEST_URL";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,22 +23,15 @@ async fn a_proxy_forwards_http_and_tunnels_https_and_is_told_its_password() {
         }
         return;
     }
-    let certified = rcgen::generate_simple_self_signed(["shop.invalid".to_owned(), "localhost".to_owned()]).unwrap();
+    let certified = certified(&["shop.invalid", "localhost"]);
     let directory = tempfile::tempdir().unwrap();
     let trusted = directory.path().join("trusted.pem");
     std::fs::write(&trusted, certified.cert.pem()).unwrap();
-    let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let tls = TlsAcceptor::from(Arc::new(config));
+    let tls = acceptor(&certified);
     // A proxy, and in one the server behind it, which is no name that could be looked up.
     let (inner, outer) = (tls.clone(), tls.clone());
-    let plain = Server::serve(move |stream| proxy(stream, inner.clone())).await;
-    let encrypted = Server::serve(move |stream| {
+    let plain = Server::raw(move |stream| proxy(stream, inner.clone())).await;
+    let encrypted = Server::raw(move |stream| {
         let (outer, inner) = (outer.clone(), tls.clone());
         async move {
             if let Ok(stream) = outer.accept(stream).await {
@@ -51,18 +41,14 @@ async fn a_proxy_forwards_http_and_tunnels_https_and_is_told_its_password() {
     })
     .await;
 
+    let (_, port) = encrypted.address.rsplit_once(':').unwrap();
     let forwarded = "GET http://shop.invalid/a HTTP/1.1\r\n";
     let tunnelled = "CONNECT shop.invalid:443 HTTP/1.1\r\n";
     let secret = "proxy-authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
     for (variable, proxy, url, line) in [
         ("http_proxy", format!("http://anna:secret@{}", plain.address), "http://shop.invalid/a", forwarded),
         ("HTTPS_PROXY", format!("http://anna:secret@{}", plain.address), "https://shop.invalid/a", tunnelled),
-        (
-            "HTTPS_PROXY",
-            format!("https://anna:secret@localhost:{}", encrypted.address.port()),
-            "https://shop.invalid/a",
-            tunnelled,
-        ),
+        ("HTTPS_PROXY", format!("https://anna:secret@localhost:{port}"), "https://shop.invalid/a", tunnelled),
     ] {
         let said = ask_by(variable, &proxy, url, &trusted).await;
         assert!(said.contains(line) && said.to_lowercase().contains(&secret.to_lowercase()), "{proxy}: {said}");
@@ -83,8 +69,7 @@ async fn a_proxy_of_another_kind_is_refused_without_a_word_of_its_password() {
 
 /// What a process says that asks with this variable in its environment.
 async fn ask_by(variable: &str, proxy: &str, url: &str, trusted: &std::path::Path) -> String {
-    let output = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_proxy_forwards_http_and_tunnels_https_and_is_told_its_password", "--nocapture"])
+    let output = tokio::process::Command::from(test_process(THIS))
         .env_clear()
         .env("SSL_CERT_FILE", trusted)
         .env(variable, proxy)
@@ -102,11 +87,11 @@ async fn ask_by(variable: &str, proxy: &str, url: &str, trusted: &std::path::Pat
 async fn proxy(mut stream: impl AsyncRead + AsyncWrite + Unpin, tls: TlsAcceptor) {
     let asked = read_request(&mut stream).await.unwrap();
     if !asked.starts_with("CONNECT ") {
-        let _ = stream.write_all(&answer(&asked)).await;
+        let _ = stream.write_all(&answer("200 OK", &[], &asked)).await;
         return;
     }
     let _ = stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await;
     let mut stream = tls.accept(stream).await.unwrap();
     let inner = read_request(&mut stream).await.unwrap();
-    let _ = stream.write_all(&answer(&format!("{asked}{inner}"))).await;
+    let _ = stream.write_all(&answer("200 OK", &[], format!("{asked}{inner}"))).await;
 }

@@ -1,9 +1,5 @@
 //! The contract of `HealthCheck`, tested by core's suite against a real server.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,7 +7,7 @@ use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, HealthCheckFixture};
 use bluegreen_core::{Instance, Target, Version};
 use bluegreen_http::HttpCheck;
-use support::{Server, answer, target};
+use bluegreen_testkit::http::{Server, answer, target};
 
 struct Served {
     server: Server,

@@ -1,12 +1,11 @@
-//! Servers on loopback for the tests. Each ends when its value is dropped.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "tests, of which each file uses its own part")]
+//! Servers on loopback that speak HTTP/1.1 byte by byte, as a test wants it.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bluegreen_core::{Endpoint, Instance, OperationId, Release, ServiceName, Slot, Target};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -38,7 +37,8 @@ impl Server {
         Self { address, connections, task }
     }
 
-    /// Answers each request by a function of its whole text (head and body), and keeps the connection open.
+    /// Answers each request by a function of its whole text (head and body), and keeps the connection open. An empty
+    /// answer closes it.
     pub async fn answering<F>(answer: F) -> Self
     where
         F: Fn(&str) -> Vec<u8> + Send + Sync + 'static,
@@ -48,7 +48,8 @@ impl Server {
             let answer = Arc::clone(&answer);
             async move {
                 while let Some(request) = read_request(&mut stream).await {
-                    if stream.write_all(&answer(&request)).await.is_err() {
+                    let bytes = answer(&request);
+                    if bytes.is_empty() || stream.write_all(&bytes).await.is_err() {
                         return;
                     }
                 }
@@ -88,7 +89,7 @@ impl Drop for Server {
 }
 
 /// Reads one request with its body; `None` when the client is gone.
-pub async fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

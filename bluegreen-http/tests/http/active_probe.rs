@@ -1,7 +1,4 @@
 //! `ActiveProbe` against servers on loopback: what it counts, and that it ends.
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +6,7 @@ use std::time::Duration;
 
 use bluegreen_core::{Counters, Endpoint, ErrorKind, Instance, MetricSource, Sample};
 use bluegreen_http::{ActiveProbe, ActiveProbeBuilder, HttpCheck};
-use support::{Server, answer, read_request, refusing, running, target};
+use bluegreen_testkit::http::{Server, answer, read_request, refusing, running, target};
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 

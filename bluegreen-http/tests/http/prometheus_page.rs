@@ -1,7 +1,4 @@
 //! `PrometheusPage` against pages of a real Prometheus client, and against servers that misbehave.
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,8 +9,8 @@ use bluegreen_core::{
     Counters, Endpoint, Error, ErrorKind, Gate, Instance, LocalHost, MetricSource, Sample, Secret, Verdict, Window,
 };
 use bluegreen_http::{PrometheusPage, PrometheusPageBuilder};
+use bluegreen_testkit::http::{Server, answer, refusing, running, target};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
-use support::{Server, answer, refusing, running, target};
 
 fn by_status() -> PrometheusPageBuilder {
     PrometheusPage::builder().by_label("http_requests_total", r#"status=~"5..""#)
@@ -208,7 +205,7 @@ async fn samples_at_the_same_time_never_take_an_old_page_for_a_restart() {
     let server = Server::raw(move |mut stream| {
         let now = counted.fetch_add(1, Ordering::SeqCst) + 1;
         async move {
-            support::read_request(&mut stream).await;
+            bluegreen_testkit::http::read_request(&mut stream).await;
             tokio::time::sleep(Duration::from_millis(if now.is_multiple_of(2) { 30 } else { 0 })).await;
             let page = answer("200 OK", &[], format!("http_requests_total{{status=\"500\"}} {now}\n"));
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &page).await;

@@ -1,9 +1,5 @@
 //! `HttpCheck` against servers that behave in every way a real one may.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +9,7 @@ use bluegreen_core::{
     Endpoint, Error, ErrorKind, Health, HealthCheck, Host, Progress, Result, Secret, Tunnel, Version,
 };
 use bluegreen_http::{HttpCheck, HttpCheckBuilder, all, any};
-use support::{Server, answer, read_request, refusing, running, target};
+use bluegreen_testkit::http::{Server, answer, read_request, refusing, running, target};
 use tokio::io::AsyncWriteExt;
 
 async fn check(server: &Server, builder: HttpCheckBuilder) -> Health {

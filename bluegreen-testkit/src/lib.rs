@@ -1,0 +1,15 @@
+//! What the tests and benches of the workspace share. Nothing here is published.
+//!
+//! What is started here ends when its value is dropped, also when a test fails.
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "support of tests: a test that cannot go on fails"
+)]
+
+pub mod http;
+pub mod process;
+#[cfg(feature = "tls")]
+pub mod tls;
