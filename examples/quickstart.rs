@@ -161,7 +161,7 @@ fn pipeline(place: &Place, display: &Arc<ProgressDisplay>) -> Result<PipelineBui
         .build()?;
     Ok(Pipeline::builder("shop")
         .runtime(runtime(place)?)
-        .router(ProxyRouter::at(place.control_socket()))
+        .router(ProxyRouter::new(place.control_socket()))
         .store(FileStateStore::new(place.state()))
         .health(health)
         .smoke(smoke)

@@ -18,7 +18,7 @@ fn pipeline() -> Result<Pipeline> {
     let public = HttpCheck::builder(format!("http://{address}/")).version_from_router();
     Pipeline::builder("shop")
         .runtime(ProcessRuntime::builder("state/processes").build()?)
-        .router(ProxyRouter::at("state/proxy.socket"))
+        .router(ProxyRouter::new("state/proxy.socket"))
         .store(FileStateStore::new("state"))
         .health(HttpCheck::get("/")?) // Asks the new release itself.
         .verify(public.build()?) // Asks through the proxy, as a user does.

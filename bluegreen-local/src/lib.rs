@@ -44,7 +44,7 @@
 //! ```
 //!
 //! A deploy tool combines these in a `bluegreen_core` pipeline. So that traffic continues when the tool dies, run the proxy as
-//! a process of its own with [`Proxy::run`], and control it with [`ProxyRouter::at`]. Linux only.
+//! a process of its own with [`Proxy::run`], and control it with [`ProxyRouter::new`]. Linux only.
 
 mod process;
 mod proxy;

@@ -10,7 +10,7 @@
 //!
 //! # A deploy
 //!
-//! This program runs as it is, with nothing installed: the adapters of [`memory`] stand in for real ones.
+//! This program runs without anything installed: the adapters of [`memory`] stand in for real ones.
 //!
 //! ```
 //! use std::time::Duration;
@@ -97,8 +97,8 @@
 //! | `test-util` | the module `testing`: mocks, fault injection, conformance suites | no |
 //!
 //! A program that uses rustls with another provider than ring, and relies on rustls finding the only one that is compiled
-//! in, turns the defaults off and leaves `ring` and `docker-tls` out: rustls panics where two providers are enabled and
-//! none is installed.
+//! in, turns the defaults off and leaves `ring` and `docker-tls` out: rustls panics if two providers are enabled and none
+//! is installed.
 //!
 //! # Guides
 //!
@@ -116,7 +116,7 @@
 //! | read events, reports and the state in other programs | `docs/json.md` |
 //! | test your own pipeline | `docs/testing-your-pipeline.md` |
 //! | write an adapter | `docs/writing-an-adapter.md` |
-//! | know what is guaranteed, and where it ends | `docs/guarantees.md` |
+//! | see what is guaranteed, and the limits of each guarantee | `docs/guarantees.md` |
 //!
 //! What a pipeline guarantees is written on [`Pipeline`]; what an adapter must guarantee, on each trait.
 

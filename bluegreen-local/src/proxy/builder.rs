@@ -113,7 +113,7 @@ impl ProxyBuilder {
     }
 
     /// Lets other processes of this user steer the proxy through a Unix socket at this path; see
-    /// [`ProxyRouter::at`](crate::ProxyRouter::at). Its directory must exist.
+    /// [`ProxyRouter::new`](crate::ProxyRouter::new). Its directory must exist.
     ///
     /// The socket has mode 0600 from its first moment. A file left by a proxy that died is replaced; while a proxy
     /// lives that has the socket, [`Proxy::serve`] fails.

@@ -43,7 +43,7 @@ enum Handle {
 impl ProxyRouter {
     /// Steers the proxy whose [control socket](crate::ProxyBuilder::control_socket) is at this path. No connection is
     /// made before the first call.
-    pub fn at(control_socket: impl Into<PathBuf>) -> Self {
+    pub fn new(control_socket: impl Into<PathBuf>) -> Self {
         Self::with(Handle::Socket(control_socket.into()))
     }
 

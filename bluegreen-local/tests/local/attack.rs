@@ -38,7 +38,7 @@ async fn silent_peers_on_the_control_socket_delay_nobody() {
     for _ in 0..200 {
         silent.push(UnixStream::connect(&socket).await.unwrap());
     }
-    let router = ProxyRouter::at(&socket);
+    let router = ProxyRouter::new(&socket);
     assert_eq!(within(20, router.current()).await.unwrap(), None);
     assert_eq!(within(20, router.in_flight(Slot::Blue)).await.unwrap(), Some(0));
     drop((silent, front));
@@ -318,7 +318,7 @@ impl ProxyProcess {
         let mut command = test_process(concat!(module_path!(), "::proxy_process"));
         command.env("TEST_SITE", directory.path()).env("TEST_DESCRIPTORS", descriptors.to_string());
         let child = Killed::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
-        let router = ProxyRouter::at(directory.path().join("proxy.sock"));
+        let router = ProxyRouter::new(directory.path().join("proxy.sock"));
         let mut process = Self { child, address: LOOPBACK.parse().unwrap(), router, _directory: directory };
         eventually("the start of the proxy", async || process.router.current().await.is_ok()).await;
         process.address = address_in(process._directory.path());

@@ -176,7 +176,7 @@ impl RouterFixture for Proxied {
     type Router = ProxyRouter;
 
     async fn open(&self) -> ProxyRouter {
-        if self.over_socket { ProxyRouter::at(self.folder.path().join("socket")) } else { self.front.proxy.router() }
+        if self.over_socket { ProxyRouter::new(self.folder.path().join("socket")) } else { self.front.proxy.router() }
     }
 
     async fn instance(&self, slot: Slot) -> Instance {

@@ -44,7 +44,7 @@ async fn the_socket_steers_the_proxy_like_the_router_in_its_process() {
     let site = Site::new();
     let front = site.front().await;
     let (blue, green) = (Service::start("blue").await, Service::start("green").await);
-    let router = ProxyRouter::at(site.socket());
+    let router = ProxyRouter::new(site.socket());
     assert_eq!(router.current().await.unwrap(), None);
     let error = router.shift(None, toward_green(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied));
@@ -186,13 +186,13 @@ async fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
     // What a proxy leaves behind that was killed.
     drop(std::os::unix::net::UnixListener::bind(site.socket()).unwrap());
     let front = site.front().await;
-    assert_eq!(ProxyRouter::at(site.socket()).current().await.unwrap(), None);
+    assert_eq!(ProxyRouter::new(site.socket()).current().await.unwrap(), None);
 
     let second = Proxy::builder().control_socket(site.socket()).build().unwrap();
     let listener = TcpListener::bind(LOOPBACK).await.unwrap();
     let error = second.serve(listener, std::future::pending()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-    assert_eq!(ProxyRouter::at(site.socket()).current().await.unwrap(), None, "the first one still has it");
+    assert_eq!(ProxyRouter::new(site.socket()).current().await.unwrap(), None, "the first one still has it");
     drop(front);
 }
 
@@ -220,7 +220,7 @@ async fn a_file_that_is_no_socket_is_never_replaced_and_a_path_that_is_too_long_
 #[tokio::test]
 async fn no_proxy_at_the_socket_is_unreachable_and_changed_nothing() {
     let site = Site::new();
-    let router = ProxyRouter::at(site.socket());
+    let router = ProxyRouter::new(site.socket());
     let error = router.shift(None, toward_green(0)).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unreachable, Effect::NotApplied));
     assert!(error.to_string().contains("proxy.sock"), "{error}");
@@ -231,7 +231,7 @@ async fn hostile_peers_on_the_socket_are_refused_and_the_proxy_goes_on() {
     let site = Site::new();
     let front = site.front().await;
     let blue = Service::start("blue").await;
-    let router = ProxyRouter::at(site.socket());
+    let router = ProxyRouter::new(site.socket());
     router.attach(Slot::Blue, &blue.instance()).await.unwrap();
     router.shift(None, toward_green(0)).await.unwrap();
     let questions: [&[u8]; 9] = [
@@ -292,7 +292,7 @@ async fn a_proxy_process_that_is_killed_begins_again_where_it_was() {
     // A port that was free a moment ago.
     let address = TcpListener::bind(LOOPBACK).await.unwrap().local_addr().unwrap();
     std::fs::write(site.directory.path().join("listen"), address.to_string()).unwrap();
-    let router = ProxyRouter::at(site.socket());
+    let router = ProxyRouter::new(site.socket());
     let mut process = proxy_of(&site);
     eventually("the first start", async || router.current().await.is_ok()).await;
     router.attach(Slot::Blue, &blue.instance()).await.unwrap();

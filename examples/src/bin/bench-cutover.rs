@@ -39,7 +39,7 @@ async fn bench() -> Result<u64> {
     let (serving, stopped) = (proxy.clone(), stop.clone());
     let served = tokio::spawn(async move { serving.serve(listener, stopped.cancelled_owned()).await });
 
-    for (way, router) in [("in process", proxy.router()), ("over its control socket", ProxyRouter::at(&socket))] {
+    for (way, router) in [("in process", proxy.router()), ("over its control socket", ProxyRouter::new(&socket))] {
         start(&router, &stop).await?;
         let load = Clients { address: public, keeping: 32, fresh: 8, per_second: None }.start();
         tokio::time::sleep(BETWEEN).await;
