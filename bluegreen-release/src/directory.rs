@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{Error, ErrorKind, Host, Reason, Result, Target, Version};
 
 use crate::artifact::{Artifact, DEFAULT_MAX_SIZE};
 use crate::manifest::Manifest;
 use crate::member;
-use crate::script::{self, Reply};
+use crate::script::waiting;
 
 /// How many releases stay on the host unless set: the two in the slots, and three to look back at.
 pub const DEFAULT_KEEP_RELEASES: usize = 5;
@@ -154,8 +155,8 @@ impl ReleaseDirectory {
     /// `Conflict` when the version is there with other content; `NotFound` when it is not there and has no artifact;
     /// `Corrupt` and `Config` for an artifact that is cut off or hostile; `Unsupported` when the host lacks a tool.
     pub async fn prepare(&self, target: &Target) -> Result<()> {
-        let begin = async { script::run(&*self.host, &self.begin_command(target)).await };
-        let (artifact, reply) = tokio::try_join!(self.read(target), begin)?;
+        let begin = self.begin(target);
+        let (artifact, reply) = tokio::try_join!(self.read(target), begin.run(&*self.host))?;
         match reply.word() {
             "present" => match artifact {
                 Some(artifact) => self.same_content(target, &artifact, reply.rest()),
@@ -181,7 +182,7 @@ impl ReleaseDirectory {
                     .with("host", &self.host)
                     .with_hint("install it: flock comes with util-linux, the others with every distribution's base"))
             }
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
@@ -208,9 +209,9 @@ impl ReleaseDirectory {
         Artifact::read(path, self.strip_components, target.service.as_str(), self.max_size).await.map(Some)
     }
 
-    fn begin_command(&self, target: &Target) -> bluegreen_core::Command {
-        let text = include_str!("scripts/begin_prepare.sh");
-        script::command("make room for a release", text, std::time::Duration::ZERO)
+    fn begin(&self, target: &Target) -> Script {
+        let script = Script::new("make room for a release", include_str!("scripts/begin_prepare.sh"));
+        waiting(script, std::time::Duration::ZERO)
             .args([self.directory.clone(), target.version().to_string()])
             .output_limit(MANIFEST_LIMIT)
     }
@@ -246,7 +247,7 @@ impl ReleaseDirectory {
         let unpacked: u64 = lacking.map(|(_, entry)| entry.size()).sum();
         let packed = artifact.pack(base).await?;
         let sent = packed.as_file().metadata().map_err(Error::from)?.len();
-        let incoming = reply.get("incoming").ok_or_else(|| reply.unexpected(&*self.host))?;
+        let incoming = reply.get("incoming").ok_or_else(|| reply.unexpected())?;
         self.check_room(reply, unpacked.saturating_add(sent))?;
         let remote = format!("{incoming}/{}.tar.gz", target.version());
         self.host.upload(packed.path(), &remote, &target.progress).await.map_err(Error::not_applied)?;
@@ -257,17 +258,17 @@ impl ReleaseDirectory {
             self.keep.to_string(),
             from.to_owned(),
         ];
-        let text = include_str!("scripts/finish_prepare.sh");
-        let command = script::command("put a release together", text, bluegreen_core::host::DEFAULT_TIMEOUT)
+        let script = Script::new("put a release together", include_str!("scripts/finish_prepare.sh"));
+        let script = waiting(script, bluegreen_core::host::DEFAULT_TIMEOUT)
             .args(words)
             .args(self.shared.clone())
             .stdin(manifest.text());
-        let reply = script::run(&*self.host, &command).await?;
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "ready" => Ok(Sent::Ready),
             "present" => self.same_content(target, artifact, reply.rest()).map(|()| Sent::Ready),
-            "damaged" => Ok(Sent::Damaged(reply.said)),
-            _ => Err(reply.unexpected(&*self.host)),
+            "damaged" => Ok(Sent::Damaged(reply.said().to_owned())),
+            _ => Err(reply.unexpected()),
         }
     }
 

@@ -51,6 +51,14 @@ macro_rules! run_setters {
             self.timeout = timeout;
             self
         }
+
+        /// Sets how many bytes of each output stream are kept (the last ones). Default: 1 MiB
+        /// ([`DEFAULT_OUTPUT_LIMIT`](crate::host::DEFAULT_OUTPUT_LIMIT)).
+        #[must_use]
+        pub fn output_limit(mut self, bytes: usize) -> Self {
+            self.output_limit = bytes;
+            self
+        }
     };
 }
 
@@ -120,14 +128,6 @@ impl Command {
     #[must_use]
     pub fn directory(mut self, path: impl Into<String>) -> Self {
         self.directory = Some(path.into());
-        self
-    }
-
-    /// Sets how many bytes of each output stream are kept (the last ones). Default: 1 MiB
-    /// ([`DEFAULT_OUTPUT_LIMIT`]).
-    #[must_use]
-    pub fn output_limit(mut self, bytes: usize) -> Self {
-        self.output_limit = bytes;
         self
     }
 

@@ -40,6 +40,11 @@ fsync_path() {
     sync -- "$1" 2> /dev/null || sync
 }
 
+# Replaces a file by standard input, for its owner alone from the first moment.
+put() {
+    (umask 077 && cat > "$1.new") && fsync_path "$1.new" && mv -f "$1.new" "$1" || fail "cannot write $1"
+}
+
 # The SHA-256 of a file in hexadecimal; nothing if there is none.
 digest_of() {
     [ -e "$1" ] || return 0

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::command::run_setters;
-use crate::host::{Command, DEFAULT_TIMEOUT, Host, LINES_IN_ERROR, quote};
+use crate::host::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Host, LINES_IN_ERROR, quote};
 
 const PRELUDE: &str = include_str!("prelude.sh");
 
@@ -15,7 +15,8 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(60);
 ///
 /// - `reply LINE...` ends the script with its reply, `fail WORDS...` with an error;
 /// - `lock FILE` holds a lock until the script ends, and `acquire SECONDS` that of descriptor 9;
-/// - `fsync_path PATH` flushes a file or a directory to the disk;
+/// - `fsync_path PATH` flushes a file or a directory to the disk, and `put FILE` replaces a file by standard input, durably and
+///   for its owner alone;
 /// - `digest_of FILE` prints its SHA-256, and `receive FILE DIGEST` stores standard input in it, whole and durably.
 ///
 /// The host needs a POSIX shell, `flock` for a lock and `sha256sum` for a digest. What a script may wait for its lock,
@@ -46,6 +47,7 @@ pub struct Script {
     read_only: bool,
     detached: bool,
     timeout: Duration,
+    output_limit: usize,
 }
 
 impl Script {
@@ -62,6 +64,7 @@ impl Script {
             read_only: false,
             detached: false,
             timeout: DEFAULT_TIMEOUT,
+            output_limit: DEFAULT_OUTPUT_LIMIT,
         }
     }
 
@@ -122,6 +125,7 @@ impl Script {
             .stdin(self.stdin.clone())
             .sudo(self.sudo)
             .timeout(self.timeout)
+            .output_limit(self.output_limit)
     }
 
     /// Runs it to its end.
@@ -203,10 +207,10 @@ impl Reply {
         &self.lines
     }
 
-    /// The lines behind the line `log`.
-    pub fn log(&self) -> &[String] {
+    /// The lines behind the line that is this word alone, such as those of a log.
+    pub fn after(&self, word: &str) -> &[String] {
         let end = self.lines.len();
-        let begin = self.lines.iter().position(|line| line == "log").map_or(end, |at| at + 1);
+        let begin = self.lines.iter().position(|line| line == word).map_or(end, |at| at + 1);
         &self.lines[begin..]
     }
 
@@ -217,7 +221,8 @@ impl Reply {
 
     /// The error of a reply that the script never gives.
     pub fn unexpected(&self) -> Error {
-        Error::new(ErrorKind::Unexpected, format!("the script answered {:?}", self.lines))
+        let said = if self.said.is_empty() { String::new() } else { format!(", and said: {}", self.said) };
+        Error::new(ErrorKind::Unexpected, format!("the script answered {:?}{said}", self.lines))
             .with_operation(self.operation)
             .with("host", &self.host)
     }
@@ -255,12 +260,12 @@ mod tests {
         assert_eq!((reply.word(), reply.rest(), reply.said()), ("ready", "/srv/shop", "careful"));
         assert_eq!((reply.get("received"), reply.get("tag"), reply.get("none")), (Some(""), Some("a b"), None));
         assert_eq!(reply.all("tag").collect::<Vec<_>>(), ["a b", "c"]);
-        assert_eq!(reply.log(), ["x y", "z"]);
+        assert_eq!(reply.after("log"), ["x y", "z"]);
         let error = reply.unexpected();
         assert!(error.to_string().starts_with("test: the script answered [\"ready /srv/shop\""), "{error}");
 
         let silent = Script::new("test", "exit 0").run(&HOST).await.unwrap();
-        assert_eq!((silent.word(), silent.rest(), silent.log().len()), ("", "", 0));
+        assert_eq!((silent.word(), silent.rest(), silent.after("log").len()), ("", "", 0));
     }
 
     #[tokio::test]

@@ -17,6 +17,6 @@ impl SystemdRuntime {
     /// As [`exec`](Self::exec), in a version that is prepared.
     pub(super) fn in_release(&self, slot: Slot, version: Option<&Version>) -> Command {
         let version = version.map(ToString::to_string).unwrap_or_default();
-        self.on_slot(slot, script::EXEC, bluegreen_core::host::DEFAULT_TIMEOUT).arg(version)
+        self.on_slot(slot, script::EXEC, bluegreen_core::host::DEFAULT_TIMEOUT).arg(version).command()
     }
 }

@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{
-    Command, Endpoint, Error, ErrorKind, Host, Instance, Ownership, Preview, Result, Runtime, ServiceName, Slot,
-    Stopped, Target, Version, changed_file, sha256_hex,
+    Endpoint, Error, ErrorKind, Host, Instance, Ownership, Preview, Result, Runtime, ServiceName, Slot, Stopped,
+    Target, Version, changed_file, sha256_hex,
 };
 use futures::future::BoxFuture;
 
@@ -30,7 +31,7 @@ pub use migrator::CommandMigrator;
 use settings::Settings;
 
 use crate::directory::ReleaseDirectory;
-use crate::script::{Reply, run};
+use crate::script::waiting;
 
 /// Runs each slot as a unit of systemd on any [`Host`]: a program of any language, released as a directory.
 ///
@@ -97,13 +98,13 @@ impl SystemdRuntime {
         self.settings.unit(slot)
     }
 
-    fn script(&self, body: script::Body, waits: Duration) -> Command {
-        script::command(&self.settings, body, waits)
+    fn script(&self, script: Script, waits: Duration) -> Script {
+        waiting(script.variable("scope", self.settings.scope_option()), waits)
     }
 
     /// A script with the places of a slot and its unit as the first arguments.
-    fn on_slot(&self, slot: Slot, body: script::Body, waits: Duration) -> Command {
-        self.script(body, waits).args([self.settings.directory.clone(), slot.to_string(), self.unit(slot)])
+    fn on_slot(&self, slot: Slot, script: Script, waits: Duration) -> Script {
+        self.script(script, waits).args([self.settings.directory.clone(), slot.to_string(), self.unit(slot)])
     }
 
     fn running(&self, slot: Slot, version: Option<Version>) -> Instance {
@@ -133,15 +134,15 @@ impl SystemdRuntime {
         let environment = self.settings.environment(target).await?;
         self.claim(target).await?;
         self.releases.prepare(target).await?;
-        let command = self.on_slot(target.slot, script::PREPARE, Duration::ZERO);
+        let script = self.on_slot(target.slot, script::PREPARE, Duration::ZERO);
         let words = [target.version().to_string(), self.unit_digest(target.slot), environment.len().to_string()];
-        let reply = run(&*self.host, &command.args(words).stdin(environment)).await?;
+        let reply = script.args(words).stdin(environment).run(&*self.host).await?;
         self.check_unit(target.slot, &reply)
     }
 
     async fn look_at_unit(&self, slot: Slot) -> Result<()> {
-        let command = self.script(script::PREVIEW, Duration::ZERO).args([self.unit(slot), self.unit_digest(slot)]);
-        self.check_unit(slot, &run(&*self.host, &command).await?)
+        let script = self.script(script::PREVIEW, Duration::ZERO).args([self.unit(slot), self.unit_digest(slot)]);
+        self.check_unit(slot, &script.run(&*self.host).await?)
     }
 
     fn check_unit(&self, slot: Slot, reply: &Reply) -> Result<()> {
@@ -161,20 +162,20 @@ impl SystemdRuntime {
                 let path = reply.rest().split_once(' ').map_or("", |(_, path)| path);
                 let there = reply.after("unit");
                 let wanted = unit::render(&self.settings, slot);
-                changed_file("unit", path, &*self.host, difference(&there, &wanted))
+                changed_file("unit", path, &*self.host, difference(there, &wanted))
                     .with_hint(format!("{setup}; what only this server needs belongs in a drop-in: systemctl edit"))
             }
             ("linger", user) => {
                 let message = format!("what {user} runs ends when {user} logs out, and does not start at boot");
                 Error::new(ErrorKind::Config, message).with_hint(format!("as root: loginctl enable-linger {user}"))
             }
-            _ => reply.unexpected(&*self.host),
+            _ => reply.unexpected(),
         };
         Err(error.not_applied().with("unit", self.unit(slot)).with("host", &self.host))
     }
 
     async fn look(&self, slot: Slot) -> Result<Instance> {
-        let reply = run(&*self.host, &self.on_slot(slot, script::INSPECT, Duration::ZERO)).await?;
+        let reply = self.on_slot(slot, script::INSPECT, Duration::ZERO).run(&*self.host).await?;
         let (version, reason) = reply.rest().split_once(' ').unwrap_or((reply.rest(), ""));
         let known = || if version == "?" { Ok(None) } else { Version::new(version).map(Some) };
         match reply.word() {
@@ -185,25 +186,26 @@ impl SystemdRuntime {
                 Ok(Instance::Degraded { version: known()?, endpoints, reason: reason.to_owned() })
             }
             "stopped" => Ok(Instance::Stopped { version: known()?, reason: Some(reason.to_owned()) }),
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 
     async fn end(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
-        let command = self.on_slot(slot, script::STOP, grace).arg(script::hundredths(grace));
-        let reply = run(&*self.host, &command).await?;
+        let script = self.on_slot(slot, script::STOP, grace).arg(script::hundredths(grace));
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "stopped" | "nothing" => Ok(Stopped::default()),
             "killed" => Ok(Stopped::default()
                 .killing(self.unit(slot))
                 .with_hint("does it end on SIGTERM? `stop_timeout` gives it longer")),
-            _ => Err(reply.unexpected(&*self.host)),
+            _ => Err(reply.unexpected()),
         }
     }
 }
 
 /// The lines that are there and should not be, and the other way round.
-fn difference(there: &[&str], wanted: &str) -> Vec<String> {
+fn difference(there: &[String], wanted: &str) -> Vec<String> {
+    let there: Vec<_> = there.iter().map(String::as_str).collect();
     let wanted: Vec<_> = wanted.lines().collect();
     let gone = wanted.iter().filter(|line| !there.contains(line)).map(|line| format!("-{line}"));
     gone.chain(there.iter().filter(|line| !wanted.contains(line)).map(|line| format!("+{line}"))).collect()
@@ -267,30 +269,29 @@ impl Runtime for SystemdRuntime {
         if self.settings.units.is_none() {
             return Ok(grace.max(self.settings.stop_timeout));
         }
-        let command = self.script(script::GRACE, Duration::ZERO).arg(self.unit(slot));
-        let reply = run(&*self.host, &command).await?;
+        let reply = self.script(script::GRACE, Duration::ZERO).arg(self.unit(slot)).run(&*self.host).await?;
         // A unit without an end of its own leaves it to the pipeline.
-        Ok(time_span::parse(reply.line()).map_or(grace, |own| grace.max(own)))
+        Ok(time_span::parse(reply.lines().first().map_or("", String::as_str)).map_or(grace, |own| grace.max(own)))
     }
 
     async fn promoted(&self, live: Slot) -> Result<()> {
-        let command = self.script(script::PROMOTED, Duration::ZERO).args([self.unit(live), self.unit(live.other())]);
+        let script = self.script(script::PROMOTED, Duration::ZERO).args([self.unit(live), self.unit(live.other())]);
         let about = |error: Error| error.with_operation(format!("have {live} start at boot"));
-        let reply = run(&*self.host, &command).await.map_err(about)?;
+        let reply = script.run(&*self.host).await.map_err(about)?;
         match reply.word() {
             "enabled" => Ok(()),
             "static" => {
                 tracing::warn!(host = %self.host, unit = reply.rest(), "the unit has no [Install]: it does not start at boot");
                 Ok(())
             }
-            _ => Err(about(reply.unexpected(&*self.host))),
+            _ => Err(about(reply.unexpected())),
         }
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
         self.verify().await?;
-        let command = self.on_slot(slot, script::LOGS, Duration::ZERO).arg(tail.to_string());
+        let script = self.on_slot(slot, script::LOGS, Duration::ZERO).arg(tail.to_string());
         let about = |error: Error| error.with_operation(format!("read the journal of {slot}"));
-        Ok(run(&*self.host, &command).await.map_err(about)?.into_lines())
+        Ok(script.run(&*self.host).await.map_err(about)?.lines().to_vec())
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use bluegreen_core::host::Reply;
 use bluegreen_core::{Error, ErrorKind, Instance, Result, Target, sha256_hex};
 use futures::future::{BoxFuture, Either};
 
 use super::{SystemdRuntime, script};
 use crate::directory::other_content;
-use crate::script::{Reply, run};
 
 /// How many lines of the journal an error shows.
 const LOG_LINES: usize = 30;
@@ -19,14 +19,14 @@ impl SystemdRuntime {
     pub(super) async fn start_release(&self, target: &Target) -> Result<Instance> {
         let digest = self.releases.digest(target).await?.unwrap_or_default();
         let deadline = self.settings.start_deadline;
-        let command = self.on_slot(target.slot, script::START, deadline).args([
+        let script = self.on_slot(target.slot, script::START, deadline).args([
             target.version().to_string(),
             digest.clone(),
             settings_digest(target),
             script::hundredths(deadline),
             LOG_LINES.to_string(),
         ]);
-        let reply = run(&*self.host, &command).await?;
+        let reply = script.run(&*self.host).await?;
         match reply.word() {
             "running" => Ok(self.running(target.slot, Some(target.version().clone()))),
             word => Err(self.refused(word, target, &digest, &reply)),
@@ -61,17 +61,17 @@ impl SystemdRuntime {
                     "if it needs longer, set start_deadline; with `notify`, it has to tell systemd that it is ready",
                 )
             }
-            _ => reply.unexpected(&*self.host),
+            _ => reply.unexpected(),
         };
         error.with("unit", self.settings.unit(slot)).with("host", &self.host)
     }
 
     /// Waits for health, and ends the wait when the program has ended for good, or too often.
     pub(super) async fn supervise_release(&self, target: &Target, healthy: BoxFuture<'_, Result<()>>) -> Result<()> {
-        let command = self
+        let script = self
             .on_slot(target.slot, script::WATCH, WATCH)
             .args([self.settings.restarts_allowed.to_string(), LOG_LINES.to_string()]);
-        let watch = Box::pin(async { run(&*self.host, &command).await });
+        let watch = Box::pin(script.run(&*self.host));
         match futures::future::select(healthy, watch).await {
             Either::Left((healthy, _)) => healthy,
             Either::Right((Ok(reply), _)) if reply.word() == "ended" => {
@@ -92,7 +92,7 @@ fn settings_digest(target: &Target) -> String {
 }
 
 fn last_lines(reply: &Reply) -> String {
-    let lines: Vec<_> = reply.after("log").into_iter().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<_> = reply.after("log").iter().filter(|line| !line.trim().is_empty()).collect();
     match lines.is_empty() {
         true => "It wrote nothing".to_owned(),
         false => format!("Its last lines:{}", lines.iter().map(|line| format!("\n  {line}")).collect::<String>()),

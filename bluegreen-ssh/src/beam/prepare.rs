@@ -82,7 +82,7 @@ impl BeamRuntime {
                 "to keep the change, make it in the configuration of the deploy too (`env`, `env_file`)",
             ),
         };
-        let lines = reply.log().iter().filter(|line| !line.is_empty()).cloned();
+        let lines = reply.after("log").iter().filter(|line| !line.is_empty()).cloned();
         changed_file(what, path, &*self.host, lines).with_hint(format!("{advice}; to lose it, set `overwrite_changes`"))
     }
 

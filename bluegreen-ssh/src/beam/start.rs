@@ -42,7 +42,7 @@ impl BeamRuntime {
     fn refused(&self, word: &str, target: &Target, content: &str, reply: &Reply) -> Error {
         let slot = target.slot;
         let node = self.settings.node(slot);
-        let log = reply.log();
+        let log = reply.after("log");
         let name_is_taken = log.iter().any(|line| line.contains("seems to be in use by another Erlang node"));
         let error = match word {
             "occupied" => conflict(format!("another release runs in {slot}: version {}", reply.rest()))

@@ -94,7 +94,7 @@ impl GitRuntime {
                 Error::new(ErrorKind::Conflict, message).with_hint("it was taken over before: move one of them away")
             }
             "dirty" => {
-                let files = reply.log().join(", ");
+                let files = reply.after("log").join(", ");
                 let message = format!("files of version {} were changed on the server: {files}", reply.rest());
                 Error::new(ErrorKind::Conflict, message)
                     .with_hint("commit what is worth keeping; `force` deploys without it (the files stay for a while)")
@@ -166,7 +166,7 @@ impl GitRuntime {
 }
 
 fn changed(reply: &Reply, host: &dyn Host) -> Error {
-    changed_file("hook", reply.rest(), host, reply.log().iter().map(|line| line.trim_end().to_owned()))
+    changed_file("hook", reply.rest(), host, reply.after("log").iter().map(|line| line.trim_end().to_owned()))
         .with_hint("what it does can go into `run`; `force` deploys over it")
 }
 

@@ -103,7 +103,7 @@ const FREE_THE_DISK: &str = "the disk is full: `df` shows which; keep_releases s
 
 /// An error about a command of the service that failed, with the last lines of its log.
 pub(super) fn failed(what: &str, reply: &Reply) -> Error {
-    let lines: String = reply.log().iter().map(|line| format!("\n  {line}")).collect();
+    let lines: String = reply.after("log").iter().map(|line| format!("\n  {line}")).collect();
     let lines = if lines.is_empty() { " none".to_owned() } else { lines };
     let error = Error::new(ErrorKind::Unexpected, format!("{what}. The last lines of the log:{lines}"));
     if lines.contains(DISK_FULL) { error.with_hint(FREE_THE_DISK) } else { error }

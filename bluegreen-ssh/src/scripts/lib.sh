@@ -22,8 +22,3 @@ difference() {
     grep -vxF -f "$1" "$1.written" | sed 's/^/-/'
     grep -vxF -f "$1.written" "$1" | sed 's/^/+/'
 }
-
-# Replaces a file by standard input, for its owner alone from the first moment.
-put() {
-    (umask 077 && cat > "$1.new") && fsync_path "$1.new" && mv -f "$1.new" "$1" || fail "cannot write $1"
-}
