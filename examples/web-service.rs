@@ -14,6 +14,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use bluegreen_core::observer::ProgressDisplay;
+use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Pipeline, Release, Result, Secret, Slot, Version};
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
@@ -99,23 +100,31 @@ async fn run(arguments: Arguments) -> Result<()> {
     let settings = Settings::read(&arguments.settings)?;
     let host = settings.host()?;
     let runtime = settings.runtime(&host)?;
-    let pipeline = settings.pipeline(&host)?;
+    let pipeline = settings.pipeline(&host)?.observer(ProgressDisplay::stderr()).build()?;
     let report = match arguments.verb {
         Verb::Deploy { version } => pipeline.deploy(settings.build(&version).await?).await?,
         Verb::Rollback => pipeline.rollback().await?,
         Verb::Recover => pipeline.recover().await?,
         Verb::Restore => pipeline.restore().await?,
+        Verb::Setup { print } => return set_up(&runtime, &settings.router(&host)?, print).await,
         other => return show(other, &runtime, &host, &pipeline).await,
     };
     println!("{report}");
     Ok(())
 }
 
+async fn set_up(runtime: &SystemdRuntime, router: &NginxRouter, print: bool) -> Result<()> {
+    if print {
+        print!("{}{}", runtime.setup_script(), router.setup_script());
+        return Ok(());
+    }
+    runtime.setup().await?;
+    router.setup().await
+}
+
 /// What leaves no report.
 async fn show(verb: Verb, runtime: &SystemdRuntime, host: &SshHost, pipeline: &Pipeline) -> Result<()> {
     match verb {
-        Verb::Setup { print: true } => print!("{}", runtime.setup_script()),
-        Verb::Setup { print: false } => runtime.setup().await?,
         Verb::Status => print!("{}", pipeline.status().await?),
         Verb::Exec { words } => {
             let output = host.console(&runtime.exec(live(pipeline).await?, words)).await?;
@@ -167,26 +176,28 @@ impl Settings {
     }
 
     /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
-    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<Pipeline> {
+    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<PipelineBuilder> {
         let runtime = self.runtime(host)?;
         // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
         let health = HttpCheck::builder("/version").version_from_body().through(host.clone()).build()?;
         let public = HttpCheck::builder(format!("{}/version", self.public)).version_from_body().build()?;
-        let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
-        let nginx = self.nginx.clone().service(&self.service).slots(([blue], [green]));
         let mut pipeline = Pipeline::builder(&self.service)
-            .router(NginxRouter::new(host.clone(), nginx)?)
+            .router(self.router(host)?)
             .store(HostStateStore::new(host.clone(), format!("/srv/{}/state", self.service)))
             .health(health)
-            .verify(public)
-            .observer(ProgressDisplay::stderr());
+            .verify(public);
         if let Some(words) = &self.migrate {
             pipeline = pipeline.migrator(CommandMigrator::new(&runtime, words));
         }
-        pipeline.runtime(runtime).build()
+        Ok(pipeline.runtime(runtime))
     }
 
-    async fn build(&self, version: &Version) -> Result<Release> {
+    fn router(&self, host: &SshHost) -> Result<NginxRouter> {
+        let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
+        NginxRouter::new(host.clone(), self.nginx.clone().service(&self.service).slots(([blue], [green])))
+    }
+
+    pub(crate) async fn build(&self, version: &Version) -> Result<Release> {
         let path = self.artifact.replace("{version}", version.as_str());
         let Some((program, words)) = self.build.as_ref().and_then(|words| words.split_first()) else {
             return Artifact::open(path).await?.release(version.as_str());

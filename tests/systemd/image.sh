@@ -5,7 +5,7 @@ set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 cd "$root"
-for directory in usr proc sys dev run tmp root home srv etc var/tmp var/log/journal var/lib/systemd/linger var/lib/nginx; do
+for directory in usr proc sys dev run tmp root home srv etc var/tmp var/log/journal var/lib/systemd/linger var/lib/nginx var/log/nginx; do
     mkdir -p "$directory"
 done
 chmod 1777 tmp var/tmp
@@ -15,7 +15,10 @@ done
 tar -C / -cf - --exclude='etc/systemd/system/*' --exclude=etc/machine-id --exclude=etc/ssh/ssh_host_* etc | tar -xf -
 : > etc/machine-id
 mkdir -p etc/systemd/system/multi-user.target.wants
-ln -s /lib/systemd/system/ssh.service etc/systemd/system/multi-user.target.wants/ssh.service
+for service in ssh nginx; do
+    ln -s "/lib/systemd/system/$service.service" "etc/systemd/system/multi-user.target.wants/$service.service"
+done
+rm -f etc/nginx/sites-enabled/*
 printf 'UsePAM yes\nPasswordAuthentication no\nMaxStartups 100\n' > etc/ssh/sshd_config
 ssh-keygen -q -t ed25519 -N '' -f etc/ssh/ssh_host_ed25519_key
 # A user who deploys, and another one that programs can run as.

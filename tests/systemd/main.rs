@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod conformance;
+mod deploys;
 mod programs;
 mod server;
 mod servers;
 mod starts;
+#[path = "../../examples/web-service.rs"]
+#[allow(dead_code, unreachable_pub, reason = "its commands are run by a process of its own")]
+mod tool;

@@ -160,6 +160,17 @@ impl Server {
             .unwrap()
     }
 
+    /// Lets the name `server` lead to it, for the user who deploys.
+    pub(crate) fn ssh_config(&self) -> String {
+        format!(
+            "Host server\n  HostName {}\n  User deploy\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
+             HostKeyAlias server\n",
+            self.address(),
+            self.key().display(),
+            self.known_hosts().display(),
+        )
+    }
+
     /// What a user would write, with short waits.
     pub(crate) fn builder(&self) -> SystemdRuntimeBuilder {
         SystemdRuntime::builder(self.host("deploy"), "shop").user("deploy").command(["bin/shop", "{port}"])

@@ -99,6 +99,11 @@ impl Commands {
         words
     }
 
+    /// Whether nginx alone is run as root.
+    pub(crate) fn is_nginx_by_sudo(&self) -> bool {
+        self.nginx.first().is_some_and(|program| program == "sudo")
+    }
+
     pub(crate) fn version_words(&self) -> Vec<String> {
         self.nginx_with(&["-v"])
     }

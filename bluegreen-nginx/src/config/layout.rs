@@ -16,6 +16,7 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct Layout {
+    directory: Option<String>,
     state_directory: Option<String>,
     site_file: Option<String>,
     slot_files: Option<PerSlot<String>>,
@@ -35,6 +36,7 @@ impl Layout {
     /// The usual places of nginx on Debian, as each method names them.
     pub fn debian() -> Self {
         Self {
+            directory: None,
             state_directory: None,
             site_file: None,
             slot_files: None,
@@ -42,6 +44,14 @@ impl Layout {
             pid_file: "/run/nginx.pid".to_owned(),
             error_log: Some("/var/log/nginx/error.log".to_owned()),
         }
+    }
+
+    /// A directory of the service's own, in which an account that is not root may write: the flags are in `state` there, and the site
+    /// is in `sites`. Default: none, and so the places that the other methods name.
+    /// [`setup_script`](crate::NginxRouter::setup_script) makes it, and has nginx read the site there.
+    pub fn directory(mut self, path: impl Into<String>) -> Self {
+        self.directory = Some(path.into());
+        self
     }
 
     /// Where the flags (or, for the symlink router, only the lock) live. Default: `/var/lib/bluegreen/<service>`.
@@ -95,11 +105,19 @@ impl Layout {
     }
 
     pub(crate) fn state_directory_of(&self, service: &str) -> String {
-        self.state_directory.clone().unwrap_or_else(|| format!("/var/lib/bluegreen/{service}"))
+        let usual = || match &self.directory {
+            Some(own) => format!("{own}/state"),
+            None => format!("/var/lib/bluegreen/{service}"),
+        };
+        self.state_directory.clone().unwrap_or_else(usual)
     }
 
     pub(crate) fn site_file_of(&self, service: &str) -> String {
-        self.site_file.clone().unwrap_or_else(|| format!("/etc/nginx/conf.d/{service}.conf"))
+        let directory = match &self.directory {
+            Some(own) => format!("{own}/sites"),
+            None => "/etc/nginx/conf.d".to_owned(),
+        };
+        self.site_file.clone().unwrap_or_else(|| format!("{directory}/{service}.conf"))
     }
 
     pub(crate) fn slot_file_of(&self, service: &str, slot: Slot) -> String {

@@ -2,6 +2,7 @@
 
 mod attach;
 mod observe;
+mod setup;
 mod switch;
 
 use std::fmt;

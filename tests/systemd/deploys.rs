@@ -1,0 +1,206 @@
+//! The deploy tool `examples/web-service.rs`, with clients in front of it.
+
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use bluegreen_core::{Pipeline, Slot};
+use bluegreen_examples::traffic::{Clients, Running};
+
+use crate::server::Server;
+use crate::tool::Settings;
+
+/// A server that its administrator has prepared for the tool.
+struct Service {
+    server: Server,
+}
+
+impl Service {
+    async fn start() -> Option<Self> {
+        let service = Self { server: Server::start()? };
+        let (address, folder) = (service.server.address(), service.server.folder.path().display());
+        let toml = format!(
+            r#"
+            service = "shop"
+            server = "server"
+            ssh_config = "{folder}/ssh_config"
+            public = "http://{address}"
+            user = "deploy"
+            ports = [4001, 4002]
+            artifact = "{folder}/{{version}}"
+            run = ["python3", "shop.py"]
+            shared = ["uploads"]
+
+            [nginx]
+            listen = ["80"]
+            default_server = true
+            layout.directory = "/srv/shop/nginx"
+            commands.nginx = ["sudo", "-n", "nginx"]
+            "#
+        );
+        std::fs::write(service.path("deploy.toml"), toml).unwrap();
+        std::fs::write(service.path("ssh_config"), service.server.ssh_config()).unwrap();
+        let printed = service.run(&["setup", "--print"]).await;
+        assert!(printed.status.success(), "{}", text(&printed));
+        let script = String::from_utf8(printed.stdout).unwrap();
+        service.server.exec(&["env", "DEPLOY_USER=deploy", "sh", "-c", &script]);
+        Some(service)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.server.folder.path().join(name)
+    }
+
+    /// Puts a version where the tool finds it.
+    fn build(&self, version: &str) {
+        let build = self.path(version);
+        std::fs::create_dir_all(&build).unwrap();
+        let program = include_str!("../../examples/services/shop.py");
+        std::fs::write(build.join("shop.py"), format!("{program}\n# {version}\n")).unwrap();
+    }
+
+    /// Runs the tool.
+    async fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_systemd-deployer"));
+        command.arg("--settings").arg(self.path("deploy.toml")).args(words);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn succeeds(&self, words: &[&str]) -> String {
+        let output = self.run(words).await;
+        assert!(output.status.success(), "{words:?}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn deploy(&self, version: &str) {
+        self.build(version);
+        let settings = Settings::read(&self.path("deploy.toml")).unwrap();
+        let release = settings.build(&version.parse().unwrap()).await.unwrap();
+        self.pipeline().deploy(release).await.unwrap_or_else(|error| panic!("{}", error.render()));
+    }
+
+    /// The tool's own, with shorter waits.
+    fn pipeline(&self) -> Pipeline {
+        let settings = Settings::read(&self.path("deploy.toml")).unwrap();
+        let builder = settings.pipeline(&settings.host().unwrap()).unwrap();
+        let builder = builder.check_interval(Duration::from_millis(100)).drain(Duration::from_secs(2));
+        builder.lease_ttl(Duration::from_secs(10)).build().unwrap()
+    }
+
+    fn clients(&self) -> Running {
+        let address: SocketAddr = format!("{}:80", self.server.address()).parse().unwrap();
+        Clients { address, keeping: 6, fresh: 6, per_second: Some(150) }.start()
+    }
+
+    fn public_version(&self) -> String {
+        self.server.exec(&["curl", "-fsS", "http://127.0.0.1/version"])
+    }
+
+    /// The pipeline, the router and the record agree, nobody holds the lease, and this version answers.
+    async fn is_settled_on(&self, version: &str) {
+        let status = self.pipeline().status().await.unwrap();
+        assert!(
+            status.observed.drift.is_empty() && status.lease().is_none() && status.operation().is_none(),
+            "{status}"
+        );
+        let live = status.observed.live.unwrap();
+        assert_eq!(status.observed.slot(live).version().map(|found| found.as_str()), Some(version), "{status}");
+        assert_eq!(self.public_version(), version);
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tool_deploys_rolls_back_and_shows_what_runs_and_no_request_is_lost() {
+    let Some(service) = Service::start().await else { return };
+    service.build("1.0");
+    service.succeeds(&["deploy", "1.0"]).await;
+    let clients = service.clients();
+    service.build("1.1");
+    service.succeeds(&["deploy", "1.1"]).await;
+    assert_eq!(service.public_version(), "1.1");
+    assert!(service.succeeds(&["status"]).await.contains("1.1"));
+    let log = service.succeeds(&["logs", "-n", "20"]).await;
+    assert!(log.contains("shop 1.1 listens on 4002"), "{log}");
+    service.succeeds(&["rollback"]).await;
+    service.is_settled_on("1.0").await;
+    assert_eq!(service.succeeds(&["history"]).await.lines().count(), 3);
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+    assert!(seen.sent > 100);
+    // A reboot brings back what is live.
+    service.server.reboot();
+    assert_eq!(service.server.exec(&["systemctl", "is-active", "shop-blue.service"]), "active");
+    assert!(service.server.alive(Slot::Green).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_fails_is_not_seen_by_anyone() {
+    let Some(service) = Service::start().await else { return };
+    service.deploy("1.0").await;
+    let clients = service.clients();
+    for (version, program, told) in [
+        ("1.1", "raise SystemExit('no database')", "no database"),
+        ("1.2", "import time; time.sleep(600)", "health"),
+        ("1.3", "import os; os.environ['VERSION'] = '1.0'", "1.0"),
+    ] {
+        service.build(version);
+        let file = service.path(version).join("shop.py");
+        let rest = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{program}\n{rest}")).unwrap();
+        let settings = Settings::read(&service.path("deploy.toml")).unwrap();
+        let release = settings.build(&version.parse().unwrap()).await.unwrap();
+        let builder = settings.pipeline(&settings.host().unwrap()).unwrap();
+        let builder = builder.check_interval(Duration::from_millis(100)).start_deadline(Duration::from_secs(12));
+        let error = builder.lease_ttl(Duration::from_secs(10)).build().unwrap().deploy(release).await.unwrap_err();
+        assert!(error.chain().contains(told), "{version}: {}", error.chain());
+        service.is_settled_on("1.0").await;
+    }
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+}
+
+/// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
+const STEPS: [(&str, &str); 11] = [
+    ("observe", "succeeded"),
+    ("prepare", "aborted"),
+    ("stop-occupant", "aborted"),
+    ("start", "aborted"),
+    ("health", "aborted"),
+    ("attach", "aborted"),
+    ("check-slots-100", "aborted"),
+    ("shift-100", "rolled back"),
+    ("verify", "rolled back"),
+    ("drain", "succeeded"),
+    ("retain", "succeeded"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost() {
+    let Some(service) = Service::start().await else { return };
+    service.deploy("0.1").await;
+    service.deploy("0.2").await;
+    let mut live = "0.2".to_owned();
+    let clients = service.clients();
+    for (number, (step, outcome)) in STEPS.iter().enumerate() {
+        let version = format!("1.{number}");
+        service.build(&version);
+        let killed = service.run(&["--crash-at", step, "deploy", &version]).await;
+        assert_eq!(killed.status.signal(), Some(9), "{step}: {}", text(&killed));
+        let recovered = service.run(&["recover"]).await;
+        assert!(recovered.status.success(), "{step}: {}", text(&recovered));
+        let history = service.pipeline().history().await.unwrap();
+        assert_eq!(history.last().unwrap().outcome.word(), *outcome, "{step}: {}", text(&recovered));
+        if *outcome == "succeeded" && *step != "observe" {
+            live = version;
+        }
+        service.is_settled_on(&live).await;
+    }
+    let seen = clients.stop().await;
+    assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
+}
