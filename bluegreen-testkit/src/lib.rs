@@ -9,7 +9,12 @@
     reason = "support of tests: a test that cannot go on fails"
 )]
 
+#[cfg(feature = "fakes")]
+pub mod fakes;
+pub mod host;
 pub mod http;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod process;
 #[cfg(feature = "tls")]
 pub mod tls;

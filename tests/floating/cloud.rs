@@ -4,8 +4,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fakes::{DigitalOcean, FakeServer, Hetzner};
-use crate::lab::Network;
+use bluegreen_testkit::fakes::{DigitalOcean, FakeServer, Hetzner};
+use bluegreen_testkit::lab::Network;
 
 /// Hetzner's number of the address.
 pub(crate) const NUMBER: u64 = 7;
@@ -49,7 +49,7 @@ pub(crate) struct Mover {
 impl Mover {
     fn of(network: &Network) -> Self {
         let servers = [(11, &network.blue), (22, &network.green), (33, &network.third)];
-        let describe = |(number, namespace): (u64, &crate::lab::Namespace)| {
+        let describe = |(number, namespace): (u64, &bluegreen_testkit::lab::Namespace)| {
             let mac = namespace.exec(&["cat", "/sys/class/net/eth0/address"]).trim().to_owned();
             (number, namespace.name().to_owned(), mac)
         };

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use bluegreen_core::Slot;
+use bluegreen_testkit::lab::{Network, Watch};
 
-use crate::client::Watch;
 use crate::cloud::Variant;
-use crate::lab::Network;
 use crate::world::World;
 
 /// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.

@@ -2,9 +2,9 @@
 
 use std::process::{Command, Output, Stdio};
 
+use bluegreen_testkit::fakes::TOKEN;
 use tokio::task::JoinHandle;
 
-use crate::fakes::TOKEN;
 use crate::world::World;
 
 /// How one call of the tool ended.

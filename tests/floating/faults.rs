@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bluegreen_core::Slot;
+use bluegreen_testkit::fakes::Fault;
+use bluegreen_testkit::lab::{Network, Outcome};
 
-use crate::client::Outcome;
 use crate::cloud::Variant;
-use crate::fakes::Fault;
-use crate::lab::Network;
 use crate::world::World;
 
 /// What both clouds' paths for a move have in common.

@@ -1,10 +1,9 @@
 //! An address that somebody moved by hand.
 
 use bluegreen_core::Slot;
+use bluegreen_testkit::lab::{Network, Outcome};
 
-use crate::client::Outcome;
 use crate::cloud::Variant;
-use crate::lab::Network;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,16 +2,11 @@
 //! client in front of an address that really moves: by fakes of DigitalOcean and Hetzner, and by the servers themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test that cannot go on fails")]
 
-mod client;
 mod cloud;
 mod crashes;
 mod deployer;
-#[path = "../../bluegreen-floatingip/tests/fakes/mod.rs"]
-mod fakes;
 mod faults;
 mod hands;
-#[path = "../../bluegreen-floatingip/tests/lab/mod.rs"]
-mod lab;
 mod releases;
 mod server;
 mod world;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::client::Outcome;
+use bluegreen_testkit::lab::{Network, Outcome};
+
 use crate::cloud::Variant;
-use crate::lab::Network;
 use crate::world::{BLUE, GREEN, World};
 
 /// Long enough for the client to see what is there, and what comes late.

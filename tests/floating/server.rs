@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::lab::Namespace;
+use bluegreen_testkit::lab::Namespace;
 
 pub(crate) struct Server {
     namespace: String,

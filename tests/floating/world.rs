@@ -7,12 +7,11 @@ use std::process::Command;
 use bluegreen_core::Slot;
 use bluegreen_core::state::State;
 use bluegreen_core::testing::part_is_here;
+use bluegreen_testkit::fakes::FakeServer;
+use bluegreen_testkit::lab::{Network, Outcome, Watch, ask, watch};
 use tempfile::TempDir;
 
-use crate::client::{Outcome, Watch, ask, watch};
 use crate::cloud::{Cloud, NUMBER, Variant};
-use crate::fakes::FakeServer;
-use crate::lab::Network;
 use crate::server::{Server, keygen};
 
 /// The servers' own addresses.
@@ -97,12 +96,12 @@ impl World {
 
     /// A client of the public address.
     pub(crate) fn watch(&self) -> Watch {
-        watch(&self.network.client, Network::V4)
+        watch(&self.network.client, Network::address(Network::V4))
     }
 
     /// One answer.
     pub(crate) async fn ask(&self, address: &str) -> Outcome {
-        self.network.client.run(ask(address.to_owned())).await
+        self.network.client.run(ask(Network::address(address))).await
     }
 
     /// The router, the runtime and the record agree, nobody holds the lease, one server has the address, and this version
@@ -154,7 +153,7 @@ fn make_repository(path: &Path) {
         "set -e; git init -q --initial-branch=master \"$1\"; cd \"$1\"
          git config user.name Test; git config user.email test@example.com
          for number in $(seq 1 {VERSIONS}); do
-             echo \"App v$number\" > index.html; git add index.html
+             echo \"v$number\" > index.html; git add index.html
              git -c commit.gpgsign=false commit -qm \"Version $number\"; git -c tag.gpgsign=false tag \"v$number\"
          done"
     );
