@@ -187,7 +187,7 @@ impl Settings {
             .health(health)
             .verify(public);
         if let Some(words) = &self.migrate {
-            pipeline = pipeline.migrator(CommandMigrator::new(&runtime, words));
+            pipeline = pipeline.migrator(CommandMigrator::builder(&runtime, words).build());
         }
         Ok(pipeline.runtime(runtime))
     }

@@ -28,7 +28,9 @@ const MANIFEST_LIMIT: usize = 128 << 20;
 /// let build = tempfile::tempdir()?;
 /// std::fs::write(build.path().join("server.py"), "print('hello')")?;
 ///
-/// let releases = ReleaseDirectory::new(LocalHost::new(), server.path().to_str().unwrap())?.shared_directory("uploads")?;
+/// let releases = ReleaseDirectory::builder(LocalHost::new(), server.path().to_str().unwrap())
+///     .shared_directory("uploads")
+///     .build()?;
 /// let release = Release::new("1.4.0")?.with_artifact(build.path());
 /// let target = Target::new(ServiceName::new("shop")?, Slot::Blue, release, OperationId::new("op-1")?);
 /// releases.prepare(&target).await?;
@@ -47,11 +49,11 @@ const MANIFEST_LIMIT: usize = 128 << 20;
 /// - **Unchanged files cost neither transfer nor disk.** They are hard links to those of the newest release. So a program
 ///   must not write into its own files; what it writes belongs in a shared path.
 /// - **Hostile archives are refused** before anything is sent: members or links that lead outside, devices, hard links,
-///   and more than [`max_size`](Self::max_size).
+///   and more than [`max_size`](ReleaseDirectoryBuilder::max_size).
 /// - **Shared paths** are links into `shared/`, where they are made on first use, with what the release brings there. They are
 ///   never deleted.
 /// - **Room** on the disk is looked at before anything is sent.
-/// - Releases beyond [`keep_releases`](Self::keep_releases) are removed at the end of each prepare that brought a new
+/// - Releases beyond [`keep_releases`](ReleaseDirectoryBuilder::keep_releases) are removed at the end of each prepare that brought a new
 ///   one, never those on record for a slot or that a process has open.
 ///
 /// # Files
@@ -71,72 +73,22 @@ pub struct ReleaseDirectory {
     max_size: u64,
 }
 
+/// Makes a [`ReleaseDirectory`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ReleaseDirectoryBuilder(ReleaseDirectory);
+
 impl ReleaseDirectory {
     /// The releases in this directory of the host, which is made when it is missing.
-    ///
-    /// # Errors
-    /// `Config` when it cannot be a directory that belongs to one service.
-    pub fn new(host: impl Host, directory: impl Into<String>) -> Result<Self> {
-        let directory = directory.into();
-        if directory.contains(|c: char| c.is_control()) || matches!(directory.trim_end_matches('/'), "" | "." | "~") {
-            return Err(Error::config(format!("{directory:?} is not a directory that can belong to one service")));
-        }
-        Ok(Self {
+    pub fn builder(host: impl Host, directory: impl Into<String>) -> ReleaseDirectoryBuilder {
+        ReleaseDirectoryBuilder(Self {
             host: Arc::new(host),
-            directory,
+            directory: directory.into(),
             keep: DEFAULT_KEEP_RELEASES,
             shared: Vec::new(),
             strip_components: 0,
             max_size: DEFAULT_MAX_SIZE,
         })
-    }
-
-    /// Sets how many releases stay; [`DEFAULT_KEEP_RELEASES`] (5) unless set. Those in the slots stay in any case.
-    #[must_use]
-    pub fn keep_releases(mut self, count: usize) -> Self {
-        self.keep = count;
-        self
-    }
-
-    /// Shares a directory between all releases: uploads, caches, sessions.
-    ///
-    /// # Errors
-    /// `Config` when the path leads out of the release, or into another shared path.
-    pub fn shared_directory(self, path: &str) -> Result<Self> {
-        self.share(path, "/")
-    }
-
-    /// Shares a file between all releases, such as a database of SQLite. The program makes it when it is not there.
-    ///
-    /// # Errors
-    /// As [`shared_directory`](Self::shared_directory).
-    pub fn shared_file(self, path: &str) -> Result<Self> {
-        self.share(path, "")
-    }
-
-    fn share(mut self, path: &str, end: &str) -> Result<Self> {
-        let path = member::inside(path.as_bytes())?;
-        let is_in = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-        let others = || self.shared.iter().map(|other| other.trim_end_matches('/'));
-        if path.is_empty() || others().any(|other| is_in(&path, other) || is_in(other, &path)) {
-            return Err(Error::config(format!("{path:?} cannot be a shared path: it is empty, or in another one")));
-        }
-        self.shared.push(format!("{path}{end}"));
-        Ok(self)
-    }
-
-    /// Sets how many leading directories of a tarball's members are left out, as of `shop-1.4.0/bin/shop`; none unless set.
-    #[must_use]
-    pub fn strip_components(mut self, count: usize) -> Self {
-        self.strip_components = count;
-        self
-    }
-
-    /// Sets how many bytes a release may hold, unpacked; [`DEFAULT_MAX_SIZE`] (8 GiB) unless set.
-    #[must_use]
-    pub fn max_size(mut self, bytes: u64) -> Self {
-        self.max_size = bytes;
-        self
     }
 
     /// The directory of a version on the host.
@@ -291,6 +243,62 @@ impl ReleaseDirectory {
     fn same_content(&self, target: &Target, artifact: &Artifact, there: &str) -> Result<()> {
         let here = artifact.manifest().digest();
         if here == there { Ok(()) } else { Err(other_content(target, &here, there).with("host", &self.host)) }
+    }
+}
+
+impl ReleaseDirectoryBuilder {
+    /// How many releases stay. Those in the slots stay in any case. Default: 5 ([`DEFAULT_KEEP_RELEASES`]).
+    pub fn keep_releases(mut self, count: usize) -> Self {
+        self.0.keep = count;
+        self
+    }
+
+    /// Shares a directory between all releases: uploads, caches, sessions.
+    pub fn shared_directory(mut self, path: impl Into<String>) -> Self {
+        self.0.shared.push(format!("{}/", path.into()));
+        self
+    }
+
+    /// Shares a file between all releases, such as a database of SQLite. The program makes it when it is not there.
+    pub fn shared_file(mut self, path: impl Into<String>) -> Self {
+        self.0.shared.push(path.into());
+        self
+    }
+
+    /// How many leading directories of a tarball's members are left out, as of `shop-1.4.0/bin/shop`. Default: 0.
+    pub fn strip_components(mut self, count: usize) -> Self {
+        self.0.strip_components = count;
+        self
+    }
+
+    /// How many bytes a release may hold, unpacked. Default: 8 GiB ([`DEFAULT_MAX_SIZE`]).
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.0.max_size = bytes;
+        self
+    }
+
+    /// The releases. Nothing is done on the host yet.
+    ///
+    /// # Errors
+    /// `Config` when the directory cannot belong to one service, or a shared path leads out of the release, or into another
+    /// shared path.
+    pub fn build(self) -> Result<ReleaseDirectory> {
+        let Self(mut releases) = self;
+        let directory = &releases.directory;
+        if directory.contains(|c: char| c.is_control()) || matches!(directory.trim_end_matches('/'), "" | "." | "~") {
+            return Err(Error::config(format!("{directory:?} is not a directory that can belong to one service")));
+        }
+        let given = std::mem::take(&mut releases.shared);
+        for given in given {
+            let (path, end) = (member::inside(given.as_bytes())?, if given.ends_with('/') { "/" } else { "" });
+            let is_in = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+            let mut others = releases.shared.iter().map(|other| other.trim_end_matches('/'));
+            if path.is_empty() || others.any(|other| is_in(&path, other) || is_in(other, &path)) {
+                return Err(Error::config(format!("{path:?} cannot be a shared path: it is empty, or in another one")));
+            }
+            releases.shared.push(format!("{path}{end}"));
+        }
+        Ok(releases)
     }
 }
 

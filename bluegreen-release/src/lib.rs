@@ -56,9 +56,9 @@ mod source;
 mod systemd;
 
 pub use artifact::{Artifact, DEFAULT_MAX_SIZE};
-pub use directory::{DEFAULT_KEEP_RELEASES, ReleaseDirectory};
+pub use directory::{DEFAULT_KEEP_RELEASES, ReleaseDirectory, ReleaseDirectoryBuilder};
 pub use env_file::read_env_file;
 pub use systemd::{
-    CommandMigrator, DEFAULT_PORTS, DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, Hardening,
-    SystemdRuntime, SystemdRuntimeBuilder,
+    CommandMigrator, CommandMigratorBuilder, DEFAULT_PORTS, DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE,
+    DEFAULT_STOP_TIMEOUT, Hardening, SystemdRuntime, SystemdRuntimeBuilder,
 };

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod deploys;
+mod migrations;
 mod programs;
 mod server;
 mod servers;

@@ -203,13 +203,14 @@ impl SystemdRuntimeBuilder {
             *file = std::path::absolute(&*file)
                 .map_err(|error| Error::from(error).with_operation("find the environment file"))?;
         }
-        let mut releases = ReleaseDirectory::new(self.host.clone(), &self.settings.directory)?
+        let mut releases = ReleaseDirectory::builder(self.host.clone(), &self.settings.directory)
             .keep_releases(self.keep_releases)
             .strip_components(self.strip_components)
             .max_size(self.max_size);
         for (path, is_directory) in &self.shared {
-            releases = if *is_directory { releases.shared_directory(path)? } else { releases.shared_file(path)? };
+            releases = if *is_directory { releases.shared_directory(path) } else { releases.shared_file(path) };
         }
+        let releases = releases.build()?;
         let (settings, ownership) = (Arc::new(self.settings), Ownership::new());
         Ok(SystemdRuntime { host: self.host, settings, releases, ownership })
     }

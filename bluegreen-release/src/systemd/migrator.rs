@@ -19,7 +19,9 @@ use super::{SystemdRuntime, script};
 /// use bluegreen_release::{CommandMigrator, SystemdRuntime};
 ///
 /// let runtime = SystemdRuntime::builder(LocalHost::new(), "shop").user("deploy").build()?;
-/// let migrator = CommandMigrator::new(&runtime, ["bin/rails", "db:migrate"]).pending_by(["bin/pending-migrations"]);
+/// let migrator = CommandMigrator::builder(&runtime, ["bin/rails", "db:migrate"])
+///     .pending(["bin/pending-migrations"])
+///     .build();
 /// assert_eq!(migrator.to_string(), "bin/rails db:migrate on this machine");
 /// # Ok::<(), bluegreen_core::Error>(())
 /// ```
@@ -34,11 +36,18 @@ pub struct CommandMigrator {
     timeout: Duration,
 }
 
+/// Makes a [`CommandMigrator`].
+#[derive(Debug)]
+#[must_use]
+pub struct CommandMigratorBuilder(CommandMigrator);
+
 impl CommandMigrator {
-    /// A migrator for the releases of this runtime, whose expand phase is this command. It runs before the new release is
-    /// started.
-    pub fn new<W: Into<String>>(runtime: &SystemdRuntime, expand: impl IntoIterator<Item = W>) -> Self {
-        Self {
+    /// A migrator for the releases of this runtime, whose expand phase is this command: `["bin/rails", "db:migrate"]`.
+    pub fn builder<W: Into<String>>(
+        runtime: &SystemdRuntime,
+        expand: impl IntoIterator<Item = W>,
+    ) -> CommandMigratorBuilder {
+        CommandMigratorBuilder(Self {
             runtime: runtime.clone(),
             when: When::BeforeStart,
             expand: words(expand),
@@ -46,43 +55,7 @@ impl CommandMigrator {
             revert: None,
             pending: None,
             timeout: bluegreen_core::host::DEFAULT_TIMEOUT,
-        }
-    }
-
-    /// Runs the expand phase after the new release is healthy, instead of before it is started.
-    #[must_use]
-    pub fn after_start(mut self) -> Self {
-        self.when = When::AfterStart;
-        self
-    }
-
-    /// Sets the command that removes what only the old version needs. Unless set, there is nothing to do then.
-    #[must_use]
-    pub fn contract_by<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
-        self.contract = Some(words(command));
-        self
-    }
-
-    /// Sets the command that undoes the expand phase. Unless set, that is not supported.
-    #[must_use]
-    pub fn revert_by<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
-        self.revert = Some(words(command));
-        self
-    }
-
-    /// Sets a command that prints the names of pending migrations, one on a line, and nothing else. Unless set, what is pending
-    /// is not known.
-    #[must_use]
-    pub fn pending_by<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
-        self.pending = Some(words(command));
-        self
-    }
-
-    /// Sets how long a command may take before it is ended; 15 minutes unless set.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
+        })
     }
 
     async fn run(&self, target: &Target, words: &[String]) -> Result<Output> {
@@ -99,6 +72,44 @@ impl CommandMigrator {
             }
             _ => output.ok(&command.called(quote_all(words)), host),
         }
+    }
+}
+
+impl CommandMigratorBuilder {
+    /// When the expand phase runs. Default: before the new release is started.
+    pub fn when(mut self, when: When) -> Self {
+        self.0.when = when;
+        self
+    }
+
+    /// The command that removes what only the old version needs. Default: none; there is nothing to contract.
+    pub fn contract<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.0.contract = Some(words(command));
+        self
+    }
+
+    /// The command that undoes the expand phase. Default: none; reverting is not supported.
+    pub fn revert<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.0.revert = Some(words(command));
+        self
+    }
+
+    /// A command that prints the names of pending migrations, one on a line, and nothing else. Default: none; what is pending is
+    /// not known.
+    pub fn pending<W: Into<String>>(mut self, command: impl IntoIterator<Item = W>) -> Self {
+        self.0.pending = Some(words(command));
+        self
+    }
+
+    /// How long a command may take before it is ended. Default: 15 minutes.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
+    }
+
+    /// The migrator.
+    pub fn build(self) -> CommandMigrator {
+        self.0
     }
 }
 
@@ -142,7 +153,7 @@ impl Migrator for CommandMigrator {
             Some(command) => self.run(target, command).await.map(drop).map_err(about),
             None => Err(about(
                 Error::new(ErrorKind::Unsupported, "no command that reverts is set")
-                    .with_hint("CommandMigrator::revert_by sets one"),
+                    .with_hint("CommandMigratorBuilder::revert sets one"),
             )),
         }
     }

@@ -27,7 +27,7 @@ pub use builder::{
     DEFAULT_PORTS, DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, SystemdRuntimeBuilder,
 };
 pub use hardening::Hardening;
-pub use migrator::CommandMigrator;
+pub use migrator::{CommandMigrator, CommandMigratorBuilder};
 use settings::Settings;
 
 use crate::directory::ReleaseDirectory;

@@ -72,7 +72,7 @@ async fn what_is_cut_off_is_corrupt_and_what_is_too_large_is_refused() {
     let lab = Lab::new();
     let file = lab.path("shop.tar.gz");
     tarball(&file, &[("shop", EntryType::Regular, &"x".repeat(100_000))]);
-    let releases = lab.releases().max_size(99_999);
+    let releases = lab.builder().max_size(99_999).build().unwrap();
     let error = releases.prepare(&crate::support::target("1.0", &file)).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Config && error.chain().contains("max_size"), "{error:?}");
     let whole = std::fs::read(&file).unwrap();

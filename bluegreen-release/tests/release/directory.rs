@@ -79,7 +79,7 @@ async fn shared_paths_are_one_for_all_releases_and_begin_with_what_the_first_one
     for version in ["1.0", "1.1", "1.2"] {
         lab.build(version, &[("app", version), ("storage/uploads/.keep", "")]);
     }
-    let releases = lab.releases().shared_directory("storage/uploads").unwrap().shared_file("db/shop.sqlite3").unwrap();
+    let releases = lab.builder().shared_directory("storage/uploads").shared_file("db/shop.sqlite3").build().unwrap();
     for version in ["1.0", "1.1", "1.2"] {
         releases.prepare(&target(version, lab.path(version))).await.unwrap();
         let release = lab.on_server(&format!("releases/{version}"));
@@ -92,7 +92,7 @@ async fn shared_paths_are_one_for_all_releases_and_begin_with_what_the_first_one
     lab.releases().prepare(&target("1.3", lab.build("1.3", &[("app", "1.3")]))).await.unwrap();
     assert_eq!(names(&lab.on_server("releases/1.3")), ["app"]);
     assert_eq!(lab.read("shared/db/shop.sqlite3"), "1.2");
-    let refused = |path: &str| lab.releases().shared_directory("a/b").unwrap().shared_file(path).is_err();
+    let refused = |path: &str| lab.builder().shared_directory("a/b").shared_file(path).build().is_err();
     for path in ["", ".", "..", "../x", "/etc", "a", "a/b", "a/b/c", "x\ny"] {
         assert!(refused(path), "{path:?}");
     }
@@ -102,7 +102,7 @@ async fn shared_paths_are_one_for_all_releases_and_begin_with_what_the_first_one
 #[tokio::test]
 async fn the_newest_releases_stay_with_those_in_the_slots_and_those_that_run() {
     let lab = Lab::new();
-    let releases = lab.releases().keep_releases(2);
+    let releases = lab.builder().keep_releases(2).build().unwrap();
     let prepare = async |version: &str| {
         let build = lab.build(version, &[("app", version), ("sleeper*", "#!/bin/sh\nsleep 60\n")]);
         releases.prepare(&target(version, build)).await.unwrap();

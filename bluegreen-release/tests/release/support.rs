@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bluegreen_core::{LocalHost, OperationId, Release, ServiceName, Slot, Target};
-use bluegreen_release::ReleaseDirectory;
+use bluegreen_release::{ReleaseDirectory, ReleaseDirectoryBuilder};
 
 /// A machine that builds, and a server; both are this one.
 pub(crate) struct Lab {
@@ -36,8 +36,12 @@ impl Lab {
     }
 
     pub(crate) fn releases(&self) -> ReleaseDirectory {
+        self.builder().build().unwrap()
+    }
+
+    pub(crate) fn builder(&self) -> ReleaseDirectoryBuilder {
         let server = self.path("server").to_str().unwrap().to_owned();
-        ReleaseDirectory::new(LocalHost::new(), server).unwrap()
+        ReleaseDirectory::builder(LocalHost::new(), server)
     }
 
     pub(crate) fn on_server(&self, path: &str) -> PathBuf {

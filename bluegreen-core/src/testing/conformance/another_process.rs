@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    #[should_panic(expected = "this test binary has no test no_such_test")]
+    #[should_panic(expected = "this test binary has no test crate::no_such_test")]
     async fn a_test_that_is_not_there_is_noticed() {
         in_another_process("crate::no_such_test", "", ProcessEnd::Returns).await;
     }
