@@ -204,3 +204,10 @@ async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost(
     let seen = clients.stop().await;
     assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_to_begin_with_are_complete() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web-service.toml");
+    let settings = Settings::read(&file).unwrap();
+    settings.pipeline(&settings.host().unwrap()).unwrap().build().unwrap();
+}
