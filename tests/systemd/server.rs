@@ -11,7 +11,8 @@ use bluegreen_release::{SystemdRuntime, SystemdRuntimeBuilder};
 use bluegreen_ssh::SshHost;
 use tempfile::TempDir;
 
-/// A root file system, on the engine.
+/// A root file system on the engine, and a network of that name: the engine's own bridge may be gone where another engine was
+/// started with one of its own.
 struct Image {
     name: String,
 }
@@ -26,6 +27,7 @@ impl Image {
             let script = include_str!("image.sh");
             let import = "sh -c \"$1\" | docker import - \"$2\"";
             run(Command::new("sh").args(["-c", import, "sh", script, &image.name]));
+            run(&mut docker(&["network", "create", &image.name]));
             *shared = Arc::downgrade(&image);
             image
         })
@@ -35,6 +37,7 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         let _ = docker(&["rmi", "-f", &self.name]).output();
+        let _ = docker(&["network", "rm", &self.name]).output();
     }
 }
 
@@ -73,6 +76,8 @@ impl Server {
             "/tmp",
             "-v",
             "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+            "--network",
+            &image.name,
             "--cgroupns=host",
             "-v",
             "/usr:/usr:ro",
