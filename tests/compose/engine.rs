@@ -61,35 +61,42 @@ async fn an_engine_restarted_in_the_middle_of_a_deploy_is_told_and_the_next_depl
     server.images.publish("1.2.0", "none").await;
 
     let (engine, done) = (Arc::new(Mutex::new(engine)), AtomicBool::new(false));
+    let (restarted, is_restarted) = std::sync::mpsc::channel();
     let restarts = engine.clone();
     let restarter = observer::from_fn(move |event: &Event| {
         let starts = event.step.is_some_and(|step| step.to_string() == "start");
         if starts && matches!(event.what, EventKind::StepStarted { .. }) && !done.swap(true, Ordering::Relaxed) {
-            let engine = restarts.clone();
+            let (engine, restarted) = (restarts.clone(), restarted.clone());
             std::thread::spawn(move || {
                 let mut engine = engine.lock().unwrap();
                 engine.wait_for_containers(4);
                 engine.restart();
+                restarted.send(()).unwrap();
             });
         }
     });
     let interrupted = pipeline().observer(restarter).build().unwrap();
     let result = interrupted.deploy(server.shop.release("1.1.0").unwrap()).await;
-    let (word, error) = ending(result);
-    assert!(["aborted", "STUCK"].contains(&word), "{}", error.chain());
+    tokio::task::spawn_blocking(move || is_restarted.recv().unwrap()).await.unwrap();
+    // Where the restart is over before its health is asked for, the engine has brought it up again, and it is well.
+    let (version, slot) = if result.is_ok() { ("1.1.0", Slot::Green) } else { ("1.0.0", Slot::Blue) };
+    if result.is_err() {
+        let (word, error) = ending(result);
+        assert!(["aborted", "STUCK"].contains(&word), "{}", error.chain());
+    }
     eventually("the live slot is up again", async || {
-        get(server.shop.public, "/version").is_ok_and(|answer| answer.ends_with("1.0.0"))
+        get(server.shop.public, "/version").is_ok_and(|answer| answer.ends_with(version))
     })
     .await;
 
     let whole: Pipeline = pipeline().build().unwrap();
     whole.recover().await.unwrap();
     let status = whole.status().await.unwrap();
-    assert!(status.agrees() && status.observed.live == Some(Slot::Blue), "{status}");
+    assert!(status.agrees() && status.observed.live == Some(slot), "{status}");
     let clients = server.clients(150);
     whole.deploy(server.shop.release("1.2.0").unwrap()).await.unwrap();
     let status = whole.status().await.unwrap();
-    assert!(status.agrees() && status.observed.live == Some(Slot::Green), "{status}");
+    assert!(status.agrees() && status.observed.live == Some(slot.other()), "{status}");
     assert_eq!(server.public_version(), "1.2.0");
     none_failed(clients).await;
 }
