@@ -28,7 +28,7 @@ pub(super) fn render(settings: &Settings, slot: Slot) -> String {
     let lines: String = lines.map(|line| format!("{line}\n")).collect();
     let (start, stop) = (seconds(settings.start_deadline), seconds(settings.stop_timeout));
     format!(
-        "# Written by the set-up of bluegreen-release, which does not overwrite what others change here.
+        "# Written by the set-up of bluegreen-release. Deploys are refused while it is changed: use a drop-in (systemctl edit).
 [Unit]
 Description={service} ({slot})
 After=network-online.target
