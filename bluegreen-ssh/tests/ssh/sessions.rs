@@ -130,7 +130,7 @@ async fn a_server_that_closes_unused_sessions_and_refuses_long_requests_runs_eve
         assert_eq!(output.text(), words);
     }
     let echo = Command::new("echo").arg("well");
-    // This server was seen to reset a connection with so many commands, once in 300 times: that is told, and the next ones run.
+    // This server was once seen to reset a connection with so many commands: that is told, and the next ones run.
     for is_last in [false, true] {
         let outputs = join_all((0..16).map(|_| host.run(&echo))).await;
         if !is_last && outputs.iter().flatten().count() < outputs.len() {
