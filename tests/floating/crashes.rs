@@ -4,24 +4,10 @@ use std::time::Duration;
 
 use bluegreen_core::Slot;
 use bluegreen_testkit::lab::{Network, Watch};
+use bluegreen_tests::deployer::STEPS;
 
 use crate::cloud::Variant;
 use crate::world::World;
-
-/// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
-const STEPS: [(&str, &str); 11] = [
-    ("observe", "succeeded"),
-    ("prepare", "aborted"),
-    ("stop-occupant", "aborted"),
-    ("start", "aborted"),
-    ("health", "aborted"),
-    ("attach", "aborted"),
-    ("check-slots-100", "aborted"),
-    ("shift-100", "rolled back"),
-    ("verify", "rolled back"),
-    ("drain", "succeeded"),
-    ("retain", "succeeded"),
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployer_killed_in_any_step_is_recovered_from_where_a_cloud_moves_the_address() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bluegreen_core::{Pipeline, Slot};
 use bluegreen_examples::traffic::{Clients, Running};
+use bluegreen_tests::deployer::STEPS;
 
 use crate::server::Server;
 use crate::tool::Settings;
@@ -164,21 +165,6 @@ async fn a_release_that_fails_is_not_seen_by_anyone() {
     let seen = clients.stop().await;
     assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
 }
-
-/// The steps of a deploy into a slot that is occupied, and how the recovery from a death in each ends.
-const STEPS: [(&str, &str); 11] = [
-    ("observe", "succeeded"),
-    ("prepare", "aborted"),
-    ("stop-occupant", "aborted"),
-    ("start", "aborted"),
-    ("health", "aborted"),
-    ("attach", "aborted"),
-    ("check-slots-100", "aborted"),
-    ("shift-100", "rolled back"),
-    ("verify", "rolled back"),
-    ("drain", "succeeded"),
-    ("retain", "succeeded"),
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost() {

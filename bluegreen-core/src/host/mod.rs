@@ -4,6 +4,7 @@ mod command;
 mod local;
 mod quote;
 mod script;
+mod setup;
 mod tunnel;
 
 use std::fmt::{Debug, Display};
@@ -20,6 +21,7 @@ pub use command::{Command, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIMEOUT, Output, check_
 pub use local::LocalHost;
 pub use quote::{quote, quote_all};
 pub use script::{LOCK_WAIT, Reply, Script};
+pub use setup::SetupScript;
 pub use tunnel::{Tunnel, TunnelFailures};
 
 /// A machine on which adapters act.

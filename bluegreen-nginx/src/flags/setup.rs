@@ -1,8 +1,7 @@
 //! What is done on a server once, by someone who may, so that deploys need no root.
 
-use bluegreen_core::Command;
 use bluegreen_core::Result;
-use bluegreen_core::host::quote;
+use bluegreen_core::host::SetupScript;
 
 use super::NginxRouter;
 
@@ -29,19 +28,7 @@ impl NginxRouter {
     /// # Ok::<(), bluegreen_core::Error>(())
     /// ```
     pub fn setup_script(&self) -> String {
-        let config = &self.server.config;
-        let site_file = config.site_file_path();
-        let sites = site_file.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let include = format!("include {sites}/*.conf;\n");
-        let words = [
-            ("service", config.service.as_str()),
-            ("state", &config.state_directory_path()),
-            ("sites", sites),
-            ("include", &include),
-            ("by_sudo", if config.commands.is_nginx_by_sudo() { "yes" } else { "" }),
-        ];
-        let words: String = words.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
-        SCRIPT.replacen("# WORDS\n", &words, 1)
+        self.script_of_setup().text()
     }
 
     /// Runs [`setup_script`](Self::setup_script) on the host, by `sudo -n` where the login is not root.
@@ -49,11 +36,19 @@ impl NginxRouter {
     /// # Errors
     /// `Unexpected` with the script's words when it fails.
     pub async fn setup(&self) -> Result<()> {
-        let host = &*self.server.host;
-        let id = Command::new("id").arg("-u");
-        let is_root = host.run(&id).await?.ok(&id, host)?.text() == "0";
-        let command = Command::script(self.setup_script()).called("set the server up for nginx").sudo(!is_root);
-        host.run(&command).await?.ok(&command, host).map(drop)
+        self.script_of_setup().run(&*self.server.host, true).await
+    }
+
+    fn script_of_setup(&self) -> SetupScript {
+        let config = &self.server.config;
+        let site_file = config.site_file_path();
+        let sites = site_file.rsplit_once('/').map_or("", |(directory, _)| directory);
+        SetupScript::new("Lets an account that is not root deploy behind nginx.", SCRIPT)
+            .variable("service", &config.service)
+            .variable("state", &config.state_directory_path())
+            .variable("sites", sites)
+            .variable("include", &format!("include {sites}/*.conf;\n"))
+            .variable("by_sudo", if config.commands.is_nginx_by_sudo() { "yes" } else { "" })
     }
 }
 

@@ -1,11 +1,3 @@
-#!/bin/sh
-# Lets an account that is not root deploy behind nginx. It can be repeated, and changes only what is not as it should be.
-set -eu
-umask 022
-# WORDS
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-deployer=${DEPLOY_USER:-${SUDO_USER:-$(id -un)}}
-
 # Makes a directory, with those above it, and gives what was made to the deployer, unless it is at the root.
 make_directory() {
     [ ! -d "$1" ] || return 0
@@ -27,27 +19,15 @@ esac
 make_directory "$state"
 make_directory "$sites"
 
-included=/etc/nginx/conf.d/$service.conf
-if ! printf '%s' "$include" | cmp -s - "$included"; then
-    printf '%s' "$include" > "$included.new"
-    mv -f "$included.new" "$included"
-    echo "wrote $included"
+changed=
+install_file "/etc/nginx/conf.d/$service.conf" 644 "$include"
+if [ -n "$changed" ]; then
     nginx -t
     nginx -s reload || echo "nginx does not run; it reads the site when it is started" >&2
 fi
 
 if [ -n "$by_sudo" ] && [ "$deployer" != root ]; then
     nginx=$(command -v nginx)
-    rules=/etc/sudoers.d/bluegreen-$service-nginx
-    # Under this name sudo does not read it before it is known to be right.
-    aside=/etc/sudoers.d/.bluegreen-$service-nginx
-    printf '%s\n' "$deployer ALL=(root) NOPASSWD: $nginx -v, $nginx -t, $nginx -T, $nginx -s reload" > "$aside"
-    chmod 440 "$aside"
-    visudo -cqf "$aside"
-    if cmp -s "$aside" "$rules"; then
-        rm -f "$aside"
-    else
-        mv -f "$aside" "$rules"
-        echo "wrote $rules"
-    fi
+    install_rules "bluegreen-$service-nginx" "$deployer ALL=(root) NOPASSWD: $nginx -v, $nginx -t, $nginx -T, $nginx -s reload
+"
 fi

@@ -14,11 +14,7 @@ if [ ! -d "$directory/shared" ]; then
 fi
 
 if [ "$deployer" != root ]; then
-    # Under this name sudo does not read it before it is known to be right.
-    printf '%s' "$rules" > "/etc/sudoers.d/.bluegreen-$service"
-    chmod 440 "/etc/sudoers.d/.bluegreen-$service"
-    visudo -cqf "/etc/sudoers.d/.bluegreen-$service"
-    mv -f "/etc/sudoers.d/.bluegreen-$service" "/etc/sudoers.d/bluegreen-$service"
+    install_rules "bluegreen-$service" "$rules"
     if ! id -nG "$deployer" | grep -qwE 'systemd-journal|adm'; then
         usermod -aG systemd-journal "$deployer"
         echo "added $deployer to the group systemd-journal"
