@@ -55,12 +55,12 @@ async fn an_engine_that_is_named_by_ssh_is_deployed_to_with_the_files_that_are_h
     let (key, known_hosts) = (sshd.key(), sshd.known_hosts());
     let host = move |server: &str| SshHost::builder(server).key_file(&key).known_hosts(&known_hosts).build();
     let address = format!("ssh://{}@127.0.0.1:{}", crate::common::user(), sshd.port());
-    let engine = Engine::local().at(&address).over_ssh(host);
+    let engine = Engine::local().address(&address).over_ssh(host);
     let there = engine.server().await.unwrap();
     takes_good_releases_and_no_bad_one(&server, &pipeline(&server, &there, server.shop.runtime().engine(engine))).await;
 
     // A server whose key is not known is refused before anything is asked of it.
-    let stranger = Engine::local().at(&address).over_ssh(|server| SshHost::builder(server).build());
+    let stranger = Engine::local().address(&address).over_ssh(|server| SshHost::builder(server).build());
     let error = stranger.ping().await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{}", error.chain());
 }

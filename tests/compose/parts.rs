@@ -116,7 +116,7 @@ impl Images {
 
     async fn build_and_push(&self, context: &Path, version: &str, bug: &str) {
         let (name, host) = (self.name_of(version), self.engine.as_deref());
-        let engine = host.map_or_else(Engine::local, |address| Engine::local().at(address));
+        let engine = host.map_or_else(Engine::local, |address| Engine::local().address(address));
         let build = ImageBuild::new(context).engine(engine).build_arg("VERSION", version).build_arg("BUG", bug);
         let build = build.label("bluegreen.test", &self.name).tag(&name).push(true);
         build.run(&Progress::none()).await.unwrap();

@@ -33,7 +33,7 @@ pub(super) async fn connect(engine: &Engine) -> Result<Connected> {
             return Err(Error::new(ErrorKind::Unsupported, "an engine with TLS cannot be reached through a tunnel")
                 .with("address", &found.address)
                 .with_hint(
-                    "name the engine's own socket on that host: Engine::on(host).at(\"unix:///var/run/docker.sock\")",
+                    "name the engine's own socket on that host: Engine::on(host).address(\"unix:///var/run/docker.sock\")",
                 ));
         }
         return with_tls(reached, &wanted, &certificates).await;

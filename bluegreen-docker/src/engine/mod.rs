@@ -33,7 +33,7 @@ pub(crate) use failure::{engine_error, if_found, quick, within};
 /// use bluegreen_docker::Engine;
 ///
 /// assert_eq!(Engine::local().to_string(), "the Docker engine of this machine");
-/// let rootless = Engine::local().at("unix:///run/user/1000/docker.sock");
+/// let rootless = Engine::local().address("unix:///run/user/1000/docker.sock");
 /// assert_eq!(rootless.to_string(), "the Docker engine at unix:///run/user/1000/docker.sock of this machine");
 /// ```
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl Engine {
 
     /// The engine at this address, as seen from the host: `unix:///path`, `tcp://host:port` or `ssh://server`.
     #[must_use]
-    pub fn at(self, address: impl Into<String>) -> Self {
+    pub fn address(self, address: impl Into<String>) -> Self {
         Self { given: Some(address.into()), connected: Arc::default(), ..self }
     }
 

@@ -32,7 +32,7 @@ pub struct ComposeRuntimeBuilder {
     environment: BTreeMap<String, Secret>,
     wishes: Wishes,
     shared_project: Option<String>,
-    settle: Duration,
+    stabilization_time: Duration,
     start_deadline: Duration,
     restarts_allowed: Option<u32>,
     state: Option<String>,
@@ -53,7 +53,7 @@ impl ComposeRuntimeBuilder {
             environment: BTreeMap::new(),
             wishes: Wishes::default(),
             shared_project: None,
-            settle: Duration::ZERO,
+            stabilization_time: Duration::ZERO,
             start_deadline: DEFAULT_START_DEADLINE,
             restarts_allowed: None,
             state: None,
@@ -97,7 +97,7 @@ impl ComposeRuntimeBuilder {
 
     /// The engine at this address, as seen from the host: what `DOCKER_HOST` would say there.
     pub fn docker_host(mut self, address: impl Into<String>) -> Self {
-        self.engine = Some(Engine::local().at(address));
+        self.engine = Some(Engine::local().address(address));
         self.engine_is_elsewhere = false;
         self
     }
@@ -173,8 +173,8 @@ impl ComposeRuntimeBuilder {
 
     /// How long containers without a healthcheck must run, without a restart, before they count as started. Default: no
     /// time; the pipeline's health check follows, and a container that ends before that has succeeded fails the release too.
-    pub fn settle(mut self, time: Duration) -> Self {
-        self.settle = time;
+    pub fn stabilization_time(mut self, time: Duration) -> Self {
+        self.stabilization_time = time;
         self
     }
 
@@ -304,7 +304,7 @@ impl ComposeRuntimeBuilder {
                 compose,
                 wishes: self.wishes,
                 shared_project,
-                settle: self.settle,
+                stabilization_time: self.stabilization_time,
                 start_deadline: self.start_deadline,
                 restarts_allowed: self.restarts_allowed,
                 accept_changed_content: self.accept_changed_content,

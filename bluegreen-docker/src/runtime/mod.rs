@@ -105,7 +105,7 @@ struct Inner {
     wishes: Wishes,
     /// Of the services that both slots use.
     shared_project: String,
-    settle: Duration,
+    stabilization_time: Duration,
     start_deadline: Duration,
     restarts_allowed: Option<u32>,
     accept_changed_content: bool,

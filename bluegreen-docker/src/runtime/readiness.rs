@@ -27,7 +27,7 @@ pub(super) struct Readiness {
     seen_running: HashMap<(String, i64), Instant>,
     /// The exit statuses of each container since we came, by its id.
     ends: BTreeMap<String, Vec<i64>>,
-    settle: Duration,
+    stabilization_time: Duration,
 }
 
 /// What there is to wait for.
@@ -54,7 +54,7 @@ impl Readiness {
         project: &Project,
         wishes: &Wishes,
         before: &[Container],
-        settle: Duration,
+        stabilization_time: Duration,
         restarts_allowed: Option<u32>,
     ) -> Self {
         let wanted = project.services.iter().filter(|(_, service)| service.is_wanted());
@@ -67,7 +67,7 @@ impl Readiness {
         });
         let may_end = without_policy.map(|(name, _)| name.clone()).chain(by_policy).collect();
         let wanted = wanted.map(|(name, _)| name.clone()).collect();
-        Self { jobs, wanted, settle, ..Self::new(may_end, wishes, before, restarts_allowed) }
+        Self { jobs, wanted, stabilization_time, ..Self::new(may_end, wishes, before, restarts_allowed) }
     }
 
     /// Of a slot that was started before, by its containers: the compose file may be another one by now.
@@ -88,7 +88,7 @@ impl Readiness {
             restarts_before: alive.map(|container| (container.id.clone(), container.restarts)).collect(),
             seen_running: HashMap::new(),
             ends: BTreeMap::new(),
-            settle: Duration::ZERO,
+            stabilization_time: Duration::ZERO,
         }
     }
 
@@ -138,8 +138,8 @@ impl Readiness {
 
     /// How long it must run until it counts as started: where nothing else vouches for it, and where it has ended before.
     fn to_run(&self, container: &Container) -> Duration {
-        let settle = if container.health.is_none() { self.settle } else { Duration::ZERO };
-        if self.restarts(container) > 0 { settle.max(TO_PROVE_ITSELF) } else { settle }
+        let stabilization_time = if container.health.is_none() { self.stabilization_time } else { Duration::ZERO };
+        if self.restarts(container) > 0 { stabilization_time.max(TO_PROVE_ITSELF) } else { stabilization_time }
     }
 
     /// `is_up` says whether Compose has done its part: until then, a container may wait to be started.

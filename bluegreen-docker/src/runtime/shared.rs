@@ -58,8 +58,10 @@ pub(super) async fn bring_up(runtime: &ComposeRuntime, target: &Target, arrangem
         are_in_reach(inner, target.slot, &found, &project)?;
         let missing: Vec<_> = project.services.keys().filter(|name| !is_there(&found, name)).cloned().collect();
         // No health check asks them: one that has just come up must show that it stays.
-        let settle = if missing.is_empty() { Duration::ZERO } else { inner.settle.max(TO_PROVE_ITSELF) };
-        let readiness = Readiness::of_start(&project, &inner.wishes, &found, settle, inner.restarts_allowed);
+        let stabilization_time =
+            if missing.is_empty() { Duration::ZERO } else { inner.stabilization_time.max(TO_PROVE_ITSELF) };
+        let readiness =
+            Readiness::of_start(&project, &inner.wishes, &found, stabilization_time, inner.restarts_allowed);
         let known = Known::new(&inner.engine, readiness).await?;
         let name = &inner.shared_project;
         let mut watch = Watch::new(&inner.engine, &inner.compose.mask, name, known, inner.start_deadline);

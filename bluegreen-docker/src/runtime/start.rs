@@ -36,7 +36,8 @@ async fn start_as(
     let name = inner.project_name(target.slot);
     let project = &arrangement.project;
     Box::pin(shared::bring_up(runtime, target, arrangement)).await?;
-    let readiness = Readiness::of_start(project, &inner.wishes, before, inner.settle, inner.restarts_allowed);
+    let readiness =
+        Readiness::of_start(project, &inner.wishes, before, inner.stabilization_time, inner.restarts_allowed);
     // From before anything is started, so that no end of a container goes unheard.
     let known = Known::new(&inner.engine, readiness).await?;
     let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, known, inner.start_deadline);

@@ -259,7 +259,7 @@ async fn child_that_copies_without_end() {
     let folder = Path::new(&folder);
     let socket = folder.join(format!("{}.sock", std::process::id()));
     proxy(&socket, |line| if line.contains("/archive?") { Fate::Unanswered } else { Fate::Passes });
-    let engine = Engine::local().at(format!("unix://{}", socket.display()));
+    let engine = Engine::local().address(format!("unix://{}", socket.display()));
     let _ = engine.extract(&image, "/bin/busybox", &folder.join("x"), &Progress::none()).await;
 }
 
@@ -294,7 +294,7 @@ async fn a_container_that_the_engine_may_have_made_is_not_reported_as_not_made()
     let name = shop.images.make("app:1.0", WAITS);
     let socket = shop.path("engine.sock");
     proxy(&socket, |line| if line.contains("/containers/create") { Fate::Unanswered } else { Fate::Passes });
-    let (engine, image) = (Engine::local().at(format!("unix://{}", socket.display())), name.clone());
+    let (engine, image) = (Engine::local().address(format!("unix://{}", socket.display())), name.clone());
     let to = shop.path("x");
     let copying = tokio::spawn(async move { engine.extract(&image, "/bin/sh", &to, &Progress::none()).await });
     eventually("it is made", async || !containers_of(&name).is_empty()).await;

@@ -29,7 +29,7 @@ async fn an_engine_behind_a_tunnel_is_the_one_that_compose_uses_too() {
     let count = forward(&socket);
     // On the far machine, the engine listens elsewhere than on this one.
     let far = NotingHost::default().tunnelling_to(&socket);
-    let runtime = shop.builder().engine(Engine::on(far).at("unix:///far/docker.sock")).build().unwrap();
+    let runtime = shop.builder().engine(Engine::on(far).address("unix:///far/docker.sock")).build().unwrap();
     let target = shop.version(Slot::Green, "1.0");
     runtime.prepare(&target).await.unwrap();
     let by_us = count.load(Ordering::SeqCst);
@@ -90,16 +90,16 @@ async fn an_engine_that_docker_host_names_by_ssh_is_that_of_the_server_for_us_an
 #[tokio::test]
 async fn a_server_whose_engine_is_yet_elsewhere_or_that_cannot_be_reached_is_told() {
     let far = NotingHost::default().with("DOCKER_HOST", "ssh://farther");
-    let twice = Engine::local().at("ssh://far").over_ssh(move |_| Ok(far.clone()));
+    let twice = Engine::local().address("ssh://far").over_ssh(move |_| Ok(far.clone()));
     let error = twice.ping().await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::NotApplied), "{error:?}");
     assert!(error.to_string().contains("ssh://farther"), "{error}");
 
     let refused = |_: &str| Err::<NotingHost, _>(Error::new(ErrorKind::Unauthorized, "the host key has changed"));
-    let error = Engine::local().at("ssh://far").over_ssh(refused).ping().await.unwrap_err();
+    let error = Engine::local().address("ssh://far").over_ssh(refused).ping().await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthorized, Effect::NotApplied), "{error:?}");
 
-    let nobody = Engine::local().at("ssh://far").ping().await.unwrap_err();
+    let nobody = Engine::local().address("ssh://far").ping().await.unwrap_err();
     assert_eq!(nobody.kind(), ErrorKind::Unsupported, "{nobody:?}");
     assert!(nobody.to_string().contains("over_ssh"), "{nobody}");
 }
@@ -124,7 +124,7 @@ async fn an_engine_that_falls_silent_is_not_waited_for_without_end() {
             if stalls { Fate::Unanswered } else { Fate::Passes }
         });
         let address = format!("unix://{}", socket.display());
-        let engine = Engine::local().at(&address);
+        let engine = Engine::local().address(&address);
         let (image, context) = (image.clone(), folder.path().to_owned());
         let runtime = shop.builder().docker_host(address).build().unwrap();
         let asking = tokio::spawn(async move {
@@ -150,15 +150,15 @@ async fn an_engine_that_falls_silent_is_not_waited_for_without_end() {
 async fn an_engine_that_is_not_there_is_told_and_nothing_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
-    let engine = Engine::local().at(format!("unix://{}", socket.display()));
+    let engine = Engine::local().address(format!("unix://{}", socket.display()));
     let missing = engine.ping().await.unwrap_err();
     assert_eq!((missing.kind(), missing.effect()), (ErrorKind::Unreachable, Effect::NotApplied), "{missing:?}");
     assert!(missing.to_string().contains("is the engine running"), "{missing}");
     // A socket that nobody listens on.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    let engine = Engine::local().at(format!("unix://{}", socket.display()));
+    let engine = Engine::local().address(format!("unix://{}", socket.display()));
     let dead = engine.ping().await.unwrap_err();
     assert_eq!((dead.kind(), dead.effect()), (ErrorKind::Unreachable, Effect::NotApplied), "{dead:?}");
-    let nonsense = Engine::local().at("far").ping().await.unwrap_err();
+    let nonsense = Engine::local().address("far").ping().await.unwrap_err();
     assert_eq!(nonsense.kind(), ErrorKind::Config, "{nonsense:?}");
 }

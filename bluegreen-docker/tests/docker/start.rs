@@ -205,7 +205,7 @@ async fn a_program_without_a_healthcheck_is_waited_for_only_where_it_is_to_settl
     let shop = Shop::new("services: {api: {image: 'IMAGES/app:${VERSION}'}}");
     shop.publish("app:1.0", "trap 'echo is told to fail; exit 1' USR1; while :; do sleep 1 & wait $!; done");
     let (hour, target) = (Duration::from_secs(3600), shop.version(Slot::Green, "1.0"));
-    let patient = shop.builder().settle(hour).start_deadline(hour).build().unwrap();
+    let patient = shop.builder().stabilization_time(hour).start_deadline(hour).build().unwrap();
     patient.prepare(&target).await.unwrap();
     let fails = async {
         eventually("it runs", async || shop.running(Slot::Green).len() == 1).await;
@@ -223,7 +223,7 @@ async fn a_program_without_a_healthcheck_is_waited_for_only_where_it_is_to_settl
     assert_eq!(error.kind(), ErrorKind::Unhealthy, "{error:?}");
     assert!(error.to_string().contains("is told to fail"), "{error}");
     patient.stop(Slot::Green, grace()).await.unwrap();
-    let runtime = shop.builder().settle(Duration::ZERO).start_deadline(hour).build().unwrap();
+    let runtime = shop.builder().stabilization_time(Duration::ZERO).start_deadline(hour).build().unwrap();
     runtime.start(&target).await.unwrap();
 }
 

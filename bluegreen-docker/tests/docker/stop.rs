@@ -217,7 +217,7 @@ async fn a_stop_that_loses_the_engine_halfway_does_not_claim_that_nothing_was_do
     let socket = shop.path("tunnel.sock");
     until_a_removal(&socket);
     let far = NotingHost::default().tunnelling_to(&socket);
-    let runtime = shop.builder().engine(Engine::on(far).at("unix:///far/docker.sock")).build().unwrap();
+    let runtime = shop.builder().engine(Engine::on(far).address("unix:///far/docker.sock")).build().unwrap();
     // Compose is to reach the engine all the same.
     shop.runtime().prepare(&shop.version(Slot::Green, "1.0")).await.unwrap();
     shop.runtime().start(&shop.version(Slot::Green, "1.0")).await.unwrap();

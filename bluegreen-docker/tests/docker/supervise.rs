@@ -68,7 +68,7 @@ async fn a_worker_that_ends_while_the_health_of_its_slot_is_waited_for_fails_the
     let shop = Shop::new("services: {web: {image: 'IMAGES/app:1.0'}, worker: {image: 'IMAGES/worker:1.0'}}");
     shop.publish("app:1.0", WAITS);
     shop.publish("worker:1.0", "trap 'echo the queue is gone; exit 3' USR1; while :; do sleep 1 & wait $!; done");
-    let runtime = shop.builder().settle(Duration::ZERO).endpoint("http", "web", 3000).build().unwrap();
+    let runtime = shop.builder().stabilization_time(Duration::ZERO).endpoint("http", "web", 3000).build().unwrap();
     let pipeline = builder(&shop, &runtime).build().unwrap();
     let fails = async {
         eventually("the worker runs", async || shop.running(Slot::Blue).len() == 2).await;
@@ -105,7 +105,7 @@ services:
     let thrice = "echo x >> /tries; if [ $(wc -l < /tries) -lt 4 ]; then sleep 1; echo no database yet; exit 1; fi;";
     shop.publish("web:1.0", &format!("{thrice} {}", serves("it-serves")));
     shop.publish("seed:1.0", "sleep 2; exit 0");
-    let runtime = shop.builder().settle(Duration::ZERO).restarts_allowed(5).endpoint("http", "web", 3000);
+    let runtime = shop.builder().stabilization_time(Duration::ZERO).restarts_allowed(5).endpoint("http", "web", 3000);
     let runtime = runtime.build().unwrap();
     // All of it is seen by the health check alone.
     let pipeline = builder(&shop, &runtime).health(Page).build().unwrap();

@@ -255,7 +255,7 @@ async fn what_compose_warns_of_is_told_with_what_fails_because_of_it() {
     shop.write("compose.yaml", refused);
     told(shop.runtime().preview(&target).await.unwrap_err());
     shop.write("compose.yaml", crashes);
-    let runtime = shop.builder().settle(std::time::Duration::from_secs(600)).build().unwrap();
+    let runtime = shop.builder().stabilization_time(std::time::Duration::from_secs(600)).build().unwrap();
     runtime.prepare(&target).await.unwrap();
     told(runtime.start(&target).await.unwrap_err());
 }

@@ -48,7 +48,7 @@ impl FloatingIpRouter {
     }
 
     /// Waits while the provider is busy with the address: what it is now would be no answer.
-    async fn settled(&self) -> Result<Holder> {
+    async fn await_consistent(&self) -> Result<Holder> {
         let deadline = Instant::now() + LOOK_TIMEOUT.min(self.polling.deadline);
         let mut last = "the provider did not answer".to_owned();
         while let Ok(seen) = timeout_at(deadline, self.look()).await {
@@ -86,7 +86,7 @@ impl Router for FloatingIpRouter {
     }
 
     async fn current(&self) -> Result<Option<Split>> {
-        let current = self.settled().await.and_then(|holder| split_of(&holder));
+        let current = self.await_consistent().await.and_then(|holder| split_of(&holder));
         current.map_err(|error| error.with_operation("ask who holds the address").with("router", self))
     }
 

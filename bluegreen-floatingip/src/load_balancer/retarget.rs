@@ -39,7 +39,7 @@ pub(super) async fn switch(session: BalancerSession<'_>, ports: &Ports, from: Op
     };
     loop {
         let led_to = |seen: &Seen, asked| change(balancer, ports, seen, asked).is_empty();
-        let before = session.settled(led_to).await.map_err(|error| failed(error, said.take(), unknown))?;
+        let before = session.await_consistent(led_to).await.map_err(|error| failed(error, said.take(), unknown))?;
         let now = Some(ports.split(&balancer.target_ports(&before.settings))?);
         let changes = change(balancer, ports, &before, to);
         if changes.is_empty() {

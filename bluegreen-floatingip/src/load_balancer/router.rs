@@ -120,7 +120,7 @@ impl Router for LoadBalancerRouter {
     async fn current(&self) -> Result<Option<Split>> {
         let look = async {
             let led_to = |seen: &Seen, slot| self.split(seen).is_ok_and(|split| split == Some(Split::all(slot)));
-            self.split(&self.session(LOOK_TIMEOUT).settled(led_to).await?)
+            self.split(&self.session(LOOK_TIMEOUT).await_consistent(led_to).await?)
         };
         look.await.map_err(self.naming("ask the load balancer"))
     }

@@ -39,7 +39,7 @@ pub(super) async fn switch(
     from: Option<Split>,
     to: Slot,
 ) -> Result<()> {
-    let before = session.settled(|seen, asked| there(seen) == *pools.of(asked)).await?;
+    let before = session.await_consistent(|seen, asked| there(seen) == *pools.of(asked)).await?;
     let now = pools.split(&before.members)?;
     let present = there(&before);
     if present == *pools.of(to) {

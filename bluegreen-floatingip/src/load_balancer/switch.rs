@@ -26,12 +26,12 @@ impl BalancerSession<'_> {
     /// What there is, as soon as the balancer is not busy. An answer that says nothing is waited out like one that says
     /// busy: a cloud whose API fails for a moment still balances.
     pub(super) async fn idle(&self) -> Result<Seen> {
-        self.settled(|_, _| false).await
+        self.await_consistent(|_, _| false).await
     }
 
     /// The same, without a wait for a change that was cut off if this is what it led to. `led_to` tells that from what
     /// there is, and the slot for which it was asked.
-    pub(super) async fn settled(&self, led_to: impl Fn(&Seen, Slot) -> bool) -> Result<Seen> {
+    pub(super) async fn await_consistent(&self, led_to: impl Fn(&Seen, Slot) -> bool) -> Result<Seen> {
         let mut last = self.late("the load balancer did not answer".to_owned());
         while let Ok(seen) = timeout_at(self.deadline, self.balancer.read()).await {
             last = match seen {
@@ -125,7 +125,7 @@ impl BalancerSession<'_> {
             if !self.polling.pause(self.deadline).await {
                 return Err(if unknown { error.maybe_applied() } else { error.not_applied() });
             }
-            seen = match self.settled(|seen, asked| asked == to && edit.is_done(self.balancer, seen)).await {
+            seen = match self.await_consistent(|seen, asked| asked == to && edit.is_done(self.balancer, seen)).await {
                 Ok(seen) => seen,
                 Err(look) => {
                     let error = self.said_before(Some(error), look);

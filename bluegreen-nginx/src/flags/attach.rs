@@ -63,7 +63,7 @@ async fn keeps_other(server: &Server, slot: Slot, known: &SlotAddresses) -> Resu
     if !known.of(other).is_empty() {
         return Ok(());
     }
-    let split = match observe::settled(server).await? {
+    let split = match observe::await_consistent(server).await? {
         Seen::Agreed(split) => split,
         Seen::Damaged(split, _) => Some(split),
         Seen::Drifted(error) | Seen::Unreachable(error) => return Err(error),

@@ -84,7 +84,7 @@ impl Router for NginxRouter {
     }
 
     async fn current(&self) -> Result<Option<Split>> {
-        let current = observe::settled(&self.server).await.and_then(Seen::agreed);
+        let current = observe::await_consistent(&self.server).await.and_then(Seen::agreed);
         current.map_err(|error| error.with_operation("ask nginx for the split").with("router", self))
     }
 
@@ -113,7 +113,7 @@ impl Router for NginxRouter {
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
         let about = |error: Error| error.with_operation("shift traffic").with("router", self).with("to", to);
         // Where the slots listen is looked at beside, and only matters if there is a switch.
-        let (seen, has_addresses) = tokio::join!(observe::settled(&self.server), self.has_addresses(to));
+        let (seen, has_addresses) = tokio::join!(observe::await_consistent(&self.server), self.has_addresses(to));
         let now = match seen.map_err(about)? {
             Seen::Agreed(now) if now == Some(to) => return Ok(()),
             Seen::Agreed(now) => now,
@@ -127,7 +127,7 @@ impl Router for NginxRouter {
         has_addresses.map_err(about)?;
         if !switch::switch(&self.server, from, Some(to)).await.map_err(about)? {
             // Someone else was first; if they want the same, all is well.
-            let now = observe::settled(&self.server).await.and_then(Seen::agreed).map_err(about)?;
+            let now = observe::await_consistent(&self.server).await.and_then(Seen::agreed).map_err(about)?;
             return if now == Some(to) { Ok(()) } else { Err(about(split_changed(from, now))) };
         }
         match switch::confirm(&self.server, to).await {

@@ -42,7 +42,7 @@ impl Seen {
 }
 
 /// Looks until link and nginx agree, or have disagreed for [`AGREE_WITHIN`].
-pub(super) async fn settled(server: &Server) -> Result<Seen> {
+pub(super) async fn await_consistent(server: &Server) -> Result<Seen> {
     let start = Instant::now();
     loop {
         let seen = look(server).await?;

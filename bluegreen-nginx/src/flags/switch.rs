@@ -50,7 +50,7 @@ pub(super) async fn confirm(server: &Server, to: Split) -> Result<()> {
 pub(super) async fn take_back(server: &Server, from: Option<Split>, to: Split, error: Error) -> Error {
     let back = switch(server, Some(to), from).await;
     let seen = match back {
-        Ok(true) => observe::settled(server).await.and_then(Seen::agreed),
+        Ok(true) => observe::await_consistent(server).await.and_then(Seen::agreed),
         Ok(false) => return error.maybe_applied(),
         Err(undo) => Err(undo),
     };

@@ -18,26 +18,26 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
         return Ok(());
     }
     let addresses = server.addresses_of(slot, instance)?;
-    let told = Told {
+    let attachment = Attachment {
         slot,
         addresses: &addresses,
         release: server.named_version(instance),
         key: &before::key(slot, instance),
         nginx: server.version().await?,
     };
-    if stays_changed(server, slot, &told).await? {
+    if stays_changed(server, slot, &attachment).await? {
         return Ok(());
     }
-    bring_up_to_date(server, slot, &told).await?;
+    bring_up_to_date(server, slot, &attachment).await?;
     // The other slot's site names this one as its backup.
     if config.backup && server.site(&config.slot_file_path(slot.other())).await?.is_some() {
-        bring_up_to_date(server, slot.other(), &told).await?;
+        bring_up_to_date(server, slot.other(), &attachment).await?;
     }
     Ok(())
 }
 
 /// What the router is told.
-struct Told<'a> {
+struct Attachment<'a> {
     slot: Slot,
     addresses: &'a [String],
     /// The version that the site is to name.
@@ -50,27 +50,27 @@ struct Told<'a> {
 ///
 /// # Errors
 /// `Conflict` where the other slot's site holds such changes and this one does not: traffic that moves here would lose them.
-async fn stays_changed(server: &Server, slot: Slot, told: &Told<'_>) -> Result<bool> {
+async fn stays_changed(server: &Server, slot: Slot, attachment: &Attachment<'_>) -> Result<bool> {
     let config = &server.config;
     let [path, other] = [slot, slot.other()].map(|slot| config.slot_file_path(slot));
     let (text, theirs) = tokio::try_join!(server.site(&path), server.site(&other))?;
     if changes::is_changed(server, &path, text.as_deref(), &config.link_path()).await? {
         let said = server.said(text.as_deref());
-        if said.of(slot) != told.addresses || said.version(slot) != told.release.as_ref() {
+        if said.of(slot) != attachment.addresses || said.version(slot) != attachment.release.as_ref() {
             return Ok(false);
         }
-        let seen = observe::settled(server).await?;
+        let seen = observe::await_consistent(server).await?;
         let is_live = matches!(&seen.link, Link::Slot(linked, _) if *linked == slot);
         return Ok(!is_live || changes::is_loaded(server, &path, text.as_deref()).await?);
     }
-    let ours = site::slot_site(config, slot.other(), &known(server).await?, told.nginx)?;
+    let ours = site::slot_site(config, slot.other(), &known(server).await?, attachment.nginx)?;
     changes::refuse(server, &other, theirs.as_deref(), &ours.text, &config.link_path()).await?;
     Ok(false)
 }
 
 /// Writes the site of `whose`.
-async fn bring_up_to_date(server: &Server, whose: Slot, told: &Told<'_>) -> Result<()> {
-    let Told { slot, addresses, release, key, nginx } = told;
+async fn bring_up_to_date(server: &Server, whose: Slot, attachment: &Attachment<'_>) -> Result<()> {
+    let Attachment { slot, addresses, release, key, nginx } = attachment;
     let config = &server.config;
     let (path, link) = (config.slot_file_path(whose), config.link_path());
     for _ in 0..ATTEMPTS {
@@ -139,7 +139,7 @@ async fn known(server: &Server) -> Result<SlotAddresses> {
 /// Whether there is nothing to do: the site is not live and has this text, or nginx runs it. A site that is live is
 /// touched only while link and nginx agree, because a reload would follow the link.
 async fn is_in_force(server: &Server, slot: Slot, path: &str, text: Option<&str>, site: &Site) -> Result<bool> {
-    let seen = observe::settled(server).await?;
+    let seen = observe::await_consistent(server).await?;
     if !matches!(&seen.link, Link::Slot(linked, _) if *linked == slot) {
         return Ok(text == Some(&site.text));
     }

@@ -65,7 +65,7 @@ impl Router for NginxSymlinkRouter {
     }
 
     async fn current(&self) -> Result<Option<Split>> {
-        let current = observe::settled(&self.server).await.and_then(|seen| seen.agreed(&self.server));
+        let current = observe::await_consistent(&self.server).await.and_then(|seen| seen.agreed(&self.server));
         current
             .map(|slot| slot.map(Split::all))
             .map_err(|error| error.with_operation("ask nginx for the live slot").with("router", self))

@@ -90,7 +90,7 @@ fn drifted(server: &Server, link: &Link, nginx: &Nginx) -> Error {
 
 /// Looks until link and nginx agree, or have disagreed for [`AGREE_WITHIN`]. After a switch that was cut off they must
 /// agree for a while: its reload may still be going on.
-pub(super) async fn settled(server: &Server) -> Result<Seen> {
+pub(super) async fn await_consistent(server: &Server) -> Result<Seen> {
     let (start, mut agreed_since) = (Instant::now(), None);
     loop {
         let (link, open) = look_at_link(server).await?;

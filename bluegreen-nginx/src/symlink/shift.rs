@@ -17,7 +17,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
         return Err(Error::new(ErrorKind::Unsupported, format!("this router cannot divide traffic: {to}"))
             .with_hint("use `NginxRouter`, which can"));
     };
-    let seen = observe::settled(server).await?;
+    let seen = observe::await_consistent(server).await?;
     let target = match &seen.link {
         Link::Slot(_, target) => target.clone(),
         Link::Absent => String::new(),
@@ -52,7 +52,7 @@ pub(super) async fn shift(server: &Server, from: Option<Split>, to: Split) -> Re
     if matches!(reply.word(), "foreign" | "changed") {
         // Someone else was first; if they want the same, all is well. It may have been a switch that was cut off: then it is
         // this one's to end.
-        let seen = observe::settled(server).await?;
+        let seen = observe::await_consistent(server).await?;
         let open = seen.open;
         return match seen.agreed(server)? {
             Some(now) if now == slot && open => Box::pin(shift(server, from, to)).await,

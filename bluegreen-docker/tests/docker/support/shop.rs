@@ -61,7 +61,7 @@ impl Shop {
         builder
             .data_shared(["./data"])
             .restarts_allowed(2)
-            .settle(Duration::from_millis(300))
+            .stabilization_time(Duration::from_millis(300))
             .start_deadline(START_DEADLINE)
     }
 
