@@ -30,6 +30,10 @@ impl RuntimeFixture for Units {
         target(slot, self.releases[number].clone())
     }
 
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
+    }
+
     async fn alive(&self, slot: Slot) -> Option<String> {
         self.server.alive(slot)
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use bluegreen_core::testing::sample;
 use bluegreen_core::{Pipeline, Slot};
 use bluegreen_examples::traffic::{Clients, Running};
 use bluegreen_tests::deployer::STEPS;
@@ -173,7 +174,7 @@ async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost(
     service.deploy("0.2").await;
     let mut live = "0.2".to_owned();
     let clients = service.clients();
-    for (number, (step, outcome)) in STEPS.iter().enumerate() {
+    for (number, (step, outcome)) in sample(STEPS, 2, |(_, outcome)| *outcome).into_iter().enumerate() {
         let version = format!("1.{number}");
         service.build(&version);
         let killed = service.run(&["--crash-at", step, "deploy", &version]).await;
@@ -181,8 +182,8 @@ async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost(
         let recovered = service.run(&["recover"]).await;
         assert!(recovered.status.success(), "{step}: {}", text(&recovered));
         let history = service.pipeline().history().await.unwrap();
-        assert_eq!(history.last().unwrap().outcome.word(), *outcome, "{step}: {}", text(&recovered));
-        if *outcome == "succeeded" && *step != "observe" {
+        assert_eq!(history.last().unwrap().outcome.word(), outcome, "{step}: {}", text(&recovered));
+        if outcome == "succeeded" && step != "observe" {
             live = version;
         }
         service.is_settled_on(&live).await;

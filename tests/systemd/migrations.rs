@@ -35,6 +35,10 @@ impl MigratorFixture for Migrations {
             .build()
     }
 
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
+    }
+
     fn target(&self) -> Target {
         self.target.clone()
     }

@@ -5,6 +5,7 @@
 //! - [`CallLog`] records every call that passes a [`Faulty`] or a recording mock, to assert the order;
 //! - [`conformance`] has one suite per trait, for the tests of adapters;
 //! - [`part_is_here`] skips a test whose real part is missing, loudly, or fails it where everything is required;
+//! - [`sample`] draws some of many cases, with a seed that is printed, and takes all with `BLUEGREEN_FULL=1`;
 //! - [`test_process`] runs a test of the same binary in a process of its own;
 //! - [`PausedClock`] makes absolute time follow tokio's paused clock.
 //!
@@ -46,6 +47,7 @@ mod hostile_words;
 mod part;
 mod paused_clock;
 mod recording_migrator;
+mod sample;
 mod scripted;
 mod test_process;
 
@@ -56,5 +58,6 @@ pub use hostile_words::HOSTILE_WORDS;
 pub use part::part_is_here;
 pub use paused_clock::PausedClock;
 pub use recording_migrator::RecordingMigrator;
+pub use sample::{is_full_run, run_seed, sample};
 pub use scripted::{ScriptedGate, ScriptedHealth};
 pub use test_process::test_process;

@@ -28,7 +28,7 @@ fn runs() -> u64 {
 }
 
 fn is_full() -> bool {
-    std::env::var_os("BLUEGREEN_FULL").is_some()
+    std::env::var_os("BLUEGREEN_FULL").is_some_and(|full| full == "1")
 }
 
 /// Plays a scene many times, on all processors.

@@ -49,6 +49,10 @@ impl RuntimeFixture for Projects {
         self.release(slot, &format!("1.{release}"))
     }
 
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
+    }
+
     async fn alive(&self, slot: Slot) -> Option<String> {
         let running = self.shop.running(slot);
         assert!(running.len() < 2, "several containers run in {slot}: {running:?}");

@@ -194,7 +194,7 @@ async fn a_pipeline_with_a_shorter_deadline_still_tells_what_was_not_ready() {
         "services: {api: {image: 'IMAGES/app:${VERSION}', healthcheck: {test: ['CMD', 'false'], interval: 60s}}}",
     );
     shop.publish("app:1.0", WAITS);
-    let runtime = shop.builder().start_deadline(Duration::from_secs(40)).build().unwrap();
+    let runtime = shop.builder().start_deadline(Duration::from_secs(20)).build().unwrap();
     let builder = builder(&shop, "1.0", &runtime, &MemoryRouter::new(), &MemoryStateStore::new());
     let pipeline = builder.start_deadline(Duration::from_secs(2)).build().unwrap();
     let error = pipeline.deploy(Release::new("1.0").unwrap()).await.unwrap_err().to_string();

@@ -14,7 +14,7 @@ use bluegreen_docker::{ComposeMigrator, ComposeRuntime};
 use crate::support::{Fate, Shop, WAITS, docker_ok, eventually, grace, needs_docker, proxy};
 
 /// Long enough for a migration to begin, also on a machine that is busy otherwise.
-const LIMIT: Duration = Duration::from_secs(25);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The data is a file with a line for each thing that a version needs; a migration takes its time, and is repeatable.
 const MIGRATE: &str = r#"case $1 in
@@ -66,6 +66,10 @@ impl MigratorFixture for Data {
         let builder = ComposeMigrator::builder(&runtime, "api").when(self.when);
         let builder = builder.expand(command("expand")).contract(command("contract")).verify(command("verify"));
         builder.revert(command("revert")).pending(command("pending")).build().unwrap()
+    }
+
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
     }
 
     fn target(&self) -> Target {

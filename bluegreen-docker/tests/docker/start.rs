@@ -191,7 +191,7 @@ services:
 ",
     );
     shop.publish("app:1.0", WAITS);
-    let runtime = shop.builder().start_deadline(Duration::from_secs(40)).build().unwrap();
+    let runtime = shop.builder().start_deadline(Duration::from_secs(20)).build().unwrap();
     let error = deploy(&runtime, &shop, Slot::Green).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     let text = error.to_string();

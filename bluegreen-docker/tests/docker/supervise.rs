@@ -140,7 +140,7 @@ services:
         let builder = ComposeRuntime::builder(&shop.name, shop.path("compose.yaml").to_str().unwrap());
         builder.endpoint("http", "web", 3000).start_deadline(Duration::from_secs(limit)).build().unwrap()
     };
-    let (target, patient) = (shop.version(Slot::Blue, "1.0"), runtime(40));
+    let (target, patient) = (shop.version(Slot::Blue, "1.0"), runtime(20));
     patient.prepare(&target).await.unwrap();
     let error = patient.start(&target).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");

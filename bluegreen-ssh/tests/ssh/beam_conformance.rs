@@ -30,6 +30,10 @@ impl<F: Fn() -> Arc<dyn Host> + Send + Sync> RuntimeFixture for Releases<F> {
         self.server.target(slot, &format!("1.{number}.0"))
     }
 
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
+    }
+
     async fn alive(&self, slot: Slot) -> Option<String> {
         self.server.alive(slot)
     }
@@ -93,6 +97,10 @@ impl<F: Fn() -> Arc<dyn Host> + Send + Sync> MigratorFixture for Migrations<F> {
             .revert("DemoApp.Release.rollback()")
             .pending("DemoApp.Release.pending()")
             .build()
+    }
+
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
     }
 
     fn target(&self) -> Target {

@@ -25,6 +25,10 @@ impl<F: Fn(&Lab) -> GitRuntime + Send + Sync> RuntimeFixture for Commits<F> {
         target(slot, &format!("1.{number}.0"))
     }
 
+    fn cut_offs(&self) -> Vec<conformance::CutOff> {
+        conformance::CutOff::sampled()
+    }
+
     async fn alive(&self, slot: Slot) -> Option<String> {
         self.lab.served(slot).map(|body| format!("{body} at {}", self.lab.address(slot)))
     }

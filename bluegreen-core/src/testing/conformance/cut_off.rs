@@ -3,6 +3,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::testing::sample;
+
 /// A moment at which a call is dropped, as by a timeout or a cancelled deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutOff {
@@ -20,6 +22,12 @@ impl CutOff {
         polls
             .chain([100, 1000, 3000, 10_000, 30_000, 100_000, 300_000].map(Duration::from_micros).map(Self::Time))
             .collect()
+    }
+
+    /// Two of the usual awaits and two of the usual times, drawn anew in each run, for adapters whose calls take long. All of
+    /// them with `BLUEGREEN_FULL=1`. See [`sample`].
+    pub fn sampled() -> Vec<Self> {
+        sample(Self::usual(), 2, |cut_off| matches!(cut_off, Self::Polls(_)))
     }
 
     /// Runs a call until this moment. `None`: it was dropped then.

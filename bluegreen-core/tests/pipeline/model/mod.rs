@@ -10,8 +10,7 @@ mod run;
 mod stage;
 mod way_out;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use bluegreen_core::testing::{is_full_run, run_seed};
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
 
 use case::cases;
@@ -20,11 +19,7 @@ use case::cases;
 const SHARES: u64 = 4;
 
 fn model(share: u64) {
-    let full = std::env::var_os("BLUEGREEN_FULL").is_some_and(|full| full == "1");
-    let seed = std::env::var("BLUEGREEN_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()));
+    let (full, seed) = (is_full_run(), run_seed());
     println!("BLUEGREEN_SEED={seed}");
     let config = Config {
         cases: if full { 1_000_000 } else { 10_000 } / u32::try_from(SHARES).unwrap(),
