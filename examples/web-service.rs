@@ -86,6 +86,7 @@ pub(crate) struct Settings {
     env_file: Option<PathBuf>,
     #[serde(default)]
     shared: Vec<String>,
+    assets: Option<String>,
     nginx: NginxConfig,
 }
 
@@ -171,6 +172,9 @@ impl Settings {
         }
         if let Some(file) = &self.env_file {
             runtime = runtime.env_file(file);
+        }
+        if let Some(path) = &self.assets {
+            runtime = runtime.assets(path);
         }
         runtime.build()
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{Error, ErrorKind, Host, Reason, Result, Target, Version};
@@ -58,7 +59,7 @@ const MANIFEST_LIMIT: usize = 128 << 20;
 ///
 /// # Files
 ///
-/// In the service's directory: `releases/<version>/`, `shared/`, `manifests/` and `incoming/`.
+/// In the service's directory: `releases/<version>/`, `shared/`, `assets/`, `manifests/` and `incoming/`.
 ///
 /// # Needs
 ///
@@ -69,6 +70,7 @@ pub struct ReleaseDirectory {
     directory: String,
     keep: usize,
     shared: Vec<String>,
+    assets: Option<String>,
     strip_components: usize,
     max_size: u64,
 }
@@ -86,6 +88,7 @@ impl ReleaseDirectory {
             directory: directory.into(),
             keep: DEFAULT_KEEP_RELEASES,
             shared: Vec::new(),
+            assets: None,
             strip_components: 0,
             max_size: DEFAULT_MAX_SIZE,
         })
@@ -107,6 +110,11 @@ impl ReleaseDirectory {
     /// `Conflict` when the version is there with other content; `NotFound` when it is not there and has no artifact;
     /// `Corrupt` and `Config` for an artifact that is cut off or hostile; `Unsupported` when the host lacks a tool.
     pub async fn prepare(&self, target: &Target) -> Result<()> {
+        self.bring(target).await?;
+        self.link_assets().await
+    }
+
+    async fn bring(&self, target: &Target) -> Result<()> {
         let begin = self.begin(target);
         let (artifact, reply) = tokio::try_join!(self.read(target), begin.run(&*self.host))?;
         match reply.word() {
@@ -156,6 +164,13 @@ impl ReleaseDirectory {
         }
     }
 
+    async fn link_assets(&self) -> Result<()> {
+        let Some(assets) = &self.assets else { return Ok(()) };
+        let script = Script::new("link the assets of all releases", include_str!("scripts/link_assets.sh"));
+        let reply = waiting(script, Duration::ZERO).args([&self.directory, assets]).run(&*self.host).await?;
+        if reply.word() == "ready" { Ok(()) } else { Err(reply.unexpected()) }
+    }
+
     async fn read(&self, target: &Target) -> Result<Option<Artifact>> {
         let Some(path) = target.release.artifact() else { return Ok(None) };
         Artifact::read(path, self.strip_components, target.service.as_str(), self.max_size).await.map(Some)
@@ -163,7 +178,7 @@ impl ReleaseDirectory {
 
     fn begin(&self, target: &Target) -> Script {
         let script = Script::new("make room for a release", include_str!("scripts/begin_prepare.sh"));
-        waiting(script, std::time::Duration::ZERO)
+        waiting(script, Duration::ZERO)
             .args([self.directory.clone(), target.version().to_string()])
             .output_limit(MANIFEST_LIMIT)
     }
@@ -265,6 +280,20 @@ impl ReleaseDirectoryBuilder {
         self
     }
 
+    /// Serves the files of all kept releases that have a hash in their names, such as `app-4f9d2c1b.js`, from one directory:
+    /// `<directory>/assets`. `path` is where they are in a release: `public/assets`, `dist/static`.
+    ///
+    /// A page of the old release finds its files after a switch, and a page of the new one before it. The web server serves the
+    /// directory, and asks the app for the rest: `Location::assets` of bluegreen-nginx.
+    ///
+    /// A hash is at least eight characters of `A-Z a-z 0-9 _ -` in front of the ending, among them a digit, or a capital behind
+    /// a small letter. Names without one, hidden files and manifests are left to the app, as are names that two releases have
+    /// with different contents. A file goes with the last release that has it.
+    pub fn assets(mut self, path: impl Into<String>) -> Self {
+        self.0.assets = Some(path.into());
+        self
+    }
+
     /// How many leading directories of a tarball's members are left out, as of `shop-1.4.0/bin/shop`. Default: 0.
     pub fn strip_components(mut self, count: usize) -> Self {
         self.0.strip_components = count;
@@ -280,8 +309,8 @@ impl ReleaseDirectoryBuilder {
     /// The releases. Nothing is done on the host yet.
     ///
     /// # Errors
-    /// `Config` when the directory cannot belong to one service, or a shared path leads out of the release, or into another
-    /// shared path.
+    /// `Config` when the directory cannot belong to one service, or a path leads out of the release or from one shared path into
+    /// another.
     pub fn build(self) -> Result<ReleaseDirectory> {
         let Self(mut releases) = self;
         let directory = &releases.directory;
@@ -291,26 +320,33 @@ impl ReleaseDirectoryBuilder {
         let given = std::mem::take(&mut releases.shared);
         for given in given {
             let (path, end) = (member::inside(given.as_bytes())?, if given.ends_with('/') { "/" } else { "" });
-            let is_in = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
             let mut others = releases.shared.iter().map(|other| other.trim_end_matches('/'));
             if path.is_empty() || others.any(|other| is_in(&path, other) || is_in(other, &path)) {
                 return Err(Error::config(format!("{path:?} cannot be a shared path: it is empty, or in another one")));
             }
             releases.shared.push(format!("{path}{end}"));
         }
+        if let Some(given) = &releases.assets {
+            let path = member::inside(given.as_bytes())?;
+            if path.is_empty() || releases.shared.iter().any(|shared| is_in(&path, shared.trim_end_matches('/'))) {
+                return Err(Error::config(format!("{given:?} cannot be the path of assets: it is empty, or shared")));
+            }
+            releases.assets = Some(path);
+        }
         Ok(releases)
     }
+}
+
+/// Whether the path is the other one, or lies below it.
+fn is_in(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The files of a release on the host that can be taken: those of its shared paths are not where they were unpacked.
 fn base(reply: &Reply) -> Option<Manifest> {
     let mut manifest = Manifest::parse(&reply.after("manifest").join("\n")).ok()?;
     let shared: Vec<_> = reply.all("shared").collect();
-    manifest.retain(|path| {
-        !shared
-            .iter()
-            .any(|shared| path.strip_prefix(shared).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-    });
+    manifest.retain(|path| !shared.iter().any(|shared| is_in(path, shared)));
     Some(manifest)
 }
 

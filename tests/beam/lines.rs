@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bluegreen_core::event::EventKind;
+use bluegreen_core::testing::sample;
 use bluegreen_core::{Event, observer};
 use tokio::sync::Mutex;
 
@@ -21,16 +22,17 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
     let server = Arc::new(Mutex::new(server));
     let mut live = "0.2.0".to_owned();
     let mut in_the_middle = 0;
-    for (number, (step, _)) in STEPS.iter().enumerate() {
+    // The others are over within milliseconds.
+    let is_long = |step: &str| ["prepare", "expand-before-start", "stop-occupant", "start", "health"].contains(&step);
+    let steps = sample(STEPS, 3, |(step, _)| is_long(step));
+    for (number, (step, _)) in steps.iter().copied().enumerate() {
         let version = format!("1.{number}.0");
-        // Some of them are over within milliseconds.
-        let long = ["prepare", "expand-before-start", "stop-occupant", "start", "health"].contains(step);
-        let after = Duration::from_millis(if long { 40 } else { 3 });
+        let after = Duration::from_millis(if is_long(step) { 40 } else { 3 });
         let (begun, over, cut) = (Flag::default(), Flag::default(), Flag::default());
         let killer = {
             let (server, begun, over, cut) = (server.clone(), begun.clone(), over.clone(), cut.clone());
             observer::from_fn(move |event: &Event| {
-                if event.step.is_none_or(|now| now.to_string() != *step) {
+                if event.step.is_none_or(|now| now.to_string() != step) {
                     return;
                 }
                 // The recovery has the same steps.
@@ -65,13 +67,13 @@ async fn an_sshd_that_is_killed_in_any_step_costs_no_request_and_the_deploy_ends
             assert_eq!(answering, version, "{step}: a deploy that succeeded is live");
         }
         assert!(begun.load(Ordering::Relaxed), "{step} is no step of a deploy");
-        in_the_middle += u32::from(cut.load(Ordering::Relaxed));
+        in_the_middle += usize::from(cut.load(Ordering::Relaxed));
         let server = server.lock().await;
         server.is_settled_on(&answering).await;
         socket.is_held(&server).await;
         live = answering;
     }
-    assert!(in_the_middle >= 8, "only {in_the_middle} of {} steps were cut off before their end", STEPS.len());
+    assert!(in_the_middle * 2 >= steps.len(), "only {in_the_middle} of {} were cut off before their end", steps.len());
     let seen = clients.stop().await;
     assert_eq!(seen.failed, 0, "{:?}", seen.first_failure);
 }

@@ -60,12 +60,14 @@ impl<'a> AddressMove<'a> {
                         return Err(error);
                     }
                     let arrived = self.showed_up().await;
-                    if Instant::now() < self.deadline {
-                        self.pending.clear();
-                    }
                     if arrived {
+                        self.pending.clear();
                         return Ok(Begun::Arrived);
                     }
+                    if Instant::now() >= self.deadline {
+                        return Err(error);
+                    }
+                    self.pending.clear();
                     lost = Some(error);
                     continue;
                 }

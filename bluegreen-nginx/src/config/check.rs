@@ -217,7 +217,7 @@ fn locations(config: &NginxConfig) -> Result<()> {
         }
         taken.push(&location.path);
         match &location.content {
-            Content::Files(directory) => {
+            Content::Files(directory) | Content::Assets(directory) => {
                 path(directory)?;
                 // Without both, `/assets../secret` would reach beside the directory.
                 if !location.path.ends_with('/') || !directory.ends_with('/') {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 /// use bluegreen_nginx::Location;
 ///
 /// let assets = Location::files("/assets/", "/srv/shop/assets/");
+/// let hashed = Location::assets("/static/", "/srv/shop/assets/");
 /// let admin = Location::proxy("/admin/", "127.0.0.1:9000");
 /// let ping = Location::respond("/ping", 200, "pong");
 /// ```
@@ -20,6 +21,7 @@ pub struct Location {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Content {
     Files(String),
+    Assets(String),
     Proxy(String),
     Respond(u16, String),
 }
@@ -28,6 +30,15 @@ impl Location {
     /// Everything below `path` comes from a directory on the host. Both end with `/`.
     pub fn files(path: impl Into<String>, directory: impl Into<String>) -> Self {
         Self { path: path.into(), content: Content::Files(directory.into()) }
+    }
+
+    /// Everything below `path` comes from a directory on the host, and what is not there, from the app. Both end with `/`.
+    ///
+    /// For the directory in which releases of bluegreen-release put the hashed files of all of them (`assets` of its
+    /// builders): a page of the old version finds its files after a switch, and a page of the new one before it. Browsers may
+    /// keep what comes from the directory for a year.
+    pub fn assets(path: impl Into<String>, directory: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Assets(directory.into()) }
     }
 
     /// Everything below `path` goes to this `host:port`, whichever slot is live.

@@ -45,6 +45,10 @@ pub(super) struct Context<'a> {
     request_headers: Vec<Header<'a>>,
     response_headers: Vec<Header<'a>>,
     locations: Vec<LocationContext<'a>>,
+    /// Where the app answers.
+    app_locations: Vec<String>,
+    /// Whether each request is given to a slot, and not the whole site.
+    is_divided: bool,
     includes: &'a [String],
     read_timeout_ms: Option<u128>,
     max_body_size: Option<u64>,
@@ -100,9 +104,11 @@ impl<'a> Context<'a> {
             backups: if config.backup && !slots.of(slot).is_empty() { slots.of(slot.other()) } else { &[] },
             version: quoted(slots.version(slot).map_or("", |version| version.as_str())),
         };
+        let name = format!("bg_{}", identifier(&config.service));
+        let app_locations = app_locations(config, &name);
         Ok(Self {
             service: &config.service,
-            name: format!("bg_{}", identifier(&config.service)),
+            name,
             id: String::new(),
             header: HEADER,
             marker: slot_addresses::MARKER,
@@ -127,6 +133,8 @@ impl<'a> Context<'a> {
             request_headers: headers(&config.request_headers),
             response_headers: headers(&config.response_headers),
             locations: config.locations.iter().map(location).collect(),
+            app_locations,
+            is_divided: slot.is_none(),
             includes: &config.includes,
             read_timeout_ms: config.read_timeout.map(|timeout| timeout.as_millis()),
             max_body_size: config.max_body_size,
@@ -152,9 +160,17 @@ fn headers(headers: &std::collections::BTreeMap<String, String>) -> Vec<Header<'
     headers.iter().map(|(name, value)| Header { name, value: quoted(value) }).collect()
 }
 
+/// The second one is for assets that are in no directory.
+fn app_locations(config: &NginxConfig, name: &str) -> Vec<String> {
+    let has_assets = config.locations.iter().any(|location| matches!(location.content, Content::Assets(_)));
+    let beside = has_assets.then(|| format!("@{name}_app"));
+    std::iter::once("/".to_owned()).chain(beside).collect()
+}
+
 fn location(location: &crate::config::Location) -> LocationContext<'_> {
     let (path, kind, target, status) = match &location.content {
         Content::Files(directory) => (location.path.clone(), "files", directory.clone(), None),
+        Content::Assets(directory) => (location.path.clone(), "assets", directory.clone(), None),
         Content::Proxy(address) => (location.path.clone(), "proxy", address.clone(), None),
         Content::Respond(status, text) => (format!("= {}", location.path), "respond", quoted(text), Some(status)),
     };

@@ -17,12 +17,13 @@ pub(crate) use context::HEADER;
 
 use context::Context;
 
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("flag_site", include_str!("templates/flag_site.conf.j2")),
     ("slot_site", include_str!("templates/slot_site.conf.j2")),
     ("head", include_str!("templates/head.j2")),
     ("buckets", include_str!("templates/buckets.j2")),
     ("servers", include_str!("templates/servers.j2")),
+    ("app", include_str!("templates/app.j2")),
     ("server", include_str!("templates/server.j2")),
     ("proxy", include_str!("templates/proxy.j2")),
     ("proxy_headers", include_str!("templates/proxy_headers.j2")),

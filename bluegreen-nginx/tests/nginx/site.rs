@@ -9,7 +9,7 @@ use bluegreen_nginx::{BucketBy, Commands, Layout, Location, NginxConfig, NginxRo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::setup::{BLUE, flags};
+use crate::setup::{BLUE, Setup, flags, links};
 use crate::support::{App, Client, TestNginx, free_address, get};
 
 /// What somebody might try to smuggle in.
@@ -106,6 +106,7 @@ const PLACES: &[(&str, Put)] = &[
     ("location", |config, text| config.location(Location::respond(text, 200, "x"))),
     ("files path", |config, text| config.location(Location::files(text, "/files/"))),
     ("files", |config, text| config.location(Location::files("/files/", text))),
+    ("assets", |config, text| config.location(Location::assets("/files/", text))),
     ("proxy path", |config, text| config.location(Location::proxy(text, "127.0.0.1:4002"))),
     ("proxy", |config, text| config.location(Location::proxy("/proxy/", text))),
     ("text", |config, text| config.location(Location::respond("/text", 200, text))),
@@ -329,6 +330,39 @@ async fn extra_locations_are_served_beside_the_app() {
     let mut client = Client::connect(&s.nginx.address(), "shop.test").await.unwrap();
     let too_large = hyper::Request::post("/echo").header("content-length", "5");
     assert_eq!(client.send(too_large).await.unwrap().status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assets_come_from_their_directory_and_all_else_from_the_live_app() {
+    let nginx = || TestNginx::start().inspect(|nginx| std::fs::create_dir(nginx.path("assets")).unwrap());
+    let configure = |nginx: &TestNginx| {
+        let assets = Location::assets("/assets/", format!("{}/", nginx.path("assets").display()));
+        |config: NginxConfig| config.location(assets)
+    };
+    let Some(started) = nginx() else { return };
+    let configured = configure(&started);
+    serves_assets(flags(Some(started), configured).await.unwrap()).await;
+    let started = nginx().unwrap();
+    let configured = configure(&started);
+    serves_assets(links(Some(started), configured).await.unwrap()).await;
+}
+
+async fn serves_assets<R: Router>(s: Setup<R>) {
+    s.first().await;
+    std::fs::write(s.nginx.path("assets/app-4f9d2c1b.js"), "hashed").unwrap();
+    let hashed = s.get_path("/assets/app-4f9d2c1b.js").await;
+    assert_eq!((hashed.status.as_u16(), hashed.body.as_str()), (200, "hashed"));
+    assert_eq!(hashed.headers["cache-control"], "public, max-age=31536000, immutable");
+    for path in ["/assets/logo.png", "/assets/", "/assets/deep/app-4f9d2c1b.js"] {
+        let reply = s.get_path(path).await;
+        assert_eq!((reply.status.as_u16(), reply.body.as_str()), (200, "blue"), "{path}");
+        assert!(!reply.headers.contains_key("cache-control"), "{path}");
+    }
+    let mut client = Client::connect(&s.nginx.address(), "shop.test").await.unwrap();
+    let posted = client.send(hyper::Request::post("/assets/app-4f9d2c1b.js").header("content-length", "0"));
+    assert_eq!(posted.await.unwrap().body, "blue");
+    std::fs::remove_dir_all(s.nginx.path("assets")).unwrap();
+    assert_eq!(s.get_path("/assets/app-4f9d2c1b.js").await.body, "blue", "also before the first release");
 }
 
 #[tokio::test(flavor = "multi_thread")]

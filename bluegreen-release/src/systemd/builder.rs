@@ -32,6 +32,7 @@ pub struct SystemdRuntimeBuilder {
     host: Arc<dyn Host>,
     settings: Settings,
     shared: Vec<(String, bool)>,
+    assets: Option<String>,
     keep_releases: usize,
     strip_components: usize,
     max_size: u64,
@@ -59,6 +60,7 @@ impl SystemdRuntimeBuilder {
             host,
             settings,
             shared: Vec::new(),
+            assets: None,
             keep_releases: crate::DEFAULT_KEEP_RELEASES,
             strip_components: 0,
             max_size: crate::DEFAULT_MAX_SIZE,
@@ -173,6 +175,13 @@ impl SystemdRuntimeBuilder {
         self
     }
 
+    /// Serves the files of all kept releases that have a hash in their names from `<directory>/assets`: see
+    /// [`ReleaseDirectoryBuilder::assets`](crate::ReleaseDirectoryBuilder::assets).
+    pub fn assets(mut self, path: impl Into<String>) -> Self {
+        self.assets = Some(path.into());
+        self
+    }
+
     /// Sets how many releases stay on the server; [`DEFAULT_KEEP_RELEASES`](crate::DEFAULT_KEEP_RELEASES) (5) unless set.
     pub fn keep_releases(mut self, count: usize) -> Self {
         self.keep_releases = count;
@@ -209,6 +218,9 @@ impl SystemdRuntimeBuilder {
             .max_size(self.max_size);
         for (path, is_directory) in &self.shared {
             releases = if *is_directory { releases.shared_directory(path) } else { releases.shared_file(path) };
+        }
+        if let Some(assets) = self.assets {
+            releases = releases.assets(assets);
         }
         let releases = releases.build()?;
         let (settings, ownership) = (Arc::new(self.settings), Ownership::new());

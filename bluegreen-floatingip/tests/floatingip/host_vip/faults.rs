@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bluegreen_core::testing::{is_full_run, sample};
 use bluegreen_core::{Effect, ErrorKind, Router, Slot, Split};
 use bluegreen_floatingip::Lingering;
 use bluegreen_testkit::lab::{Network, Outage, serve};
@@ -75,7 +76,7 @@ async fn a_server_that_cannot_be_reached_keeps_the_address_from_moving() {
     assert_eq!(network.sole_holder(Network::V4), Slot::Blue);
 }
 
-/// Every command of a move in turn loses its server, before it was run or after; once, or for as long as it is tried.
+/// A command of a move loses its server, before it was run or after; once, or for as long as it is tried.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_lost_at_any_step_leaves_the_address_somewhere_and_the_next_move_converges() {
     let Some(network) = Network::create() else { return };
@@ -86,29 +87,25 @@ async fn a_server_that_is_lost_at_any_step_leaves_the_address_somewhere_and_the_
     builder_with(&network, address, Lingering::Leave, &undisturbed).build().shift(Some(BLUE), GREEN).await.unwrap();
     println!("a move runs {} commands", undisturbed.commands());
     let mut unfinished = 0;
-    for applied in [false, true] {
-        for first in 0..undisturbed.commands() {
-            let ends = if applied { vec![first + 1] } else { vec![first + 1, usize::MAX] };
-            for last in ends {
-                sound.shift(sound.current().await.unwrap(), BLUE).await.unwrap();
-                let outage = Outage::of(first..last, applied);
-                let shaky = builder_with(&network, address, Lingering::Leave, &outage);
-                let result = shaky.deadline(Duration::from_millis(1000)).build().shift(Some(BLUE), GREEN).await;
-                let holders: Vec<Slot> =
-                    Slot::BOTH.into_iter().filter(|slot| network.has(*slot, Network::V4)).collect();
-                let what = format!("command {first}, applied: {applied}, {result:?}, on {holders:?}");
-                match &result {
-                    Ok(()) => assert_eq!(holders, [Slot::Green], "{what}"),
-                    Err(error) if error.effect() == Effect::NotApplied => assert_eq!(holders, [Slot::Blue], "{what}"),
-                    Err(_) => assert!(!holders.is_empty(), "on none: {what}"),
-                }
-                unfinished += usize::from(holders.len() == 2);
-                let current = sound.current().await.unwrap();
-                assert!([Some(BLUE), Some(GREEN)].contains(&current), "{what}");
-                sound.shift(current, GREEN).await.unwrap();
-                assert_eq!(network.sole_holder(Network::V4), Slot::Green, "{what}");
-            }
+    let once = |first| [(false, first, first + 1), (true, first, first + 1), (false, first, usize::MAX)];
+    let cases = (0..undisturbed.commands()).flat_map(once);
+    for (applied, first, last) in sample(cases, 5, |(applied, _, last)| (*applied, *last == usize::MAX)) {
+        sound.shift(sound.current().await.unwrap(), BLUE).await.unwrap();
+        let outage = Outage::of(first..last, applied);
+        let shaky = builder_with(&network, address, Lingering::Leave, &outage);
+        let result = shaky.deadline(Duration::from_millis(1000)).build().shift(Some(BLUE), GREEN).await;
+        let holders: Vec<Slot> = Slot::BOTH.into_iter().filter(|slot| network.has(*slot, Network::V4)).collect();
+        let what = format!("command {first}, applied: {applied}, {result:?}, on {holders:?}");
+        match &result {
+            Ok(()) => assert_eq!(holders, [Slot::Green], "{what}"),
+            Err(error) if error.effect() == Effect::NotApplied => assert_eq!(holders, [Slot::Blue], "{what}"),
+            Err(_) => assert!(!holders.is_empty(), "on none: {what}"),
         }
+        unfinished += usize::from(holders.len() == 2);
+        let current = sound.current().await.unwrap();
+        assert!([Some(BLUE), Some(GREEN)].contains(&current), "{what}");
+        sound.shift(current, GREEN).await.unwrap();
+        assert_eq!(network.sole_holder(Network::V4), Slot::Green, "{what}");
     }
-    assert!(unfinished > 0, "no fault fell between adding and removing");
+    assert!(unfinished > 0 || !is_full_run(), "no fault fell between adding and removing");
 }
