@@ -1,8 +1,11 @@
 //! Servers on loopback that speak HTTP/1.1 byte by byte, as a test wants it.
 
 use std::future::Future;
+use std::io::{Read, Write};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bluegreen_core::{Endpoint, Instance, OperationId, Release, ServiceName, Slot, Target};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -118,6 +121,16 @@ pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8>
     let mut bytes = (bytes + "\r\n").into_bytes();
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// A request for a path over a connection of its own; the whole answer. Blocks.
+pub fn get(address: impl ToSocketAddrs, path: &str) -> std::io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// An address of this machine at which nothing listens, and nobody can while this lives.

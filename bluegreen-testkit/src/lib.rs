@@ -9,12 +9,21 @@
     reason = "support of tests: a test that cannot go on fails"
 )]
 
+pub mod address;
+pub mod beam;
+pub mod docker;
 #[cfg(feature = "fakes")]
 pub mod fakes;
 pub mod host;
 pub mod http;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod nginx;
+pub mod patience;
+pub mod pids;
 pub mod process;
+pub mod ssh;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "traffic")]
+pub mod traffic;

@@ -79,8 +79,5 @@ impl Drop for Namespace {
 
 /// Runs a command, which must succeed, and gives its output.
 pub(super) fn run(words: &[&str]) -> String {
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    crate::process::run(Command::new(words[0]).args(&words[1..]))
 }

@@ -1,0 +1,9 @@
+//! Apps that say who they are, and clients that never try twice, so that every lost request is seen.
+
+mod app;
+mod client;
+mod load;
+
+pub use app::App;
+pub use client::{Client, Response, get, open_web_socket};
+pub use load::Load;
