@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bluegreen_core::pipeline::Report;
 use bluegreen_core::{ErrorKind, Slot};
+use bluegreen_testkit::traffic::get;
 
 use crate::setup::Server;
 use crate::web_socket::WebSocket;
@@ -77,5 +78,5 @@ async fn a_staged_release_is_promoted_later_and_a_version_is_deployed_once() {
 
 /// The body of an answer.
 async fn request(address: String, path: &'static str) -> String {
-    crate::support::get(&address, &address, path).await.unwrap().body
+    get(&address, &address, path).await.unwrap().body
 }

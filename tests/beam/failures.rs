@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bluegreen_core::{ErrorKind, Release};
+use bluegreen_testkit::beam::release;
 
-use crate::common::releases::release;
 use crate::setup::Server;
 
 #[tokio::test(flavor = "multi_thread")]

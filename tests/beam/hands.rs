@@ -1,8 +1,8 @@
 //! What a person changed on the server by hand.
 
 use bluegreen_core::Slot;
+use bluegreen_testkit::beam::APP;
 
-use crate::common::releases::APP;
 use crate::crashes::{deployer, text};
 use crate::setup::Server;
 

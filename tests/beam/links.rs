@@ -4,13 +4,14 @@ use bluegreen_core::Slot;
 use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::testing::{Fault, Faults, Faulty};
 use bluegreen_nginx::{NginxConfig, NginxSymlinkRouter};
+use bluegreen_testkit::beam::APP;
 
-use crate::common::releases::APP;
 use crate::setup::Server;
 
 fn site(server: &Server) -> NginxConfig {
     let [blue, green] = server.ports().map(|port| format!("127.0.0.1:{port}"));
-    server.nginx.config(APP).default_server(true).slots(([blue], [green]))
+    let site: NginxConfig = serde_json::from_value(server.nginx.settings(APP)).unwrap();
+    site.default_server(true).slots(([blue], [green]))
 }
 
 fn by_links(server: &Server, site: NginxConfig) -> PipelineBuilder {

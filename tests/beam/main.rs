@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test that cannot go on fails")]
 
 mod commands;
-#[path = "../../bluegreen-ssh/tests/common/mod.rs"]
-mod common;
 mod crashes;
 mod deploys;
 mod failures;
@@ -12,8 +10,6 @@ mod lines;
 mod links;
 mod restart;
 mod setup;
-#[path = "../../bluegreen-nginx/tests/support/mod.rs"]
-mod support;
 #[path = "../../examples/beam-nginx.rs"]
 #[allow(dead_code, reason = "its commands are tested in commands.rs")]
 mod tool;

@@ -2,21 +2,25 @@
 
 #![allow(dead_code, reason = "the tests use some of it, the bench the rest")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bluegreen_core::pipeline::{PipelineBuilder, Report};
 use bluegreen_core::state::State;
 use bluegreen_core::{Pipeline, Release, Result, Slot};
 use bluegreen_examples::traffic::{Clients, Running};
+use bluegreen_testkit::address::free_ports;
+use bluegreen_testkit::beam::{self, APP, mix_is_here};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::patience::comes;
+use bluegreen_testkit::pids::{has, running_with, send};
+use bluegreen_testkit::process::user;
+use bluegreen_testkit::ssh::{Sshd, sshd_is_here};
+use bluegreen_testkit::traffic::get;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::common::releases::{self, APP};
-use crate::common::{Sshd, runs, send, sshd_is_here, user};
-use crate::support::TestNginx;
 use crate::tool::Settings;
 
 /// A server that nothing was deployed to yet. Everything that runs on it ends with this value.
@@ -31,7 +35,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one, or says what is missing.
     pub(crate) fn start() -> Option<Self> {
-        if !sshd_is_here() || !releases::mix_is_here() {
+        if !sshd_is_here() || !mix_is_here() {
             return None;
         }
         // A WebSocket may be silent for longer than nginx's minute.
@@ -70,13 +74,13 @@ impl Server {
 
     /// A release that behaves: see the app's README.
     pub(crate) fn release(&self, version: &str, behaviour: &str) -> Release {
-        Release::new(version).unwrap().with_artifact(releases::release(version, behaviour))
+        Release::new(version).unwrap().with_artifact(beam::release(version, behaviour))
     }
 
     /// Puts a release where the tool's build is to leave it.
     pub(crate) fn release_here(&self, version: &str) {
         let tarball = self.path(&format!("{APP}-{version}.tar.gz"));
-        std::fs::copy(releases::release(version, ""), tarball).unwrap();
+        std::fs::copy(beam::release(version, ""), tarball).unwrap();
     }
 
     /// The record, as it is on the server.
@@ -88,7 +92,7 @@ impl Server {
     /// What a request to the public address gets: the version, by a fresh connection.
     pub(crate) async fn public_version(&self) -> String {
         let address = self.nginx.address();
-        let answer = crate::support::get(&address, &address, "/version").await.unwrap();
+        let answer = get(&address, &address, "/version").await.unwrap();
         assert_eq!(answer.status, 200);
         answer.body
     }
@@ -204,33 +208,22 @@ impl Server {
 
     /// All processes of the app on this server, its port mapper included: nothing else knows that port.
     fn processes(&self) -> Vec<i32> {
-        let mark = format!("ERL_EPMD_PORT={}", self.epmd_port);
-        let pids =
-            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| runs(*pid) && has(*pid, &mark)).collect()
+        running_with(&format!("ERL_EPMD_PORT={}", self.epmd_port))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // The nodes outlive the tool, as they should, but not the test.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while let processes = self.processes()
-            && !processes.is_empty()
-            && Instant::now() < deadline
-        {
-            processes.into_iter().for_each(|pid| send(pid, Signal::KILL));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        comes(Duration::from_secs(5), || {
+            let processes = self.processes();
+            processes.iter().for_each(|pid| send(*pid, Signal::KILL));
+            processes.is_empty()
+        });
         if std::thread::panicking() {
             eprintln!("--- log of nginx\n{}", self.nginx.log());
         }
     }
-}
-
-fn has(pid: i32, variable: &str) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
 }
 
 /// Waits that fit an app that starts within a second, on a machine that runs other tests too.
@@ -244,17 +237,3 @@ pub(crate) fn quick(builder: PipelineBuilder) -> PipelineBuilder {
 
 /// Kept on a busy machine too. A recovery waits that long where the holder is alive.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(8);
-
-/// Ports that were free a moment ago, and that the kernel gives to no client meanwhile: below those it chooses from.
-fn free_ports() -> [u16; 3] {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
-    let end: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
-    let mut free = std::iter::repeat_with(|| {
-        // Side by side with tests in other processes.
-        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(7).wrapping_add(std::process::id() as u16);
-        1024 + step % (end - 1024)
-    })
-    .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    [(); 3].map(|()| free.next().unwrap())
-}

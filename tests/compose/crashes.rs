@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 use bluegreen_core::Slot;
 use bluegreen_core::testing::sample;
 use bluegreen_docker::ComposeMigrator;
+use bluegreen_testkit::docker::{docker, docker_lines};
+use bluegreen_testkit::patience::eventually;
 
-use crate::parts::{docker, lines};
-use crate::server::{Server, eventually, none_failed};
+use crate::server::{Server, none_failed};
 
 /// The steps before any traffic moves, in a deploy into a slot that is occupied.
 const BEFORE: [(&str, &str); 10] = [
@@ -102,7 +103,7 @@ async fn a_migration_that_outlives_its_deployer_is_waited_for_and_rollbacks_and_
     let (clients, kept) = (server.clients(150), server.containers(Slot::Blue));
     server.images.publish("3.1.0", "slow-migration=10").await;
     let migration = format!("{}-blue-migration", server.shop.service);
-    let runs = || lines(&["ps", "-q", "--filter", &format!("name=^{migration}$")]).len();
+    let runs = || docker_lines(&["ps", "-q", "--filter", &format!("name=^{migration}$")]).len();
     let deploy = ["deploy-migrated-first", "3.1.0", "expand-before-start+1500"];
     is_killed(&server, &deploy, "expand-before-start").await;
     eventually("the migration runs", async || runs() == 1).await;

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use bluegreen_core::event::EventKind;
 use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::{Event, Host, LocalHost, Pipeline, Slot, observer};
+use bluegreen_testkit::http::get;
+use bluegreen_testkit::patience::eventually;
 
 use crate::own_engine::OwnEngine;
-use crate::parts::{Images, get, parts_are_here, turn};
-use crate::server::{Server, ending, eventually, none_failed, quick};
+use crate::parts::{Images, parts_are_here, turn};
+use crate::server::{Server, ending, none_failed, quick};
 
 /// The example's pipeline on another engine of this machine.
 fn on(server: &Server, engine: &str) -> PipelineBuilder {

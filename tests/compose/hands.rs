@@ -1,8 +1,9 @@
 //! What a person does by hand with `docker compose`.
 
 use bluegreen_core::Slot;
+use bluegreen_testkit::patience::eventually;
 
-use crate::server::{Server, eventually, none_failed};
+use crate::server::{Server, none_failed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_idle_slot_taken_down_by_hand_is_told_and_costs_no_request() {

@@ -3,8 +3,6 @@
 
 mod bad_releases;
 mod canary;
-#[path = "../../bluegreen-ssh/tests/common/mod.rs"]
-mod common;
 mod crashes;
 mod deploys;
 mod engine;

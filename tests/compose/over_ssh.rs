@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bluegreen_core::{Effect, ErrorKind, Host, HostStateStore, Pipeline, Slot};
 use bluegreen_docker::{ComposeRuntimeBuilder, Engine};
 use bluegreen_ssh::SshHost;
+use bluegreen_testkit::process::user;
+use bluegreen_testkit::ssh::{Sshd, sshd_is_here};
 
-use crate::common::{Sshd, sshd_is_here};
 use crate::server::{Server, none_failed, quick};
 
 /// The example's pipeline, with nothing done on this machine but what the runtime's builder says.
@@ -16,6 +17,10 @@ fn pipeline(server: &Server, host: &Arc<dyn Host>, runtime: ComposeRuntimeBuilde
         .store(HostStateStore::new(host.clone(), state))
         .build()
         .unwrap()
+}
+
+fn address(sshd: &Sshd) -> String {
+    format!("{}@127.0.0.1:{}", user(), sshd.port())
 }
 
 /// Under traffic: a good release, and one that is none.
@@ -40,7 +45,8 @@ async fn compose_and_its_files_may_be_on_the_server() {
     }
     let Some(server) = Server::start().await else { return };
     let sshd = Sshd::start();
-    let host: Arc<dyn Host> = Arc::new(sshd.host());
+    let host = SshHost::builder(address(&sshd)).key_file(sshd.key()).known_hosts(sshd.known_hosts());
+    let host: Arc<dyn Host> = Arc::new(host.build().unwrap());
     takes_good_releases_and_no_bad_one(&server, &pipeline(&server, &host, server.shop.runtime().host(host.clone())))
         .await;
 }
@@ -54,7 +60,7 @@ async fn an_engine_that_is_named_by_ssh_is_deployed_to_with_the_files_that_are_h
     let sshd = Sshd::start();
     let (key, known_hosts) = (sshd.key(), sshd.known_hosts());
     let host = move |server: &str| SshHost::builder(server).key_file(&key).known_hosts(&known_hosts).build();
-    let address = format!("ssh://{}@127.0.0.1:{}", crate::common::user(), sshd.port());
+    let address = format!("ssh://{}", address(&sshd));
     let engine = Engine::local().address(&address).over_ssh(host);
     let there = engine.server().await.unwrap();
     takes_good_releases_and_no_bad_one(&server, &pipeline(&server, &there, server.shop.runtime().engine(engine))).await;

@@ -6,10 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
 
 use bluegreen_core::testing::part_is_here;
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use bluegreen_testkit::patience::{PATIENCE, comes};
+use bluegreen_testkit::pids::send;
+use rustix::process::{Signal, getuid};
 use tempfile::TempDir;
 
 /// Dropping it ends it, with all that runs on it.
@@ -54,10 +55,7 @@ impl OwnEngine {
 
     /// Waits until so many run.
     pub(crate) fn wait_for_containers(&self, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while self.docker(&["ps", "-q"]).lines().count() < count && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        comes(PATIENCE, || self.docker(&["ps", "-q"]).lines().count() >= count);
     }
 
     /// Stops it as the system's service manager would, and starts it again.
@@ -78,15 +76,9 @@ impl OwnEngine {
         command.args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
         self.child = Some(command.spawn().map_err(|error| format!("dockerd cannot be started: {error}"))?);
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while !self.answers() {
-            if Instant::now() > deadline {
-                let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
-                return Err(format!("a second Docker engine does not start: {log}"));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        let is_up = comes(PATIENCE, || self.answers());
+        let log = || std::fs::read_to_string(self.path("log")).unwrap_or_default();
+        is_up.then_some(()).ok_or_else(|| format!("a second Docker engine does not start: {}", log()))
     }
 
     /// Of its own: an engine that has none removes the one of the machine's own engine.
@@ -117,9 +109,7 @@ impl OwnEngine {
 
     fn end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        send(child.id().cast_signed(), Signal::TERM);
         let _ = child.wait();
     }
 

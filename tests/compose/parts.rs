@@ -1,17 +1,17 @@
-//! What the tests share: a registry with images, the `docker` command, and how many run side by side.
+//! What the tests share: a registry with images, and how many run side by side.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 
 use bluegreen_core::Progress;
-use bluegreen_core::testing::part_is_here;
 use bluegreen_docker::{Engine, ImageBuild};
 use bluegreen_examples::registry::Registry;
 use bluegreen_examples::shop_image;
+use bluegreen_testkit::docker::{compose_is_here, docker, docker_lines};
+use bluegreen_testkit::nginx::nginx_is_here;
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,18 +27,7 @@ pub(crate) async fn turn() -> OwnedSemaphorePermit {
 
 /// Whether all is here.
 pub(crate) fn parts_are_here() -> bool {
-    let answers = |words: &[&str]| {
-        let output = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        output.is_ok_and(|status| status.success())
-    };
-    let parts: [(&str, &str, &[&str]); 5] = [
-        ("a Docker engine", "start one with .ci/start-dockerd", &["docker", "version"]),
-        ("docker compose", "install it with .ci/install-compose-v2", &["docker", "compose", "version"]),
-        ("docker-compose", "install docker-compose", &["docker-compose", "version"]),
-        ("docker-registry", "install docker-registry", &["docker-registry", "--version"]),
-        ("nginx", "install nginx-light", &["nginx", "-v"]),
-    ];
-    parts.into_iter().all(|(part, advice, words)| part_is_here(part, answers(words), advice))
+    compose_is_here() && nginx_is_here()
 }
 
 /// A registry, and the images that were pushed to it. Dropping it removes both.
@@ -142,29 +131,9 @@ impl Drop for Images {
         let label = format!("label=bluegreen.test={}", self.name);
         // A removal uncovers what it was built upon.
         for _ in 0..3 {
-            for id in lines(&["images", "-q", "--filter", &label]) {
+            for id in docker_lines(&["images", "-q", "--filter", &label]) {
                 docker(&["rmi", "-f", &id]);
             }
         }
     }
-}
-
-pub(crate) fn docker(arguments: &[&str]) -> Output {
-    Command::new("docker").args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
-/// The lines that a command printed.
-pub(crate) fn lines(arguments: &[&str]) -> Vec<String> {
-    String::from_utf8_lossy(&docker(arguments).stdout).lines().map(str::to_owned).collect()
-}
-
-/// A request over a connection of its own: status and body.
-pub(crate) fn get(address: std::net::SocketAddr, path: &str) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut stream = std::net::TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

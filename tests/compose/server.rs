@@ -1,7 +1,7 @@
 //! A server that the shop is deployed to: nginx and two slots of its own, and clients in front.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bluegreen_core::pipeline::{PipelineBuilder, Report};
 use bluegreen_core::state::State;
@@ -9,10 +9,12 @@ use bluegreen_core::{Error, Pipeline, Result, Slot};
 use bluegreen_examples::nginx::Nginx;
 use bluegreen_examples::shop_image;
 use bluegreen_examples::traffic::{Clients, Counts, Running};
+use bluegreen_testkit::docker::{docker, docker_lines, unique};
+use bluegreen_testkit::http::get;
 use tempfile::TempDir;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::parts::{Images, docker, get, lines, parts_are_here, turn};
+use crate::parts::{Images, parts_are_here, turn};
 use crate::tool::Shop;
 
 /// Kept on a busy machine too. A recovery waits that long where the holder is alive.
@@ -40,9 +42,8 @@ impl Server {
     pub(crate) fn with(images: Arc<Images>, turn: OwnedSemaphorePermit) -> Self {
         let folder = tempfile::Builder::new().prefix("bluegreen-compose-").tempdir().unwrap();
         let nginx = Nginx::start(folder.path().join("nginx")).unwrap();
-        let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(8).collect();
         let shop = Shop {
-            service: format!("bg{}", random.to_lowercase()),
+            service: unique(""),
             image: images.name.clone(),
             from_registry: true,
             public: nginx.address(),
@@ -113,7 +114,7 @@ impl Server {
 
     /// What a slot has on the engine, past the tool.
     pub(crate) fn containers(&self, slot: Slot) -> Vec<String> {
-        lines(&["ps", "-a", "-q", "--no-trunc", "--filter", &self.project(slot)])
+        docker_lines(&["ps", "-a", "-q", "--no-trunc", "--filter", &self.project(slot)])
     }
 
     /// `docker compose down`, as a person types it.
@@ -135,7 +136,7 @@ impl Drop for Server {
             for id in self.containers(slot) {
                 docker(&["rm", "-f", "-v", &id]);
             }
-            for id in lines(&["network", "ls", "-q", "--filter", &self.project(slot)]) {
+            for id in docker_lines(&["network", "ls", "-q", "--filter", &self.project(slot)]) {
                 docker(&["network", "rm", &id]);
             }
         }
@@ -160,13 +161,4 @@ pub(crate) fn ending(result: Result<Report>) -> (&'static str, Error) {
     let error = result.map(|report| panic!("it succeeded: {report}")).unwrap_err();
     let word = error.report().unwrap_or_else(|| panic!("no report: {}", error.chain())).outcome.word();
     (word, error)
-}
-
-/// Waits until something is so.
-pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}: still not so after three minutes");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

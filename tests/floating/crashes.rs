@@ -5,7 +5,9 @@ use std::time::Duration;
 use bluegreen_core::Slot;
 use bluegreen_core::testing::sample;
 use bluegreen_testkit::lab::{Network, Watch};
+use bluegreen_testkit::pids::send;
 use bluegreen_tests::deployer::STEPS;
+use rustix::process::Signal;
 
 use crate::cloud::Variant;
 use crate::world::World;
@@ -80,7 +82,7 @@ async fn a_deployer_killed_right_after_the_new_one_of_own_servers_took_the_addre
         assert!(!deploying.is_finished(), "the address never came to green");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    send(pid.cast_signed(), Signal::KILL);
     let killed = deploying.await.unwrap();
     assert_eq!(killed.signal, Some(9), "{}", killed.text);
     goes_back(&world, watch, "v1", "v2", "taken").await;
@@ -110,7 +112,7 @@ async fn a_deployer_killed_while_the_address_moves_is_recovered_from() {
         let (pid, deploying) = world.begin(&["deploy", "v2"]);
         world.cloud.when_moved(world.network(), move |to| {
             if to == 22 {
-                let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+                send(pid.cast_signed(), Signal::KILL);
             }
         });
         let killed = deploying.await.unwrap();

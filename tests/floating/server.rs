@@ -4,9 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use bluegreen_testkit::lab::Namespace;
+use bluegreen_testkit::patience::{PATIENCE, comes};
+use bluegreen_testkit::pids::{descendants, send};
+use bluegreen_testkit::process::terminate;
+use bluegreen_testkit::ssh::{configure, keygen};
+use rustix::process::Signal;
 
 pub(crate) struct Server {
     namespace: String,
@@ -22,13 +26,7 @@ impl Server {
         let at = directory.display();
         keygen(&directory.join("host_key"));
         fs::copy(key.with_extension("pub"), directory.join("authorized_keys")).unwrap();
-        let config = format!(
-            "ListenAddress {address}\nHostKey {at}/host_key\nPidFile none\nAuthorizedKeysFile {at}/authorized_keys\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin yes\nMaxStartups 100\nSetEnv SHLVL=1\n"
-        );
-        fs::write(directory.join("sshd_config"), config).unwrap();
-        let _ = fs::create_dir("/run/sshd");
+        configure(directory, address, "");
         fs::write(directory.join("nginx.conf"), nginx_configuration(directory)).unwrap();
         let sshd = spawn(namespace.name(), &["/usr/sbin/sshd", "-D", "-e", "-f", &format!("{at}/sshd_config")]);
         let (namespace, directory) = (namespace.name().to_owned(), directory.to_owned());
@@ -53,24 +51,14 @@ impl Server {
         let configuration = format!("{at}/nginx.conf");
         let child = spawn(&self.namespace, &["nginx", "-p", &format!("{at}/"), "-c", &configuration]);
         *self.nginx.lock().unwrap() = Some(child);
-        let start = Instant::now();
-        while fs::read_to_string(self.directory.join("nginx.pid")).map_or(true, |pid| pid.is_empty()) {
-            assert!(start.elapsed() < Duration::from_secs(10), "nginx did not start: {}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let has_pid = || fs::read_to_string(self.directory.join("nginx.pid")).is_ok_and(|pid| !pid.is_empty());
+        assert!(comes(PATIENCE, has_pid), "nginx did not start: {}", self.log());
     }
 
     /// Ends the web server, as a crash would.
     pub(crate) fn stop_nginx(&self) {
         let Some(mut child) = self.nginx.lock().unwrap().take() else { return };
-        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-        let start = Instant::now();
-        while child.try_wait().is_ok_and(|status| status.is_none()) {
-            if start.elapsed() > Duration::from_secs(5) {
-                let _ = child.kill();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        terminate(&mut child);
         let _ = fs::remove_file(self.directory.join("nginx.pid"));
     }
 
@@ -83,21 +71,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop_nginx();
         // Its sessions first: they would outlive it.
-        let children = format!("/proc/{0}/task/{0}/children", self.sshd.id());
-        for session in fs::read_to_string(children).unwrap_or_default().split_whitespace() {
-            let _ = Command::new("kill").args(["-KILL", session]).stderr(Stdio::null()).status();
-        }
+        descendants(self.sshd.id().cast_signed()).into_iter().for_each(|pid| send(pid, Signal::KILL));
         let _ = self.sshd.kill();
         let _ = self.sshd.wait();
         if std::thread::panicking() {
             eprintln!("--- log of nginx in {}\n{}", self.namespace, self.log());
         }
     }
-}
-
-pub(crate) fn keygen(file: &Path) {
-    let keygen = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file).status();
-    assert!(keygen.unwrap().success());
 }
 
 fn spawn(namespace: &str, words: &[&str]) -> Child {

@@ -9,10 +9,11 @@ use bluegreen_core::state::State;
 use bluegreen_core::testing::part_is_here;
 use bluegreen_testkit::fakes::FakeServer;
 use bluegreen_testkit::lab::{Network, Outcome, Watch, ask, watch};
+use bluegreen_testkit::ssh::keygen;
 use tempfile::TempDir;
 
 use crate::cloud::{Cloud, NUMBER, Variant};
-use crate::server::{Server, keygen};
+use crate::server::Server;
 
 /// The servers' own addresses.
 pub(crate) const BLUE: &str = "10.77.0.11";

@@ -1,7 +1,7 @@
 //! A server with systemd as its first process, sshd and sudo: a container whose programs are this machine's own.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,9 @@ use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{OperationId, Release, ServiceName, Slot, Target};
 use bluegreen_release::{SystemdRuntime, SystemdRuntimeBuilder};
 use bluegreen_ssh::SshHost;
+use bluegreen_testkit::docker::{docker, docker_ok, engine_is_here, unique};
+use bluegreen_testkit::process::run;
+use bluegreen_testkit::ssh::keygen;
 use tempfile::TempDir;
 
 /// A root file system on the engine, and a network of that name: the engine's own bridge may be gone where another engine was
@@ -23,11 +26,11 @@ impl Image {
         static SHARED: Mutex<Weak<Image>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap();
         shared.upgrade().unwrap_or_else(|| {
-            let image = Arc::new(Self { name: format!("bluegreen-systemd-{}", random()) });
+            let image = Arc::new(Self { name: unique("systemd") });
             let script = include_str!("image.sh");
             let import = "sh -c \"$1\" | docker import - \"$2\"";
             run(Command::new("sh").args(["-c", import, "sh", script, &image.name]));
-            run(&mut docker(&["network", "create", &image.name]));
+            docker_ok(&["network", "create", &image.name]);
             *shared = Arc::downgrade(&image);
             image
         })
@@ -36,8 +39,8 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let _ = docker(&["rmi", "-f", &self.name]).output();
-        let _ = docker(&["network", "rm", &self.name]).output();
+        docker(&["rmi", "-f", &self.name]);
+        docker(&["network", "rm", &self.name]);
     }
 }
 
@@ -50,14 +53,14 @@ pub(crate) struct Server {
 impl Server {
     /// `None`, and a line that says why, where parts are missing.
     pub(crate) fn start() -> Option<Self> {
-        let is_engine = || docker(&["info"]).output().is_ok_and(|output| output.status.success());
         let parts = [
-            ("docker, with its engine", is_engine()),
             ("systemd", std::path::Path::new("/lib/systemd/systemd").exists()),
             ("sshd", std::path::Path::new("/usr/sbin/sshd").exists()),
             ("sudo", std::path::Path::new("/usr/bin/sudo").exists()),
         ];
-        if !parts.iter().all(|(part, is_there)| part_is_here(part, *is_there, "README.md lists the packages")) {
+        if !engine_is_here()
+            || !parts.iter().all(|(part, is_there)| part_is_here(part, *is_there, "README.md lists the packages"))
+        {
             return None;
         }
         let image = Image::shared();
@@ -88,12 +91,12 @@ impl Server {
             &image.name,
             "/lib/systemd/systemd",
         ];
-        let container = run(&mut docker(&words));
+        let container = docker_ok(&words);
         let folder = tempfile::Builder::new().prefix("bluegreen-systemd-").tempdir().unwrap();
         let server = Self { container, folder, _image: image };
         server.await_boot();
         let key = server.key();
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+        keygen(&key);
         let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
         let script = "umask 077; for home in /home/deploy /root; do mkdir -p $home/.ssh; echo \"$1\" > $home/.ssh/authorized_keys; done; \
                       chown -R deploy:deploy /home/deploy/.ssh";
@@ -114,7 +117,7 @@ impl Server {
     pub(crate) fn await_boot(&self) {
         let until = Instant::now() + Duration::from_secs(120);
         loop {
-            let state = docker(&["exec", &self.container, "systemctl", "is-system-running"]).output().unwrap();
+            let state = docker(&["exec", &self.container, "systemctl", "is-system-running"]);
             match String::from_utf8_lossy(&state.stdout).trim() {
                 "running" => return,
                 "degraded" => panic!("{}", self.exec(&["systemctl", "--failed", "--no-pager"])),
@@ -126,34 +129,29 @@ impl Server {
 
     /// The whole server, and all that runs on it.
     pub(crate) fn reboot(&self) {
-        run(&mut docker(&["restart", "-t", "20", &self.container]));
+        docker_ok(&["restart", "-t", "20", &self.container]);
         self.await_boot();
     }
 
     /// Its machine is switched off and on again.
     pub(crate) fn power_cut(&self) {
-        run(&mut docker(&["kill", &self.container]));
-        run(&mut docker(&["start", &self.container]));
+        docker_ok(&["kill", &self.container]);
+        docker_ok(&["start", &self.container]);
         self.await_boot();
     }
 
     /// Runs a command as root, past the adapter.
     pub(crate) fn exec(&self, words: &[&str]) -> String {
-        run(docker(&["exec", &self.container]).args(words))
+        docker_ok(&[&["exec", &self.container], words].concat())
     }
 
     /// The same, and whether it succeeded.
     pub(crate) fn try_exec(&self, words: &[&str]) -> bool {
-        docker(&["exec", &self.container]).args(words).output().unwrap().status.success()
+        docker(&[&["exec", &self.container], words].concat()).status.success()
     }
 
     pub(crate) fn address(&self) -> String {
-        run(&mut docker(&[
-            "inspect",
-            "--format",
-            "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
-            &self.container,
-        ]))
+        docker_ok(&["inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", &self.container])
     }
 
     pub(crate) fn host(&self, user: &str) -> SshHost {
@@ -190,7 +188,7 @@ impl Server {
 
     /// A release whose program is this script; it is given its port.
     pub(crate) fn release(&self, version: &str, script: &str) -> Release {
-        let build = self.folder.path().join(format!("build-{version}-{}", random()));
+        let build = self.folder.path().join(unique(&format!("build-{version}-")));
         std::fs::create_dir_all(build.join("bin")).unwrap();
         let program = build.join("bin/shop");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -211,26 +209,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = docker(&["rm", "-f", &self.container]).output();
+        docker(&["rm", "-f", &self.container]);
     }
 }
 
 pub(crate) fn target(slot: Slot, release: Release) -> Target {
     Target::new(ServiceName::new("shop").unwrap(), slot, release, OperationId::new("op-1").unwrap())
-}
-
-fn docker(words: &[&str]) -> Command {
-    let mut command = Command::new("docker");
-    command.args(words).stdin(Stdio::null());
-    command
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn random() -> String {
-    std::iter::repeat_with(fastrand::alphanumeric).take(8).collect::<String>().to_lowercase()
 }

@@ -14,18 +14,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{Pipeline, Release, Slot};
+use bluegreen_testkit::docker::docker;
 
-#[path = "../compose/parts.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod parts;
-#[path = "../compose/server.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod server;
 #[path = "../../examples/compose-shop.rs"]
 #[allow(dead_code, reason = "only its pipeline is measured")]
 mod tool;
 
-use parts::docker;
 use server::Server;
 
 const VERSION: &str = "2.0.0";

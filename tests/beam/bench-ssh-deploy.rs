@@ -15,19 +15,15 @@ use std::time::{Duration, Instant};
 
 use bluegreen_core::{Host, Progress, Release, Result, Slot};
 use bluegreen_ssh::SshHost;
+use bluegreen_testkit::beam::{APP, release};
+use bluegreen_testkit::process::run;
 use bluegreen_tests::delay::delayed;
 
-#[path = "../../bluegreen-ssh/tests/common/mod.rs"]
-mod common;
-#[path = "../beam/setup.rs"]
 mod setup;
-#[path = "../../bluegreen-nginx/tests/support/mod.rs"]
-mod support;
 #[path = "../../examples/beam-nginx.rs"]
 #[allow(dead_code, reason = "only its pipeline is measured")]
 mod tool;
 
-use common::releases::{APP, release};
 use setup::Server;
 
 const VERSION: &str = "2.0.0";
@@ -253,9 +249,4 @@ fn padded(server: &Server) -> PathBuf {
 
 fn random(file: &Path, bytes: usize) {
     run(Command::new("sh").args(["-c", "head -c \"$1\" /dev/urandom > \"$2\"", "sh", &bytes.to_string()]).arg(file));
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
