@@ -4,14 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use crate::common::{Agent, Sshd, keygen, run, user};
 use bluegreen_core::{Command, Effect, ErrorKind, Host, Secret};
 use bluegreen_ssh::SshHostBuilder;
+use bluegreen_testkit::process::{run, user};
+use bluegreen_testkit::ssh::{Agent, Sshd, keygen, keygen_with};
+
+use crate::reach::Reach;
 
 /// A key of this type that the server accepts.
 fn accepted(sshd: &Sshd, name: &str, args: &[&str]) -> PathBuf {
     let key = sshd.path().join(name);
-    keygen(&key, args);
+    keygen_with(&key, args);
     sshd.authorize(&fs::read_to_string(key.with_extension("pub")).unwrap());
     key
 }
@@ -74,7 +77,7 @@ async fn the_agent_signs_with_every_type_of_key_and_the_right_one_is_found() {
     {
         let agent = Agent::start();
         let unknown = sshd.path().join(format!("unknown-{name}"));
-        keygen(&unknown, &["-t", "ed25519", "-N", ""]);
+        keygen(&unknown);
         agent.add(&unknown);
         let key = accepted(&sshd, name, &args);
         agent.add(&key);
@@ -89,9 +92,9 @@ async fn a_refusal_says_what_was_offered_and_what_the_server_wants() {
     let sshd = Sshd::start();
     let agent = Agent::start();
     let key = sshd.path().join("unknown");
-    keygen(&key, &["-t", "ed25519", "-N", ""]);
+    keygen(&key);
     let other = sshd.path().join("other");
-    keygen(&other, &["-t", "ed25519", "-N", ""]);
+    keygen(&other);
     agent.add(&other);
     let builder =
         client(&sshd).key_file("/no/such/key").key_file(&key).agent_socket(agent.socket()).agent_socket("/no/agent");
@@ -112,7 +115,7 @@ async fn a_server_that_has_enough_of_our_keys_is_quoted() {
     let mut builder = client(&sshd);
     for n in 0..4 {
         let key = sshd.path().join(format!("unknown-{n}"));
-        keygen(&key, &["-t", "ed25519", "-N", ""]);
+        keygen(&key);
         builder = builder.key_file(key);
     }
     let error = refused(builder).await;
@@ -129,7 +132,7 @@ impl Authority {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap().keep();
         let key = directory.join("ca");
-        keygen(&key, &["-t", "ed25519", "-N", ""]);
+        keygen(&key);
         let sshd = Sshd::with(&format!("TrustedUserCAKeys {}", key.with_extension("pub").display()));
         Self { sshd, key }
     }
@@ -137,7 +140,7 @@ impl Authority {
     /// A key that only its certificate lets in.
     fn certified(&self, name: &str, kind: &str, validity: &str) -> PathBuf {
         let key = self.sshd.path().join(name);
-        keygen(&key, &["-t", kind, "-N", ""]);
+        keygen_with(&key, &["-t", kind, "-N", ""]);
         let mut sign = Process::new("ssh-keygen");
         sign.args(["-q", "-I", "deploy certificate", "-n", &user(), "-V", validity, "-s"]).arg(&self.key);
         run(sign.arg(key.with_extension("pub")));
@@ -220,7 +223,7 @@ async fn the_advice_is_about_what_the_server_asks_for() {
     ] {
         let sshd = Sshd::with(lines);
         let stranger = sshd.path().join("stranger");
-        keygen(&stranger, &["-t", "ed25519", "-N", ""]);
+        keygen(&stranger);
         let key = if lines.is_empty() { stranger } else { sshd.key() };
         let error = client(&sshd).key_file(key).build().unwrap().connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::common::beam::{self, GRACE, Server};
 use bluegreen_core::{LocalHost, Runtime, Slot};
+
+use crate::beam_server::{GRACE, Server, ask};
 
 fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -104,11 +105,11 @@ async fn it_keeps_connections_echoes_messages_and_ends_in_order() {
     }
 
     let idle = connect(port);
-    let poll = beam::ask(port, "/poll?ms=60000").unwrap();
+    let poll = ask(port, "/poll?ms=60000").unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let asked = Instant::now();
     runtime.stop(Slot::Blue, GRACE).await.unwrap();
-    assert_eq!(beam::answer(poll).unwrap(), "blue 1.0.0\n", "a poll is answered when the service ends");
+    assert_eq!(crate::beam_server::answer(poll).unwrap(), "blue 1.0.0\n", "a poll is answered when the service ends");
     assert!(asked.elapsed() < GRACE);
     let mut close = [0; 4];
     socket.read_exact(&mut close).unwrap();

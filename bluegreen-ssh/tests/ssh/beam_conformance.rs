@@ -3,14 +3,17 @@
 use std::fs;
 use std::sync::Arc;
 
-use crate::common::Sshd;
-use crate::common::beam::{Server, target};
-use crate::common::releases::release;
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, MigratorFixture, RuntimeFixture};
 use bluegreen_core::{Host, LocalHost, Runtime, Slot, Target};
 use bluegreen_ssh::{BeamMigrator, BeamRuntime};
+use bluegreen_testkit::beam::release;
+use bluegreen_testkit::pids::send;
+use bluegreen_testkit::ssh::Sshd;
 use rustix::process::Signal;
+
+use crate::beam_server::{Server, target};
+use crate::reach::Reach;
 
 /// Nodes are seen in `/proc`, by the port in their environment.
 struct Releases<F> {
@@ -39,7 +42,7 @@ impl<F: Fn() -> Arc<dyn Host> + Send + Sync> RuntimeFixture for Releases<F> {
     }
 
     async fn kill(&self, slot: Slot) -> bool {
-        crate::common::send(self.server.pid(slot).unwrap(), Signal::KILL);
+        send(self.server.pid(slot).unwrap(), Signal::KILL);
         true
     }
 

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::beam::{GRACE, Server};
-use crate::common::eventually;
 use bluegreen_core::{Effect, ErrorKind, LocalHost, Migrator, Phase, Runtime, Secret, Slot, When};
 use bluegreen_ssh::BeamMigrator;
+use bluegreen_testkit::patience::eventually;
+
+use crate::beam_server::{GRACE, Server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_runs_in_the_new_release_with_the_environment_of_its_slot() {
@@ -52,7 +53,7 @@ async fn a_migration_that_fails_is_an_error_with_its_exit_status_and_last_lines(
     let slow = BeamMigrator::builder(&runtime, "Process.sleep(:infinity)").timeout(Duration::from_secs(2)).build();
     let error = slow.migrate(Phase::Expand, &failing).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    eventually("what took too long is ended", || server.processes().is_empty()).await;
+    eventually("what took too long is ended", async || server.processes().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,17 +8,20 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::common::Sshd;
-use crate::common::beam::{GRACE, Server, target};
-use crate::common::releases::APP;
 use bluegreen_core::host::Script;
 use bluegreen_core::testing::conformance::CutOff;
 use bluegreen_core::testing::sample;
 use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Progress, Reason, Runtime, Secret, Slot, Target};
 use bluegreen_ssh::BeamRuntime;
+use bluegreen_testkit::beam::APP;
+use bluegreen_testkit::process::run;
+use bluegreen_testkit::ssh::Sshd;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
+
+use crate::beam_server::{GRACE, Server, target};
+use crate::reach::Reach;
 
 /// A tarball that is made by hand, member by member.
 struct Tarball(Builder<GzEncoder<Vec<u8>>>);
@@ -202,7 +205,7 @@ async fn the_same_version_with_other_content_is_a_conflict_and_the_same_content_
     runtime.prepare(&first).await.unwrap();
     assert_eq!(sent.load(Relaxed), 0, "sent again");
     let hash = fs::read_to_string(server.path("srv/shop/releases/1.0.0/.sha256")).unwrap();
-    let sum = crate::common::run(Command::new("sha256sum").arg(first.release.artifact().unwrap()));
+    let sum = run(Command::new("sha256sum").arg(first.release.artifact().unwrap()));
     assert_eq!(hash.trim(), sum.split(' ').next().unwrap());
 
     let other = Tarball::good().file("other").store(&server, "other.tar.gz");
@@ -466,7 +469,7 @@ async fn an_environment_that_no_shell_can_read_is_repaired_and_a_cut_off_is_nobo
         let script = Script::new("replace it", "replace \"$1\"").library(library).text();
         fs::write(file("env.new"), first.replace("one", "four")).unwrap();
         let script = script.replace("mv -f \"$1.new\" \"$1\"", "exit 0");
-        crate::common::run(Command::new("sh").arg("-c").arg(script).arg("sh").arg(file("env")));
+        run(Command::new("sh").arg("-c").arg(script).arg("sh").arg(file("env")));
         with("five").preview(&target).await.unwrap();
     }
 }
@@ -498,7 +501,7 @@ async fn an_artifact_tells_its_facts_and_a_build_that_leaves_none_says_what_is_t
     let server = Server::new();
     let file = Tarball::good().store(&server, "shop-1.0.0.tar.gz");
     let artifact = Artifact::path(&file).await.unwrap();
-    let sum = crate::common::run(Command::new("sha256sum").arg(&file));
+    let sum = run(Command::new("sha256sum").arg(&file));
     assert_eq!(artifact.sha256(), sum.split(' ').next().unwrap());
     assert_eq!(artifact.size(), fs::metadata(&file).unwrap().len());
     assert_eq!(artifact.release("1.0.0").unwrap().artifact(), Some(file.as_path()));

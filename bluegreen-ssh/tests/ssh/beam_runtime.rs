@@ -10,15 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::common::beam::{GRACE, Server, answer, ask, environment, target};
-use crate::common::releases::{APP, release};
-use crate::common::terminal::Terminal;
-use crate::common::{Sshd, eventually, run, runs, send};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Effect, ErrorKind, Instance, LocalHost, Migrator, Phase, Result, Runtime, Secret, Slot};
 use bluegreen_ssh::{BeamMigrator, BeamRuntime, SshHost};
+use bluegreen_testkit::beam::{APP, release};
+use bluegreen_testkit::patience::eventually;
+use bluegreen_testkit::pids::{environment, runs, send};
+use bluegreen_testkit::process::run;
+use bluegreen_testkit::ssh::Sshd;
 use rustix::process::Signal;
 use tokio::task::JoinHandle;
+
+use crate::beam_server::{GRACE, Server, answer, ask, target};
+use crate::reach::Reach;
+use crate::terminal::Terminal;
 
 const LIVE: Slot = Slot::Blue;
 const IDLE: Slot = Slot::Green;
@@ -151,7 +156,7 @@ async fn a_stop_does_not_wait_for_a_start_that_is_still_booting() {
         let (runtime, never) = (runtime.clone(), never.clone());
         async move { runtime.start(&never).await }
     });
-    eventually("the node is there", || server.alive(IDLE).is_some()).await;
+    eventually("the node is there", async || server.alive(IDLE).is_some()).await;
     runtime.stop(IDLE, Duration::from_secs(1)).await.unwrap();
     assert_eq!(server.processes_of(IDLE), [0; 0]);
     assert!(start.await.unwrap().is_err());
@@ -219,7 +224,8 @@ async fn a_heart_brings_its_node_up_again_and_does_not_outlive_a_stop() {
     up(&runtime, &server.target(LIVE, "1.0.0")).await;
     let before = server.alive(LIVE);
     send(server.pid(LIVE).unwrap(), Signal::KILL);
-    eventually("the heart starts another node", || server.alive(LIVE).is_some_and(|now| Some(now) != before)).await;
+    eventually("the heart starts another node", async || server.alive(LIVE).is_some_and(|now| Some(now) != before))
+        .await;
     assert!(runtime.inspect(LIVE).await.unwrap().is_running());
     send(server.pid(LIVE).unwrap(), Signal::STOP);
     runtime.stop(LIVE, Duration::from_millis(500)).await.unwrap();
@@ -450,7 +456,7 @@ async fn what_does_not_run_is_told_with_its_reason() {
     up(&runtime, &server.target(LIVE, "1.0.0")).await;
     let pid = server.pid(LIVE).unwrap();
     send(pid, Signal::KILL);
-    eventually("it is gone", || !runs(pid)).await;
+    eventually("it is gone", async || !runs(pid)).await;
     let look = async || runtime.inspect(LIVE).await.unwrap().to_string();
     assert_eq!(look().await, "stopped 1.0.0 (it ended by itself, or was killed)");
     let record = fs::read_to_string(server.slot_file(LIVE, "record")).unwrap();

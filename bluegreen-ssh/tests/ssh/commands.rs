@@ -9,8 +9,13 @@ use bluegreen_core::testing::{HOSTILE_WORDS, part_is_here};
 use bluegreen_core::{Command, Effect, ErrorKind, Host, Secret};
 use futures::future::join_all;
 
-use crate::common::{PATIENCE, Sshd, eventually, runs, with_time_enough};
+use bluegreen_testkit::patience::{PATIENCE, eventually, with_time_enough};
+use bluegreen_testkit::pids::runs;
+use bluegreen_testkit::process::{run, user};
+use bluegreen_testkit::ssh::Sshd;
 use tempfile::TempDir;
+
+use crate::reach::Reach;
 
 #[tokio::test]
 async fn the_server_reads_every_hostile_word_and_value_unchanged() {
@@ -142,12 +147,12 @@ async fn a_command_that_nobody_waits_for_any_more_is_ended() {
         let pid = || std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
         tokio::select! {
             ended = host.run(&command) => panic!("the command ended: {ended:?}"),
-            () = eventually("the command runs", || pid().is_some()) => {}
+            () = eventually("the command runs", async || pid().is_some()) => {}
         }
         let pid = pid().unwrap();
-        eventually("the command has ended", || !runs(pid)).await;
+        eventually("the command has ended", async || !runs(pid)).await;
     }
-    eventually("nothing is left of it", || sshd.commands().is_empty()).await;
+    eventually("nothing is left of it", async || sshd.commands().is_empty()).await;
     // No session was lost by it: the server allows 10.
     let sleep = Command::new("sleep").arg("0.2");
     for output in join_all((0..8).map(|_| host.run(&sleep))).await {
@@ -176,14 +181,14 @@ async fn sudo_runs_as_root_with_the_environment_and_only_where_it_is_asked_for()
     let host = sshd.host();
     let script = "id -u; echo \"$TOKEN\"; echo \"${SUDO_UID-none} ${SUDO_USER-none}\"";
     let command = Command::script(script).env("TOKEN", Secret::new("a'b c"));
-    let me = crate::common::run(std::process::Command::new("id").arg("-u"));
+    let me = run(std::process::Command::new("id").arg("-u"));
     let me = me.trim();
     let output = host.run(&command).await.unwrap().ok(&command, &host).unwrap();
     assert_eq!(output.text(), format!("{me}\na'b c\nnone none"));
     assert!(!notes.exists());
     let command = command.sudo(true);
     let output = host.run(&command).await.unwrap().ok(&command, &host).unwrap();
-    assert_eq!(output.text(), format!("0\na'b c\n{me} {}", crate::common::user()));
+    assert_eq!(output.text(), format!("0\na'b c\n{me} {}", user()));
     assert!(!std::fs::read_to_string(&notes).unwrap().contains("a'b c"));
 }
 
@@ -195,7 +200,7 @@ async fn a_command_under_sudo_that_takes_too_long_is_ended_by_sudo() {
     let file = sshd.path().join("pids");
     let script = "echo $$ $PPID \"${SUDO_UID-none}\" > \"$1\"; trap '' HUP TERM INT; sleep 600; true";
     let command = Command::script(script).arg(file.to_str().unwrap());
-    let me = crate::common::run(std::process::Command::new("id").arg("-u"));
+    let me = run(std::process::Command::new("id").arg("-u"));
     for (sudo, uid, uses) in [(false, "none", 0), (true, me.trim(), 2)] {
         let error = with_time_enough(async |limit| {
             for left in [&file, &notes] {

@@ -5,13 +5,14 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use crate::common::Sshd;
-use crate::common::servers::Kind;
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, CutOff, HostFixture};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_ssh::SshHost;
+use bluegreen_testkit::ssh::{Kind, Sshd};
 use tempfile::TempDir;
+
+use crate::reach::Reach;
 
 /// A server on this machine: its files are seen through the standard library.
 struct Server {

@@ -3,13 +3,16 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::common::servers::Kind;
-use crate::common::{PATIENCE, Sshd, eventually, runs, send};
 use bluegreen_core::{Command, Effect, ErrorKind, Host};
+use bluegreen_testkit::patience::{PATIENCE, eventually};
+use bluegreen_testkit::pids::{runs, send};
+use bluegreen_testkit::ssh::{Kind, Sshd};
 use futures::future::join_all;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::reach::Reach;
 
 fn connections(sshd: &Sshd) -> usize {
     sshd.log().matches("Accepted publickey").count()
@@ -77,7 +80,7 @@ async fn a_command_cut_off_with_its_connection_is_an_error_of_unknown_effect() {
         let (host, command) = (host.clone(), command.clone());
         async move { host.run(&command).await }
     });
-    eventually("the command runs", || started.exists()).await;
+    eventually("the command runs", async || started.exists()).await;
     let left = sshd.commands();
     sshd.signal_sessions(Signal::KILL);
     let error = running.await.unwrap().unwrap_err();
@@ -108,7 +111,8 @@ async fn a_command_whose_line_is_lost_goes_on_silently_until_it_prints() {
             let host = host.clone();
             async move { host.run(&command).await }
         });
-        eventually("the command runs", || fs::read_to_string(&started).is_ok_and(|text| text.ends_with('\n'))).await;
+        eventually("the command runs", async || fs::read_to_string(&started).is_ok_and(|text| text.ends_with('\n')))
+            .await;
         let pid: i32 = fs::read_to_string(&started).unwrap().trim().parse().unwrap();
         assert!(sshd.restart_leaving_commands().contains(&pid));
         let error = running.await.unwrap().unwrap_err();
@@ -119,7 +123,7 @@ async fn a_command_whose_line_is_lost_goes_on_silently_until_it_prints() {
         let look = Command::script(format!("kill -0 {pid}"));
         assert!(host.run(&look).await.unwrap().success(), "it ended with its line");
         fs::write(&go, "").unwrap();
-        eventually("the command has ended", || !runs(pid)).await;
+        eventually("the command has ended", async || !runs(pid)).await;
         assert!(read.exists() && finished.exists() == ends_by_itself, "{last:?}");
         for file in [&started, &go, &read, &finished] {
             let _ = fs::remove_file(file);
@@ -135,12 +139,12 @@ async fn what_a_lost_line_has_left_is_ended_with_the_server_of_a_test() {
     let started = sshd.path().join("started");
     let command = Command::script(format!("echo x > {}; sleep 600; true", started.display()));
     let running = tokio::spawn(async move { host.run(&command).await });
-    eventually("the command runs", || started.exists() && sshd.commands().len() == 2).await;
+    eventually("the command runs", async || started.exists() && sshd.commands().len() == 2).await;
     let left = sshd.restart_leaving_commands();
     running.await.unwrap().unwrap_err();
     assert!(left.len() == 2 && left.iter().all(|pid| runs(*pid)), "{left:?}");
     drop(sshd);
-    eventually("nothing is left", || !left.iter().any(|pid| runs(*pid))).await;
+    eventually("nothing is left", async || !left.iter().any(|pid| runs(*pid))).await;
 }
 
 #[tokio::test]
@@ -199,7 +203,7 @@ async fn a_frozen_server_is_noticed_while_a_command_runs() {
     host.connect().await.unwrap();
     let sleep = Command::new("sleep").arg("600");
     let running = tokio::spawn(async move { host.run(&sleep).await });
-    eventually("the command runs", || !sshd.commands().is_empty()).await;
+    eventually("the command runs", async || !sshd.commands().is_empty()).await;
     sshd.signal_sessions(Signal::STOP);
     let started = Instant::now();
     let error = running.await.unwrap().unwrap_err();

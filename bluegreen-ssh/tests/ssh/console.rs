@@ -1,9 +1,13 @@
 //! Consoles on a real terminal of ours and a real one of the server.
 
-use crate::common::terminal::Terminal;
-use crate::common::{PATIENCE, Sshd, eventually};
 use bluegreen_core::{Command, ErrorKind, Secret};
+use bluegreen_testkit::patience::{PATIENCE, eventually};
+use bluegreen_testkit::pids::send;
+use bluegreen_testkit::ssh::Sshd;
 use rustix::process::Signal;
+
+use crate::reach::Reach;
+use crate::terminal::Terminal;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_typed_and_printed_the_window_and_the_exit_status_pass_through() {
@@ -25,7 +29,7 @@ async fn what_is_typed_and_printed_the_window_and_the_exit_status_pass_through()
     terminal.sees("got hello").await;
 
     terminal.resize(120, 50);
-    crate::common::send(std::process::id().cast_signed(), Signal::WINCH);
+    send(std::process::id().cast_signed(), Signal::WINCH);
     terminal.sees("50 120").await;
 
     // Ctrl-C is the business of the other side.
@@ -60,7 +64,7 @@ async fn a_console_that_is_cut_off_gives_the_terminal_back_and_ends_on_the_serve
         () = terminal.sees("here") => {}
     }
     assert!(!terminal.is_raw());
-    eventually("the command has ended", || sshd.commands().is_empty()).await;
+    eventually("the command has ended", async || sshd.commands().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

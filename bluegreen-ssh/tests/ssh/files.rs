@@ -6,9 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{Sshd, eventually};
 use bluegreen_core::{Effect, ErrorKind, Host, Progress};
+use bluegreen_testkit::patience::eventually;
+use bluegreen_testkit::ssh::Sshd;
 use rustix::process::Signal;
+
+use crate::reach::Reach;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -219,12 +222,12 @@ async fn an_upload_that_is_cut_off_leaves_nothing_behind() {
     fs::write(&here, noise(64 << 20)).unwrap();
     fs::write(&there, "old").unwrap();
     let (progress, heard) = slow();
-    let seen = || !heard.lock().unwrap().is_empty();
+    let seen = async || !heard.lock().unwrap().is_empty();
     tokio::select! {
         done = host.upload(&here, text(&there), &progress) => panic!("it was done: {done:?}"),
         () = eventually("the upload is under way", seen) => {}
     }
-    eventually("nothing is left of it", || names(directory.path()) == ["there"]).await;
+    eventually("nothing is left of it", async || names(directory.path()) == ["there"]).await;
     assert_eq!(fs::read(&there).unwrap(), b"old");
 }
 
@@ -247,14 +250,14 @@ async fn a_transfer_goes_on_over_a_new_connection_when_the_old_one_is_lost() {
                 task_host.download(text(&here), &there, &progress).await
             }
         });
-        eventually("the transfer is under way", || heard.lock().unwrap().len() > 3).await;
+        eventually("the transfer is under way", async || heard.lock().unwrap().len() > 3).await;
         sshd.signal_sessions(Signal::KILL);
         transfer.await.unwrap().unwrap();
         assert!(fs::read(path(name)).unwrap() == bytes);
         let restarted = heard.lock().unwrap().windows(2).any(|pair| pair[1].0 < pair[0].0);
         assert!(restarted, "the transfer was not cut off at all");
     }
-    eventually("nothing else is left", || names(directory.path()) == ["down", "here", "up"]).await;
+    eventually("nothing else is left", async || names(directory.path()) == ["down", "here", "up"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -269,9 +272,9 @@ async fn a_file_that_changes_while_it_is_sent_is_not_put_in_place() {
         let (host, here, there) = (host.clone(), here.clone(), there.clone());
         async move { host.upload(&here, text(&there), &progress).await }
     });
-    eventually("the upload is under way", || !heard.lock().unwrap().is_empty()).await;
+    eventually("the upload is under way", async || !heard.lock().unwrap().is_empty()).await;
     fs::OpenOptions::new().write(true).open(&here).unwrap().set_len(1 << 20).unwrap();
     let error = upload.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}");
-    eventually("nothing is left of it", || names(directory.path()).is_empty()).await;
+    eventually("nothing is left of it", async || names(directory.path()).is_empty()).await;
 }

@@ -1,11 +1,13 @@
 //! The contract of `Runtime`, for commits that a real web server serves, on this machine and on a real server.
 
-use crate::common::Sshd;
-use crate::common::git::{Lab, target};
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, RuntimeFixture};
 use bluegreen_core::{Release, Slot, Target};
 use bluegreen_ssh::GitRuntime;
+use bluegreen_testkit::ssh::Sshd;
+
+use crate::git_lab::{Lab, target};
+use crate::reach::Reach;
 
 /// What is alive is what the web server answers.
 struct Commits<F> {

@@ -3,13 +3,15 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::Sshd;
-use crate::common::git::Lab;
 use bluegreen_core::memory::{MemoryRouter, MemoryStateStore};
 use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::testing::ScriptedHealth;
 use bluegreen_core::{Health, Pipeline, Release, Slot, Split};
 use bluegreen_ssh::GitRuntime;
+use bluegreen_testkit::ssh::Sshd;
+
+use crate::git_lab::Lab;
+use crate::reach::Reach;
 
 /// A pipeline that finds every slot well; the public address answers as it is told.
 fn pipeline(runtime: GitRuntime, router: &MemoryRouter, public: Health) -> PipelineBuilder {

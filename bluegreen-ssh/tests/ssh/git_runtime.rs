@@ -5,11 +5,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::common::eventually;
-use crate::common::git::{Lab, target};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Effect, ErrorKind, Instance, PerSlot, Reason, Result, Runtime, Slot, Target};
 use bluegreen_ssh::{GitRuntime, GitRuntimeBuilder, GitServer};
+use bluegreen_testkit::patience::eventually;
+
+use crate::git_lab::{Lab, target};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -443,7 +444,7 @@ async fn a_deploy_killed_in_the_middle_serves_what_was_served_and_the_next_one_b
         let under_way = lab.file(Slot::Blue, "releases/1.1.0/count");
         tokio::select! {
             done = runtime.start(&next) => panic!("it was not killed: {done:?}"),
-            () = eventually("it is under way", || under_way.exists()) => {}
+            () = eventually("it is under way", async || under_way.exists()) => {}
         }
         fs::remove_file(&gate).unwrap();
         let started = runtime.start(&target(Slot::Blue, "1.1.0")).await.unwrap();
@@ -486,7 +487,7 @@ async fn a_restart_that_fails_after_a_deploy_killed_in_the_middle_puts_the_web_r
     let next = target(Slot::Blue, "1.1.0");
     tokio::select! {
         done = runtime.start(&next) => panic!("it was not killed: {done:?}"),
-        () = eventually("it is under way", || lab.served(Slot::Blue).as_deref() == Some("App 1.1.0")) => {}
+        () = eventually("it is under way", async || lab.served(Slot::Blue).as_deref() == Some("App 1.1.0")) => {}
     }
     let runtime = lab.builder().restart("test $VERSION != 1.1.0").build().unwrap();
     assert!(runtime.start(&target(Slot::Blue, "1.1.0")).await.is_err());

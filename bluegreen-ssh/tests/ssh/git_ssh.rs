@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::common::git::{Lab, target};
-use crate::common::{Agent, Sshd, keygen};
 use bluegreen_core::{Effect, ErrorKind, PerSlot, Runtime, Secret, Slot};
 use bluegreen_ssh::{GitRuntime, GitServer, SshHost, SshHostBuilder};
+use bluegreen_testkit::process::user;
+use bluegreen_testkit::ssh::{Agent, Sshd, keygen};
+
+use crate::git_lab::{Lab, target};
+use crate::reach::Reach;
 
 async fn deploys(lab: &Lab, host: &SshHost) {
     let runtime = lab.builder_on(host).build().unwrap();
@@ -27,7 +30,7 @@ async fn a_host_key_that_is_not_the_recorded_one_ends_the_push() {
     // Our own connection is there already, so that git alone has to find out.
     host.connect().await.unwrap();
     let other = sshd.path().join("other_key");
-    keygen(&other, &["-t", "ed25519", "-N", ""]);
+    keygen(&other);
     let key = fs::read_to_string(other.with_extension("pub")).unwrap();
     let runtime = lab.builder_on(&host).build().unwrap();
     for line in [format!("{} {key}", sshd.name()), String::new()] {
@@ -49,7 +52,7 @@ async fn a_push_by_url_accepts_no_unknown_host_key_and_asks_nothing() {
     let (lab, sshd) = (Lab::new(), Sshd::start());
     let server = |slot: Slot| {
         let directory = lab.base(slot).display().to_string();
-        let url = format!("ssh://{}@127.0.0.1:{}{directory}/repository.git", crate::common::user(), sshd.port());
+        let url = format!("ssh://{}@127.0.0.1:{}{directory}/repository.git", user(), sshd.port());
         GitServer::by_url(sshd.host(), directory, url).address(lab.address(slot))
     };
     let runtime = GitRuntime::builder(lab.repository()).servers(PerSlot::from_fn(server)).build().unwrap();

@@ -5,10 +5,13 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::common::git::{Lab, target};
-use crate::common::{PATIENCE, Sshd};
 use bluegreen_core::{Effect, Error, ErrorKind, Instance, PerSlot, Runtime, Slot};
 use bluegreen_ssh::{GitRuntimeBuilder, GitServer};
+use bluegreen_testkit::patience::PATIENCE;
+use bluegreen_testkit::ssh::Sshd;
+
+use crate::git_lab::{Lab, target};
+use crate::reach::Reach;
 
 const GRACE: Duration = Duration::from_secs(5);
 

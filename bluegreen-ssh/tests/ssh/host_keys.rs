@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use crate::common::{Sshd, keygen, run};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Effect, ErrorKind, Result};
 use bluegreen_ssh::SshHostBuilder;
+use bluegreen_testkit::process::{run, user};
+use bluegreen_testkit::ssh::{Sshd, keygen, keygen_with};
+
+use crate::reach::Reach;
 
 /// Connects with a `known_hosts` file of this content.
 async fn connect_with(sshd: &Sshd, known_hosts: &str) -> Result<()> {
@@ -34,7 +37,7 @@ fn fingerprint(sshd: &Sshd) -> String {
 /// Another public key: type and base64.
 fn another_key(sshd: &Sshd, args: &[&str]) -> String {
     let file = sshd.path().join(format!("another-{}", args.join("")));
-    keygen(&file, args);
+    keygen_with(&file, args);
     let text = fs::read_to_string(file.with_extension("pub")).unwrap();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
@@ -113,7 +116,7 @@ async fn of_several_host_keys_the_server_is_asked_for_a_recorded_one() {
     let mut lines = String::new();
     for kind in ["ecdsa", "rsa"] {
         let file = directory.path().join(kind);
-        keygen(&file, &["-t", kind, "-N", ""]);
+        keygen_with(&file, &["-t", kind, "-N", ""]);
         lines.push_str(&format!("HostKey {}\n", file.display()));
     }
     let sshd = Sshd::with(&lines);
@@ -270,7 +273,7 @@ async fn the_command_that_an_unknown_key_advises_keeps_to_the_ssh_configuration(
     let text = format!(
         "Host shop\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n UserKnownHostsFile {}\n HostKeyAlias the-shop\n",
         sshd.port(),
-        crate::common::user(),
+        user(),
         sshd.key().display(),
         file.display()
     );
@@ -290,8 +293,8 @@ async fn the_command_that_an_unknown_key_advises_keeps_to_the_ssh_configuration(
 fn certified(names: &str, validity: &str, kind: &[&str]) -> (Sshd, tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let (ca, key) = (directory.path().join("ca"), directory.path().join("host"));
-    keygen(&ca, &["-t", "ed25519", "-N", ""]);
-    keygen(&key, &["-t", "ed25519", "-N", ""]);
+    keygen(&ca);
+    keygen(&key);
     let mut sign = Process::new("ssh-keygen");
     sign.args(["-q", "-I", "web1 certificate", "-n", names, "-V", validity]).args(kind).arg("-s").arg(&ca);
     run(sign.arg(key.with_extension("pub")));

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::common::{Sshd, eventually};
 use bluegreen_core::{Command, Effect, Host, Output, Secret};
 use bluegreen_ssh::SshHost;
+use bluegreen_testkit::patience::eventually;
+use bluegreen_testkit::ssh::Sshd;
 use futures::future::join_all;
 use tempfile::TempDir;
+
+use crate::reach::Reach;
 
 /// A server whose login shell is bash with this `~/.bashrc`.
 struct Login {
@@ -82,7 +85,7 @@ async fn no_profile_makes_a_command_look_as_if_it_had_run_or_had_not() {
                     assert_eq!(fs::read_to_string(&file).unwrap(), input, "{what}");
                 }
                 Err(error) => {
-                    eventually("the command has ended", || login.sshd.commands().is_empty()).await;
+                    eventually("the command has ended", async || login.sshd.commands().is_empty()).await;
                     assert!(error.effect() != Effect::NotApplied || !file.exists(), "{what}: {}", error.chain());
                     assert!(!format!("{error:?} {}", error.chain()).contains(SECRET), "{what}");
                     assert!(error.hint().is_some(), "{what}: {error}");

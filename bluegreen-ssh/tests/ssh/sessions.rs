@@ -3,12 +3,15 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::common::servers::Kind;
-use crate::common::{PATIENCE, Sshd, eventually, runs, with_time_enough};
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Command, Effect, ErrorKind, Host};
 use bluegreen_ssh::SshHost;
+use bluegreen_testkit::patience::{PATIENCE, eventually, with_time_enough};
+use bluegreen_testkit::pids::runs;
+use bluegreen_testkit::ssh::{Kind, Sshd};
 use futures::future::join_all;
+
+use crate::reach::Reach;
 
 /// A command that takes too long and notes its process.
 fn slow(sshd: &Sshd, number: usize, limit: Duration) -> Command {
@@ -41,7 +44,7 @@ async fn all_are_killed(sshd: &Sshd, host: &SshHost, count: usize, limit: Durati
         }
     }
     assert!(started.elapsed() < limit + PATIENCE / 2, "{:?}", started.elapsed());
-    eventually("nothing is left of them", || sshd.commands().is_empty()).await;
+    eventually("nothing is left of them", async || sshd.commands().is_empty()).await;
     assert!(host.run(&Command::new("true")).await.unwrap().success());
 }
 

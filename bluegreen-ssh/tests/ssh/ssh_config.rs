@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use crate::common::{Sshd, run};
 use bluegreen_core::{Command, ErrorKind, Host, Result};
 use bluegreen_ssh::{SshHost, SshHostBuilder};
+use bluegreen_testkit::process::{run, user};
+use bluegreen_testkit::ssh::Sshd;
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -249,8 +250,7 @@ async fn keys_certificates_and_known_hosts_are_those_that_are_named() {
     fs::copy(sshd.key(), at("a key of web1")).unwrap();
     fs::write(at("known hosts"), format!("{} {}\n", sshd.name(), sshd.host_key())).unwrap();
     fs::write(at("empty"), "").unwrap();
-    let server =
-        format!("HostName 127.0.0.1\nPort {}\nUser {}\nIdentityAgent none\n", sshd.port(), crate::common::user());
+    let server = format!("HostName 127.0.0.1\nPort {}\nUser {}\nIdentityAgent none\n", sshd.port(), user());
     let key = format!("IdentityFile \"{}\"\n", at("a key of %n"));
     let known = |user: &str, system: &str| format!("UserKnownHostsFile {user}\nGlobalKnownHostsFile {system}\n");
     let (good, empty) = (format!("\"{}\"", at("known hosts")), at("empty"));
@@ -277,7 +277,7 @@ async fn keys_certificates_and_known_hosts_are_those_that_are_named() {
     // No other key is tried than those that are named.
     let error =
         fails(&(format!("IdentityFile {}/none-%r\n", directory.path().display()) + &known(&good, "none"))).await;
-    let tried = format!("key {}/none-{}: ", directory.path().display(), crate::common::user());
+    let tried = format!("key {}/none-{}: ", directory.path().display(), user());
     let error = error.unwrap();
     assert!(error.contains(&tried) && error.matches("key /").count() == 1, "{error}");
 }
@@ -296,13 +296,13 @@ async fn a_host_behind_a_jump_host_is_reached_as_its_configuration_says() {
         certificates.display(),
         inner.port(),
         inner.key().display(),
-        crate::common::user(),
+        user(),
     );
     let more = format!(
         "Host outer\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {}\n  IdentitiesOnly yes\nHost *\n  User {}\n  UserKnownHostsFile \"{}\"\n",
         outer.port(),
         outer.key().display(),
-        crate::common::user(),
+        user(),
         known_hosts.display(),
     );
     fs::write(&certificates, more).unwrap();

@@ -1,5 +1,4 @@
 //! A terminal with a person at it.
-#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, reason = "tests")]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,21 +6,20 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use bluegreen_testkit::patience::eventually;
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
-use super::eventually;
-
 /// A terminal: the side that a program uses, and the side that a person sits at.
-pub struct Terminal {
-    pub device: PathBuf,
-    pub person: File,
+pub(crate) struct Terminal {
+    pub(crate) device: PathBuf,
+    pub(crate) person: File,
     /// Kept open, so that the terminal's mode can be looked at.
-    pub program: File,
-    pub seen: Arc<Mutex<String>>,
+    pub(crate) program: File,
+    pub(crate) seen: Arc<Mutex<String>>,
 }
 
 impl Terminal {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let flags =
             rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC;
         let person: OwnedFd = rustix::pty::openpt(flags).unwrap();
@@ -43,25 +41,21 @@ impl Terminal {
         terminal
     }
 
-    pub fn resize(&self, columns: u16, rows: u16) {
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
         tcsetwinsize(&self.program, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     }
 
-    pub fn types(&self, text: &str) {
+    pub(crate) fn types(&self, text: &str) {
         (&self.person).write_all(text.as_bytes()).unwrap();
     }
 
-    pub async fn sees(&self, text: &str) {
+    pub(crate) async fn sees(&self, text: &str) {
         let seen = Arc::clone(&self.seen);
         let what = format!("{text:?} is seen");
-        eventually(&what, || {
-            let seen = seen.lock().unwrap();
-            seen.contains(text)
-        })
-        .await;
+        eventually(&what, async || seen.lock().unwrap().contains(text)).await;
     }
 
-    pub fn is_raw(&self) -> bool {
+    pub(crate) fn is_raw(&self) -> bool {
         !tcgetattr(&self.program).unwrap().local_modes.contains(rustix::termios::LocalModes::ICANON)
     }
 }

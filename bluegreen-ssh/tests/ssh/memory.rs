@@ -1,19 +1,21 @@
 //! How much memory a transfer takes. Alone in its program, so that no other test counts.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[macro_use]
-mod common;
+mod reach;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bluegreen_core::{Host, Progress};
-use common::Sshd;
+use bluegreen_testkit::ssh::{Sshd, sshd_is_here};
+use reach::Reach;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_big_file_goes_through_in_little_memory() {
-    needs_sshd!();
+    if !sshd_is_here() {
+        return;
+    }
     const SIZE: u64 = 256 << 20;
     const LIMIT: u64 = 48 << 20;
     let sshd = Sshd::start();
