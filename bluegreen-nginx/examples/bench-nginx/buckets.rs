@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use bluegreen_nginx::{BucketBy, Location, NginxConfig};
+use bluegreen_testkit::nginx::TestNginx;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::support::TestNginx;
 
 const ROUNDS: usize = 150;
 /// In one connection; nginx closes it after 1000 unless told otherwise.
@@ -92,9 +91,10 @@ fn flags(state: &Path) {
 fn site(nginx: &TestNginx, name: &str, state: &Path, key: usize, form: Form) -> String {
     let (_, key, by) = KEYS[key];
     let state = state.display().to_string();
-    let config: NginxConfig = nginx
-        .config(name)
-        .layout(nginx.layout(name).state_directory(&state))
+    let mut settings = nginx.settings(name);
+    settings["layout"]["state_directory"] = state.as_str().into();
+    let config: NginxConfig = serde_json::from_value(settings).unwrap();
+    let config = config
         .bucket_by(by())
         .slots((["127.0.0.1:1"], ["127.0.0.1:1"]))
         .location(Location::respond("/slot", 200, "SLOT"));

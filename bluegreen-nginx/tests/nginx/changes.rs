@@ -14,9 +14,11 @@ use bluegreen_core::{
     Target, Version,
 };
 use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, get};
 
 use crate::setup::{BLUE, GREEN, flags, links};
-use crate::support::{App, TestNginx, get};
+use crate::sites::Sites;
 
 const SITE: &str = "conf.d/shop.conf";
 const BLUES_SITE: &str = "sites-available/shop-blue";

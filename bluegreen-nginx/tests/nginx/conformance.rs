@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, HeldRequest, RouterFixture};
 use bluegreen_core::{Instance, LocalHost, ServiceName, Slot, Split};
 use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, get};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::support::{App, TestNginx, get};
+use crate::sites::Sites;
 
 struct Fixture {
     nginx: TestNginx,

@@ -2,9 +2,11 @@
 
 use bluegreen_core::{Effect, Error, ErrorKind, LocalHost, Router, Slot};
 use bluegreen_nginx::{NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, get};
 
 use crate::setup::{BLUE, flags};
-use crate::support::{App, TestNginx, get};
+use crate::sites::Sites;
 
 /// Writes a site of somebody else for the same name, which nginx reads before ours.
 fn squat(nginx: &TestNginx, text: &str) {

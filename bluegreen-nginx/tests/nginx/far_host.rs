@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use bluegreen_core::testing::part_is_here;
 use bluegreen_core::{Command, Host, LocalHost, Output, Progress, Result, Router, Slot, Tunnel};
 use bluegreen_nginx::{Commands, NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, get};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::setup::{BLUE, GREEN};
-use crate::support::{App, TestNginx, get};
+use crate::sites::Sites;
 
 /// This machine, with a login of which the script `begin` is the beginning, and with nginx behind a forwarder.
 #[derive(Debug, Clone)]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bluegreen_core::{Effect, Endpoint, ErrorKind, Instance, LocalHost, Router, Slot};
 use bluegreen_nginx::NginxRouter;
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, get};
 
 use crate::setup::{BLUE, GREEN, flags};
-use crate::support::{App, TestNginx, get};
+use crate::sites::Sites;
 
 const SITE: &str = "conf.d/shop.conf";
 

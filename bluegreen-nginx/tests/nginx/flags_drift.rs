@@ -6,9 +6,11 @@ use std::time::Duration;
 use bluegreen_core::memory::{MemoryHealth, MemoryRuntime, MemoryStateStore};
 use bluegreen_core::{Effect, ErrorKind, LocalHost, Pipeline, Router, Slot};
 use bluegreen_nginx::NginxRouter;
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::App;
 
 use crate::setup::{BLUE, GREEN, Setup, flags, share};
-use crate::support::{App, TestNginx};
+use crate::sites::Sites;
 
 fn relink(s: &Setup<NginxRouter>, target: &str) {
     let link = s.nginx.path("state/shop/live");

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, Reason, Router, Slot};
 use bluegreen_nginx::{BucketBy, NginxRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, Client, Load, get, open_web_socket};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
 use crate::setup::{BLUE, GREEN, flags, share};
-use crate::support::{Client, Load, TestNginx, get, open_web_socket};
+use crate::sites::Sites;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_routed_before_the_first_shift() {
@@ -232,7 +234,7 @@ async fn a_shift_that_is_cut_off_anywhere_leaves_the_old_or_the_new_split_and_ca
 async fn traffic_is_not_sent_to_a_slot_that_nothing_is_attached_to() {
     let Some(nginx) = TestNginx::start() else { return };
     let router = NginxRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
-    let blue = crate::support::App::start("blue").await;
+    let blue = App::start("blue").await;
     let error = router.shift(None, BLUE).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied));
 
@@ -247,7 +249,7 @@ async fn traffic_is_not_sent_to_a_slot_that_nothing_is_attached_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_may_have_a_long_name() {
     let Some(nginx) = TestNginx::start() else { return };
-    let app = crate::support::App::start("app").await;
+    let app = App::start("app").await;
     for name in ["hopwhistle-api.production", &"a".repeat(60), &"b-".repeat(30)] {
         let name = name.trim_end_matches('-');
         let config =
@@ -267,7 +269,7 @@ async fn services_on_one_nginx_do_not_meet() {
     // Only the sign in the middle is different.
     let other = NginxRouter::new(LocalHost::new(), s.nginx.config("shop.eu")).unwrap();
     let third = NginxRouter::new(LocalHost::new(), s.nginx.config("shop-eu")).unwrap();
-    let app = crate::support::App::start("other").await;
+    let app = App::start("other").await;
     for router in [&other, &third] {
         router.attach(Slot::Blue, &app.instance()).await.unwrap();
         router.attach(Slot::Green, &app.instance()).await.unwrap();

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use bluegreen_core::{LocalHost, Router, Slot};
 use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{Client, get, open_web_socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::setup::{BLUE, GREEN, flags, links};
-use crate::support::{Client, TestNginx, get, open_web_socket};
+use crate::sites::Sites;
 
 async fn reaches(router: &dyn Router, slot: Slot, count: u64) -> bool {
     let start = Instant::now();

@@ -1,9 +1,10 @@
 //! The symlink router: only the live site takes a reload.
 
 use bluegreen_core::{Effect, ErrorKind, Router, Slot};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, get};
 
 use crate::setup::{BLUE, GREEN, links};
-use crate::support::{App, TestNginx};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attaching_the_idle_slot_reloads_nothing() {
@@ -39,7 +40,7 @@ async fn with_a_backup_the_live_site_learns_where_the_idle_slot_listens() {
     assert!(s.nginx.read("sites-available/shop-blue").contains(&format!("server {} backup;", newer.address())));
     let address = s.nginx.address();
     drop(s.blue);
-    assert_eq!(crate::support::get(&address, "shop.test", "/").await.unwrap().body, "newer");
+    assert_eq!(get(&address, "shop.test", "/").await.unwrap().body, "newer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,12 @@ use std::time::Duration;
 use bluegreen_core::testing::sample;
 use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, PerSlot, Router, Slot, Split};
 use bluegreen_nginx::NginxSymlinkRouter;
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, Load, get, open_web_socket};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
 use crate::setup::{BLUE, GREEN, Setup, links, share};
-use crate::support::{App, Load, TestNginx, get, open_web_socket};
+use crate::sites::Sites;
 
 const LINK: &str = "sites-enabled/shop";
 

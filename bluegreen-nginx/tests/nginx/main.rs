@@ -1,9 +1,6 @@
 //! Both routers against a real nginx on the loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests, beside the test functions")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod changes;
 mod conformance;
 mod elsewhere;
@@ -17,4 +14,5 @@ mod links_switch;
 mod release_headers;
 mod setup;
 mod site;
+mod sites;
 mod tls;

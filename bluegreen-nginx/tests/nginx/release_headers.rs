@@ -2,9 +2,10 @@
 
 use bluegreen_core::{Endpoint, Instance, LocalHost, Router, SLOT_HEADER, Slot, Split, VERSION_HEADER, Version};
 use bluegreen_nginx::{NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::App;
 
 use crate::setup::{BLUE, GREEN, Setup, flags, links, share};
-use crate::support::{App, TestNginx};
 
 fn release(app: &App, version: &str) -> Instance {
     Instance::Running { version: Some(Version::new(version).unwrap()), endpoints: vec![Endpoint::http(app.address())] }

@@ -2,8 +2,10 @@
 
 use bluegreen_core::{Error, LocalHost, Router, Slot, Split};
 use bluegreen_nginx::{NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, Response, get};
 
-use crate::support::{App, Response, TestNginx, get};
+use crate::sites::Sites;
 
 pub(crate) const BLUE: Split = Split::all(Slot::Blue);
 pub(crate) const GREEN: Split = Split::all(Slot::Green);

@@ -6,11 +6,14 @@ use std::time::Duration;
 use bluegreen_core::{Error, ErrorKind, LocalHost, Router, Slot};
 use bluegreen_nginx::{BucketBy, Commands, Layout, Location, NginxConfig, NginxRouter};
 
+use bluegreen_testkit::address::free_address;
+use bluegreen_testkit::nginx::TestNginx;
+use bluegreen_testkit::traffic::{App, Client, get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::setup::{BLUE, Setup, flags, links};
-use crate::support::{App, Client, TestNginx, free_address, get};
+use crate::sites::Sites;
 
 /// What somebody might try to smuggle in.
 const HOSTILE: &[&str] = &[

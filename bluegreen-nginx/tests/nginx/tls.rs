@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use bluegreen_core::{LocalHost, Router, Slot};
 use bluegreen_nginx::{Layout, NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::address::free_address;
+use bluegreen_testkit::nginx::{TestNginx, nginx_is_here};
+use bluegreen_testkit::traffic::App;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -12,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use tokio_rustls::TlsConnector;
 
 use crate::setup::{BLUE, GREEN, flags};
-use crate::support::{App, TestNginx, free_address, nginx_is_missing};
+use crate::sites::Sites;
 
 fn with_certificate(nginx: &TestNginx, address: &str) -> (NginxConfig, CertificateDer<'static>) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -107,7 +110,7 @@ async fn ask_by_https() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_without_plain_http_is_switched_and_asked_by_https() {
-    if nginx_is_missing() {
+    if !nginx_is_here() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

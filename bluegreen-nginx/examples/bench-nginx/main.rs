@@ -8,17 +8,16 @@
 //! three minutes. With the argument `buckets`, only the price of the flag check by its parts is measured. The apps and the clients run in this process and share the machine with nginx.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on ends")]
 
-#[path = "bench-nginx/buckets.rs"]
 mod buckets;
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{Endpoint, Instance, LocalHost, Router, Slot, Split};
-use bluegreen_nginx::{Location, NginxRouter, NginxSymlinkRouter};
-use support::{App, Load, TestNginx, free_address, get, nginx_is_missing};
+use bluegreen_nginx::{Location, NginxConfig, NginxRouter, NginxSymlinkRouter};
+use bluegreen_testkit::address::free_address;
+use bluegreen_testkit::nginx::{TestNginx, nginx_is_here};
+use bluegreen_testkit::traffic::{App, Load, get};
 
 const SWITCHES: usize = 100;
 const KEEPING: usize = 32;
@@ -32,7 +31,7 @@ const ASKED_AFTER: u32 = 20;
 
 #[tokio::main]
 async fn main() {
-    if nginx_is_missing() {
+    if !nginx_is_here() {
         return;
     }
     if std::env::args().nth(1).is_some_and(|argument| argument == "buckets") {
@@ -80,7 +79,7 @@ async fn series(nginx: &TestNginx, name: &str, mut switch: impl AsyncFnMut(Slot,
 
 async fn flag_switches() {
     let nginx = TestNginx::start().unwrap();
-    let router = NginxRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let router = NginxRouter::new(LocalHost::new(), config(&nginx, "shop")).unwrap();
     let _apps = attached(&router).await;
     series(&nginx, "NginxRouter", async |from, to| {
         router.shift(Some(Split::all(from)), Split::all(to)).await.unwrap();
@@ -90,7 +89,7 @@ async fn flag_switches() {
 
 async fn link_switches() {
     let nginx = TestNginx::start().unwrap();
-    let router = NginxSymlinkRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let router = NginxSymlinkRouter::new(LocalHost::new(), config(&nginx, "shop")).unwrap();
     let _apps = attached(&router).await;
     series(&nginx, "NginxSymlinkRouter", async |from, to| {
         router.shift(Some(Split::all(from)), Split::all(to)).await.unwrap();
@@ -101,7 +100,7 @@ async fn link_switches() {
 /// What a deploy script does: it is over when the commands have returned.
 async fn plain_switches() {
     let nginx = TestNginx::start().unwrap();
-    let router = NginxSymlinkRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let router = NginxSymlinkRouter::new(LocalHost::new(), config(&nginx, "shop")).unwrap();
     let _apps = attached(&router).await;
     let path = |name: &str| nginx.path(name).display().to_string();
     let script = "ln -sf \"$1\" \"$2\" && nginx -p \"$3\" -c \"$3/nginx.conf\" -s reload";
@@ -115,6 +114,11 @@ async fn plain_switches() {
     .await;
 }
 
+/// A site with all of its files in the directory of this nginx.
+fn config(nginx: &TestNginx, service: &str) -> NginxConfig {
+    serde_json::from_value(nginx.settings(service)).unwrap()
+}
+
 async fn attached(router: &dyn Router) -> [App; 2] {
     let apps = [App::start("blue").await, App::start("green").await];
     router.attach(Slot::Blue, &apps[0].instance()).await.unwrap();
@@ -125,7 +129,7 @@ async fn attached(router: &dyn Router) -> [App; 2] {
 
 async fn splits() {
     let nginx = TestNginx::start().unwrap();
-    let router = NginxRouter::new(LocalHost::new(), nginx.config("shop")).unwrap();
+    let router = NginxRouter::new(LocalHost::new(), config(&nginx, "shop")).unwrap();
     let _apps = attached(&router).await;
     println!("the measured split of NginxRouter over {SPLIT_REQUESTS} requests");
     for percent in [1, 10, 50] {
@@ -146,7 +150,7 @@ async fn price() {
     let front = TestNginx::start().unwrap();
     let instance = Instance::Running { version: None, endpoints: vec![Endpoint::http(&backend)] };
     for service in ["checked", "unchecked"] {
-        let config = front.config(service).location(Location::respond("/itself", 200, "x"));
+        let config = config(&front, service).location(Location::respond("/itself", 200, "x"));
         let router = NginxRouter::new(LocalHost::new(), config).unwrap();
         router.attach(Slot::Blue, &instance).await.unwrap();
         router.attach(Slot::Green, &instance).await.unwrap();
@@ -159,7 +163,7 @@ async fn price() {
     std::fs::write(front.path("conf.d/unchecked.conf"), fixed).unwrap();
     front.reload();
 
-    let checked = NginxRouter::new(LocalHost::new(), front.config("checked")).unwrap();
+    let checked = NginxRouter::new(LocalHost::new(), config(&front, "checked")).unwrap();
     println!("the price of the flag check: CPU time of nginx per request");
     for slot in Slot::BOTH {
         checked.shift(checked.current().await.unwrap(), Split::all(slot)).await.unwrap();
