@@ -1,8 +1,5 @@
 //! A page over HTTP, to see which container answers.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 /// A script that serves a page over HTTP.
 pub(crate) fn serves(page: &str) -> String {
     let page = format!("mkdir -p /tmp/www; echo {page} > /tmp/www/index.html");
@@ -11,9 +8,5 @@ pub(crate) fn serves(page: &str) -> String {
 
 /// What is served there.
 pub(crate) fn get(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    bluegreen_testkit::http::get(address, "/").unwrap()
 }

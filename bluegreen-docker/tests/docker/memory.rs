@@ -1,7 +1,6 @@
 //! Pulling, reading logs and copying out of images take no more memory for large things than for small ones.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "docker/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is needed here")]
 mod support;
 
