@@ -13,9 +13,7 @@ use std::time::Duration;
 use bluegreen_core::Counters;
 use bluegreen_core::gates::{BadRequests, RateGate};
 
-#[path = "../tests/gates/judged.rs"]
 mod judged;
-#[path = "../tests/gates/traffic.rs"]
 mod traffic;
 
 use judged::{Counts, End};
