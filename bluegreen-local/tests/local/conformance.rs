@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, HeldRequest, ProcessEnd, RouterFixture, RuntimeFixture};
 use bluegreen_core::{Instance, OperationId, Release, Router, Runtime, ServiceName, Slot, Split, Target};
 use bluegreen_local::{ProcessRuntime, Proxy, ProxyRouter};
+use bluegreen_testkit::pids::send;
 use hyper::Response;
 use hyper::body::Incoming;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::sync::Mutex;
 
 /// Slots whose services each have a working directory of their own: by that they are found in `/proc`.
@@ -54,7 +55,7 @@ impl Drop for Processes {
     fn drop(&mut self) {
         for slot in Slot::BOTH {
             for pid in running_in(&self.home(slot)) {
-                let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+                send(pid, Signal::KILL);
             }
         }
     }
@@ -81,7 +82,7 @@ impl RuntimeFixture for Processes {
 
     async fn kill(&self, slot: Slot) -> bool {
         for pid in running_in(&self.home(slot)) {
-            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+            send(pid, Signal::KILL);
         }
         true
     }

@@ -11,6 +11,7 @@ use bluegreen_core::{
     Effect, ErrorKind, Instance, OperationId, Reason, Release, Runtime, Secret, ServiceName, Slot, Target,
 };
 use bluegreen_local::{ProcessRuntime, ProcessRuntimeBuilder};
+use bluegreen_testkit::pids::{runs, send};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         // Whatever became of the records: all that runs in this site's directory is this test's own.
         for pid in running_in(self.directory.path()) {
-            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+            send(pid, Signal::KILL);
         }
     }
 }
@@ -92,10 +93,6 @@ fn running_in(directory: &Path) -> Vec<i32> {
         .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == directory))
         .filter(|pid| runs(*pid))
         .collect()
-}
-
-fn runs(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
