@@ -431,10 +431,10 @@ async fn finish(mut uploading: Pin<&mut impl Future<Output = Happened>>, pace: &
                 return Poll::Ready(());
             }
             let limit = match pace.waits_for() {
+                Waiting::Nobody => return Poll::Ready(()),
                 _ if pace.is_refused() => until,
                 Waiting::Source if !keep => until.min(pace.still_for(REST_LIMIT)),
                 Waiting::Source | Waiting::Sink => until.min(pace.still_for(LINGER_SILENCE)),
-                Waiting::Nobody => return Poll::Ready(()),
             };
             ready!(alarm.poll(cx, limit));
             if pace.is_refused() || pace.waits_for() != Waiting::Sink || Instant::now() >= until {
