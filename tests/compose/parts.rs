@@ -108,7 +108,12 @@ impl Images {
         let engine = host.map_or_else(Engine::local, |address| Engine::local().address(address));
         let build = ImageBuild::new(context).engine(engine).build_arg("VERSION", version).build_arg("BUG", bug);
         let build = build.label("bluegreen.test", &self.name).tag(&name).push(true);
-        build.run(&Progress::none()).await.unwrap();
+        let mut built = build.run(&Progress::none()).await;
+        // Seen once: the engine's builder does not find the layer that it made a step before.
+        if built.as_ref().is_err_and(|error| error.chain().contains("unable to find image \"sha256:")) {
+            built = build.run(&Progress::none()).await;
+        }
+        built.unwrap();
         let words = host.map_or_else(Vec::new, |address| vec!["--host", address]);
         let removed = docker(&[&words[..], &["image", "rm", &name]].concat());
         assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));

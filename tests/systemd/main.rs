@@ -6,6 +6,7 @@ mod conformance;
 mod deploys;
 mod migrations;
 mod programs;
+mod round_trips;
 mod server;
 mod servers;
 mod service;

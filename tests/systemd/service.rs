@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use bluegreen_core::Pipeline;
 use bluegreen_core::pipeline::PipelineBuilder;
+use bluegreen_core::{Pipeline, Release};
 use bluegreen_examples::traffic::{Clients, Running};
 
 use crate::server::Server;
@@ -82,10 +82,14 @@ impl Service {
     }
 
     pub(crate) async fn deploy(&self, version: &str) {
+        let release = self.release(version).await;
+        self.pipeline().deploy(release).await.unwrap_or_else(|error| panic!("{}", error.render()));
+    }
+
+    pub(crate) async fn release(&self, version: &str) -> Release {
         self.build(version);
         let settings = Settings::read(&self.path("deploy.toml")).unwrap();
-        let release = settings.build(&version.parse().unwrap()).await.unwrap();
-        self.pipeline().deploy(release).await.unwrap_or_else(|error| panic!("{}", error.render()));
+        settings.build(&version.parse().unwrap()).await.unwrap()
     }
 
     /// The tool's own, with shorter waits.
@@ -95,7 +99,10 @@ impl Service {
 
     pub(crate) fn builder(&self) -> PipelineBuilder {
         let settings = Settings::read(&self.path("deploy.toml")).unwrap();
-        let builder = settings.pipeline(&settings.host().unwrap()).unwrap();
+        Self::quick(settings.pipeline(&settings.host().unwrap()).unwrap())
+    }
+
+    pub(crate) fn quick(builder: PipelineBuilder) -> PipelineBuilder {
         let builder = builder.check_interval(Duration::from_millis(100)).drain(Duration::from_secs(2));
         builder.lease_ttl(Duration::from_secs(10))
     }
