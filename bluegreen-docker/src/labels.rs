@@ -6,6 +6,10 @@ pub(crate) const SERVICE: &str = "bluegreen.service";
 pub(crate) const SLOT: &str = "bluegreen.slot";
 /// On containers: the version.
 pub(crate) const VERSION: &str = "bluegreen.version";
+/// On the one container of a slot: the name that it was given.
+pub(crate) const CONTAINER: &str = "bluegreen.container";
+/// On the same: a digest of all that it was created with, but for its port.
+pub(crate) const SETTINGS: &str = "bluegreen.settings";
 /// On containers: the operation that created them.
 pub(crate) const OPERATION: &str = "bluegreen.operation";
 /// On containers that run only while their slot has all traffic: their restart policy.

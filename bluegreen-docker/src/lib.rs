@@ -86,6 +86,7 @@
 mod analysis;
 mod build;
 mod compose;
+mod container;
 mod endpoint;
 mod engine;
 mod image;
@@ -93,9 +94,13 @@ mod labels;
 mod mask;
 mod migrator;
 mod runtime;
+mod slot;
 mod wishes;
 
 pub use build::{BuiltImage, ImageBuild};
+pub use container::{ContainerRuntime, ContainerRuntimeBuilder, DEFAULT_HEALTH_INTERVAL, DEFAULT_HEALTH_RETRIES};
 pub use engine::Engine;
 pub use migrator::{ComposeMigrator, ComposeMigratorBuilder, DEFAULT_MIGRATION_TIMEOUT};
-pub use runtime::{ComposeRuntime, ComposeRuntimeBuilder, DEFAULT_START_DEADLINE, Pruned};
+pub use runtime::{ComposeRuntime, ComposeRuntimeBuilder};
+pub use slot::prune::Pruned;
+pub use slot::slots::DEFAULT_START_DEADLINE;

@@ -23,9 +23,9 @@ use crate::mask::masked_output;
 pub(crate) use difference::difference;
 pub(crate) use overlay::{Overlay, OwnPorts};
 pub(crate) use patch::{Patch, Said};
-pub(crate) use port::{Port, Wish, in_words};
+pub(crate) use port::{Port, Wish};
 use program::Program;
-pub(crate) use project::{DependsOn, Mount, Network, Project, PullPolicy, Service};
+pub(crate) use project::{DependsOn, Mount, Network, Project, Service};
 use slot_files::under_lock;
 pub(crate) use slot_files::{SlotFiles, wait_for_others};
 

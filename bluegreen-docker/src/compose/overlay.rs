@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bluegreen_core::Target;
 use serde_json::json;
 
-use super::{Patch, Port, Project, PullPolicy, Said};
+use super::{Patch, Port, Project, Said};
+use crate::image::PullPolicy;
 use crate::labels;
 
 /// What is laid over the user's compose files, so that these stay as they are.

@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::slot::free_ports::in_words;
+
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Port {
@@ -143,14 +145,6 @@ impl fmt::Display for Port {
             None | Some("tcp") => Ok(()),
             Some(protocol) => write!(f, "/{protocol}"),
         }
-    }
-}
-
-/// "4000", "4000-4002": as Compose takes it.
-pub(crate) fn in_words(ports: &RangeInclusive<u16>) -> String {
-    match (ports.start(), ports.end()) {
-        (first, last) if first == last => first.to_string(),
-        (first, last) => format!("{first}-{last}"),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Port;
+use crate::image::PullPolicy;
 
 /// The parts of a project that matter here.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -200,16 +201,6 @@ impl DependsOn {
             Self::Names(names) => names.iter().map(String::as_str).collect(),
         }
     }
-}
-
-/// When an image is fetched; Compose's `pull_policy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PullPolicy {
-    Always,
-    Missing,
-    Never,
-    /// It is built each time.
-    Build,
 }
 
 impl Project {

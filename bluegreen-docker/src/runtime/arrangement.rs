@@ -30,7 +30,7 @@ pub(super) async fn arrange(runtime: &ComposeRuntime, target: &Target) -> Result
     let (kinds, findings) = (BTreeMap::new(), Findings::default());
     let mut arrangement = Arrangement { whole, project, findings, kinds, replaces };
     let paths = analysis::paths(&arrangement.question(runtime, target));
-    arrangement.kinds = kinds_of(&inner.engine, paths).await?;
+    arrangement.kinds = kinds_of(&inner.slots.engine, paths).await?;
     arrangement.findings = analysis::analyze(&arrangement.question(runtime, target));
     let patch = &arrangement.findings.patch;
     for (name, service) in &mut arrangement.project.services {

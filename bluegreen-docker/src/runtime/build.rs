@@ -7,8 +7,10 @@ use bluegreen_core::{Error, Result, ServiceName, Target, Version, sha256_hex};
 use serde_json::json;
 
 use super::ComposeRuntime;
-use crate::compose::{Patch, PullPolicy, Said, Service};
+use crate::compose::{Patch, Said, Service};
+use crate::image::PullPolicy;
 use crate::labels;
+use crate::slot::fetch::Build;
 
 /// How long all of it may take: compilers and package managers often do.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -21,6 +23,15 @@ pub(super) fn is_per_release(service: &Service, version: &Version) -> bool {
         (None, _) => false,
         (Some(_), Some(PullPolicy::Build)) => true,
         (Some(_), policy) => service.image.is_none() || !(is_of_release || policy.is_some()),
+    }
+}
+
+/// How the image of a service comes to be, where the compose file says how to build it.
+pub(super) fn of(service: &Service, version: &Version) -> Build {
+    match (&service.build, is_per_release(service, version)) {
+        (None, _) => Build::No,
+        (Some(_), true) => Build::Always,
+        (Some(_), false) => Build::IfMissing,
     }
 }
 
@@ -46,14 +57,14 @@ pub(super) async fn run(runtime: &ComposeRuntime, target: &Target, names: &BTree
     let mut patch = Patch::default();
     for (service, image) in names {
         patch.set(["services", service, "image"], Said::Merged(json!(image)));
-        let labels = json!({labels::BUILT: "true", labels::SERVICE: inner.service.as_str(), labels::VERSION: target.version().as_str()});
+        let labels = json!({labels::BUILT: "true", labels::SERVICE: inner.slots.service.as_str(), labels::VERSION: target.version().as_str()});
         patch.set(["services", service, "build", "labels"], Said::Merged(labels));
     }
     let project = inner.name_of_project(target.slot);
     let file = format!("{}.build.yaml", target.slot);
     inner.state.write(&file, patch.to_yaml().as_bytes()).await.map_err(Error::not_applied)?;
     let path = inner.state.file(&file);
-    let command = inner.compose.command_over(&inner.engine, project, target, &path).await?;
+    let command = inner.compose.command_over(&inner.slots.engine, project, target, &path).await?;
     let command = command.arg("build").args(names.keys().cloned()).timeout(LIMIT).called("docker compose build");
     let output = inner.compose.run(&command).await?;
     output.ok(&command, &inner.compose.host).map(drop).map_err(|error: Error| {

@@ -7,17 +7,16 @@ use std::time::Duration;
 use bluegreen_core::host::check_variable_name;
 use bluegreen_core::{Error, Host, LocalHost, Ownership, PerSlot, Result, Secret, ServiceName};
 
-use super::brought_up::BroughtUp;
-use super::records::StateDirectory;
 use super::{ComposeRuntime, Inner};
 use crate::compose::{Compose, OWN_VARIABLES};
 use crate::endpoint::EndpointPort;
 use crate::engine::Engine;
 use crate::mask::mask_of;
+use crate::slot::brought_up::BroughtUp;
+use crate::slot::group::Group;
+use crate::slot::records::StateDirectory;
+use crate::slot::slots::{DEFAULT_START_DEADLINE, Slots};
 use crate::wishes::Wishes;
-
-/// Default for how long a start may take in all: 5 minutes, because some frameworks take minutes.
-pub const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Configures a [`ComposeRuntime`]; see [`ComposeRuntime::builder`].
 #[derive(Debug)]
@@ -178,7 +177,7 @@ impl ComposeRuntimeBuilder {
         self
     }
 
-    /// How long a start may take until all is healthy. Default: 5 minutes ([`DEFAULT_START_DEADLINE`]). A pipeline gives it
+    /// How long a start may take until all is healthy. Default: 5 minutes ([`DEFAULT_START_DEADLINE`](crate::DEFAULT_START_DEADLINE)). A pipeline gives it
     /// that long also where its own deadline is shorter, and the error says what was not ready.
     pub fn start_deadline(mut self, limit: Duration) -> Self {
         self.start_deadline = limit;
@@ -297,20 +296,23 @@ impl ComposeRuntimeBuilder {
         };
         Ok(ComposeRuntime {
             inner: Arc::new(Inner {
-                service,
-                ownership,
-                projects: PerSlot::from_fn(|slot| format!("{project}-{slot}")),
-                engine,
+                slots: Slots {
+                    service,
+                    ownership,
+                    groups: PerSlot::from_fn(|slot| Group::project(format!("{project}-{slot}"))),
+                    engine,
+                    mask: compose.mask.clone(),
+                    stabilization_time: self.stabilization_time,
+                    start_deadline: self.start_deadline,
+                    restarts_allowed: self.restarts_allowed,
+                    accept_changed_content: self.accept_changed_content,
+                    records,
+                    brought_up: BroughtUp::default(),
+                },
                 compose,
                 wishes: self.wishes,
                 shared_project,
-                stabilization_time: self.stabilization_time,
-                start_deadline: self.start_deadline,
-                restarts_allowed: self.restarts_allowed,
-                accept_changed_content: self.accept_changed_content,
-                records,
                 state,
-                brought_up: BroughtUp::default(),
             }),
         })
     }

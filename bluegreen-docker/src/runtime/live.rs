@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use bluegreen_core::{Error, ErrorKind, Result, Slot};
-use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::StartContainerOptions;
 use futures::future::try_join_all;
 
-use super::container::{Container, State, containers_of};
-use super::stop::stop_one;
-use super::{Inner, container};
+use super::Inner;
 use crate::engine::{Engine, quick};
 use crate::labels;
+use crate::slot::container::{self, Container, State, containers_of};
+use crate::slot::restart_policy::restart_policy;
+use crate::slot::take_down::stop_one;
 
 /// How long one that asks for no other time is given to end, as by `docker stop`.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -22,7 +23,7 @@ pub(super) async fn promoted(inner: &Inner, live: Slot) -> Result<()> {
         return Ok(());
     }
     let of = async |slot: Slot| {
-        let mut found = inner.services(slot).await?;
+        let mut found = inner.slots.services(slot).await?;
         found.retain(|container| container.label(labels::ONLY_WHILE_LIVE).is_some());
         Ok::<_, Error>(found)
     };
@@ -32,23 +33,23 @@ pub(super) async fn promoted(inner: &Inner, live: Slot) -> Result<()> {
             return Ok(());
         }
         // Or the engine would bring it up again when it is restarted itself.
-        restart(&inner.engine, container, "no").await?;
-        stop_one(&inner.engine, container, GRACE.max(container.own_grace)).await.map(drop)
+        restart(&inner.slots.engine, container, "no").await?;
+        stop_one(&inner.slots.engine, container, GRACE.max(container.own_grace)).await.map(drop)
     };
     try_join_all(old.iter().map(end)).await?;
     let begin = async |container: &Container| {
         if container.is_alive() {
             return Ok(());
         }
-        restart(&inner.engine, container, container.label(labels::ONLY_WHILE_LIVE).unwrap_or_default()).await?;
-        let docker = inner.engine.docker().await?;
+        restart(&inner.slots.engine, container, container.label(labels::ONLY_WHILE_LIVE).unwrap_or_default()).await?;
+        let docker = inner.slots.engine.docker().await?;
         let started = docker.start_container(&container.id, None::<StartContainerOptions>);
         quick("start a container", started).await.map_err(|error| error.with("compose service", &container.service))
     };
     try_join_all(new.iter().map(begin)).await?;
     // One that cannot be started at all is noticed here, and all others by the next look at the slot.
     for container in &new {
-        if let Some(found) = container::inspect(&inner.engine, &container.id).await?
+        if let Some(found) = container::inspect(&inner.slots.engine, &container.id).await?
             && let State::Created { .. } = found.state
         {
             let what = format!("{}: {}", found.service, found.ending());
@@ -60,15 +61,7 @@ pub(super) async fn promoted(inner: &Inner, live: Slot) -> Result<()> {
 
 /// Sets what the engine does when a container ends: `no`, `always`, `unless-stopped`, `on-failure[:count]`.
 async fn restart(engine: &Engine, container: &Container, policy: &str) -> Result<()> {
-    let (name, count) = policy.split_once(':').unwrap_or((policy, ""));
-    let name = match name {
-        "always" => RestartPolicyNameEnum::ALWAYS,
-        "unless-stopped" => RestartPolicyNameEnum::UNLESS_STOPPED,
-        "on-failure" => RestartPolicyNameEnum::ON_FAILURE,
-        _ => RestartPolicyNameEnum::NO,
-    };
-    let policy = RestartPolicy { name: Some(name), maximum_retry_count: count.parse().ok() };
-    let body = ContainerUpdateBody { restart_policy: Some(policy), ..ContainerUpdateBody::default() };
+    let body = ContainerUpdateBody { restart_policy: Some(restart_policy(policy)), ..ContainerUpdateBody::default() };
     let updated = engine.docker().await?.update_container(&container.id, body);
     quick("set when a container restarts", updated)
         .await
@@ -80,9 +73,10 @@ pub(super) async fn resting(inner: &Inner, found: &[Container]) -> Result<Vec<St
     let mut down =
         found.iter().filter(|container| container.label(labels::ONLY_WHILE_LIVE).is_some() && !container.is_alive());
     let Some(first) = down.next() else { return Ok(Vec::new()) };
-    let own = first.label(labels::COMPOSE_PROJECT).unwrap_or_default();
-    let other = inner.projects.iter().find(|project| *project != own).map_or("", String::as_str);
-    let others = containers_of(&inner.engine, other).await?;
+    let own = first.label(labels::COMPOSE_PROJECT);
+    let other = inner.slots.groups.iter().find(|group| Some(group.name.as_str()) != own);
+    let Some(other) = other else { return Ok(Vec::new()) };
+    let others = containers_of(&inner.slots.engine, other).await?;
     let by_service: HashMap<_, _> = others.iter().map(|other| (other.service.as_str(), other.is_alive())).collect();
     let rests = |container: &&Container| {
         let is_unstarted = matches!(&container.state, State::Created { error } if error.is_empty());

@@ -1,32 +1,18 @@
 //! [`ComposeRuntime`]: one compose project per slot.
 
 mod arrangement;
-mod brought_up;
 mod build;
 mod builder;
-mod clock;
-mod container;
-mod container_log;
-mod failure;
+mod expected;
 mod live;
-mod logs;
 mod names;
 mod one_off;
-mod owner;
 mod ports;
-mod pre_stop;
 mod prepare;
 mod preview;
-mod prune;
-mod readiness;
-mod records;
 mod shared;
 mod start;
-mod start_notes;
 mod stop;
-mod supervise;
-mod used_ports;
-mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,22 +20,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::{
-    Error, ErrorKind, Instance, Ownership, PerSlot, Preview, Reason, Result, Runtime, ServiceName, Slot, Stopped,
-    Target,
+    Error, ErrorKind, Instance, PerSlot, Preview, Result, Runtime, ServiceName, Slot, Stopped, Target,
 };
 use futures::future::BoxFuture;
 
 use crate::compose::{Compose, Project};
 use crate::engine::Engine;
+use crate::slot::container::{self, Container};
+use crate::slot::prune::{Pruned, prune};
+use crate::slot::records::StateDirectory;
+use crate::slot::slots::Slots;
+use crate::slot::{logs, take_down};
 use crate::wishes::Wishes;
-use brought_up::BroughtUp;
-use container::{Container, containers_of};
-use owner::is_ours;
-use records::StateDirectory;
-use start_notes::StartNotes;
 
-pub use builder::{ComposeRuntimeBuilder, DEFAULT_START_DEADLINE};
-pub use prune::Pruned;
+pub use builder::ComposeRuntimeBuilder;
 
 /// Runs each slot as a compose project of its own, `<service>-blue` and `<service>-green`, from the user's own compose
 /// file. Cheap to clone.
@@ -96,24 +80,13 @@ pub struct ComposeRuntime {
 }
 
 struct Inner {
-    service: ServiceName,
-    ownership: Ownership,
-    /// Blue's, then green's.
-    projects: PerSlot<String>,
-    engine: Engine,
+    slots: Slots,
     compose: Compose,
     wishes: Wishes,
     /// Of the services that both slots use.
     shared_project: String,
-    stabilization_time: Duration,
-    start_deadline: Duration,
-    restarts_allowed: Option<u32>,
-    accept_changed_content: bool,
     /// Our own compose files, and the locks of the slots: where Compose runs.
     state: StateDirectory,
-    /// What each version was prepared with, and the last logs.
-    records: StateDirectory,
-    brought_up: BroughtUp,
 }
 
 impl Inner {
@@ -122,33 +95,18 @@ impl Inner {
     }
 
     fn name_of_project(&self, slot: Slot) -> &str {
-        &self.projects[slot]
-    }
-
-    /// The containers that serve in a slot; a `Conflict` where they are another service's.
-    async fn services(&self, slot: Slot) -> Result<Vec<Container>> {
-        let project = self.project_name(slot);
-        let mut found = containers_of(&self.engine, &project).await?;
-        is_ours(&found, &self.service, &project)?;
-        found.retain(|container| !container.is_one_off);
-        Ok(found)
+        &self.slots.groups[slot].name
     }
 
     /// What is in a slot whose containers these are.
     async fn instance(&self, found: &[Container]) -> Result<Instance> {
         let resting = live::resting(self, found).await?;
         let found: Vec<_> = found.iter().filter(|container| !resting.contains(&container.id)).cloned().collect();
-        let mut instance = container::instance(&self.engine, &found, &self.wishes.endpoints).await?;
+        let mut instance = container::instance(&self.slots.engine, &found, &self.wishes.endpoints).await?;
         if instance.is_running() {
             instance = container::degraded(instance, shared::ailments(self).await?);
         }
-        // What a healthcheck printed may be anything.
-        Ok(match instance {
-            Instance::Degraded { version, endpoints, reason } => {
-                Instance::Degraded { version, endpoints, reason: self.compose.mask.apply(&reason).into_owned() }
-            }
-            other => other,
-        })
+        Ok(self.slots.masked(instance))
     }
 }
 
@@ -160,7 +118,7 @@ impl ComposeRuntime {
 
     /// The engine that the slots run on.
     pub fn engine(&self) -> &Engine {
-        &self.inner.engine
+        &self.inner.slots.engine
     }
 
     /// The last `tail` lines of one service of the compose file in a slot, oldest first.
@@ -178,8 +136,8 @@ impl ComposeRuntime {
     /// # Errors
     /// Those of the engine; what was removed until then stays removed.
     pub async fn prune(&self, keep: usize) -> Result<Pruned> {
-        let pruned = prune::prune(self, keep).await;
-        pruned.map_err(|error| self.located(error, || format!("prune images of {}", self.inner.service)))
+        let pruned = prune(&self.inner.slots, keep).await;
+        pruned.map_err(|error| self.located(error, || format!("prune images of {}", self.inner.slots.service)))
     }
 
     pub(crate) fn project_name(&self, slot: Slot) -> String {
@@ -192,12 +150,12 @@ impl ComposeRuntime {
 
     /// Refuses a slot whose project is another service's.
     pub(crate) async fn own_slot(&self, slot: Slot) -> Result<()> {
-        self.inner.services(slot).await.map(drop)
+        self.inner.slots.services(slot).await.map(drop)
     }
 
     /// The id of the container in which this release's service runs.
     pub(crate) async fn running_container(&self, target: &Target, service: &str) -> Result<String> {
-        let found = self.inner.services(target.slot).await?;
+        let found = self.inner.slots.services(target.slot).await?;
         let is_it = |container: &&Container| {
             container.service == service
                 && container.is_alive()
@@ -210,22 +168,19 @@ impl ComposeRuntime {
     }
 
     async fn read_logs(&self, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
-        let lines = logs::of_slot(&self.inner, slot, service, tail).await;
+        let lines = logs::of_slot(&self.inner.slots, slot, service, tail).await;
         lines.map_err(|error| self.located(error, || format!("read the logs of {slot}")))
     }
 
     /// What the compose files come to for this release.
     async fn read_project(&self, target: &Target) -> Result<Project> {
         let inner = &*self.inner;
-        if target.service != inner.service {
-            return Err(Error::config(format!("this runtime is for the service {}", inner.service))
-                .with_reason(Reason::OtherService));
-        }
+        inner.slots.is_for_us(target)?;
         for (name, _) in target.release.settings() {
             builder::check_variable(name).map_err(|error| error.with_operation("hand on the release's settings"))?;
         }
         let name = inner.project_name(target.slot);
-        let project = inner.compose.project(&inner.engine, &name, target).await?;
+        let project = inner.compose.project(&inner.slots.engine, &name, target).await?;
         for endpoint in &inner.wishes.endpoints {
             if !project.services.contains_key(&endpoint.service) {
                 let what = format!(
@@ -239,22 +194,22 @@ impl ComposeRuntime {
     }
 
     fn located(&self, error: Error, what: impl FnOnce() -> String) -> Error {
-        error.with_operation(what()).with("engine", &self.inner.engine)
+        self.inner.slots.located(error, what)
     }
 }
 
 impl fmt::Display for ComposeRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PerSlot { blue, green } = &self.inner.projects;
-        write!(f, "the compose projects {blue} and {green} on {}", self.inner.engine)
+        let PerSlot { blue, green } = &self.inner.slots.groups;
+        write!(f, "the compose projects {blue} and {green} on {}", self.inner.slots.engine)
     }
 }
 
 impl fmt::Debug for ComposeRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ComposeRuntime")
-            .field("projects", &self.inner.projects)
-            .field("engine", &self.inner.engine)
+            .field("projects", &self.inner.slots.groups)
+            .field("engine", &self.inner.slots.engine)
             .field("compose", &self.inner.compose)
             .field("state", &self.inner.state.path)
             .finish_non_exhaustive()
@@ -265,7 +220,7 @@ impl fmt::Debug for ComposeRuntime {
 impl Runtime for ComposeRuntime {
     /// Whose it is, it was told when it was built.
     fn bind_service(&self, service: &ServiceName) -> Result<()> {
-        self.inner.ownership.bind(service)
+        self.inner.slots.ownership.bind(service)
     }
 
     async fn prepare(&self, target: &Target) -> Result<()> {
@@ -283,17 +238,16 @@ impl Runtime for ComposeRuntime {
     }
 
     fn start_timeout(&self) -> Option<Duration> {
-        Some(self.inner.start_deadline)
+        Some(self.inner.slots.start_deadline)
     }
 
     async fn supervise(&self, target: &Target, healthy: BoxFuture<'_, Result<()>>) -> Result<()> {
-        supervise::supervise(self, target, healthy).await
+        self.inner.slots.supervise(target, &self.inner.wishes.only_while_live, healthy).await
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
         let look = async {
-            let mut found = self.inner.services(slot).await?;
-            StartNotes::apply(&self.inner.records, slot, &mut found).await?;
+            let found = self.inner.slots.accepted(slot).await?;
             self.inner.instance(&found).await
         };
         look.await.map_err(|error| self.located(error, || format!("inspect {slot}")))
@@ -309,7 +263,7 @@ impl Runtime for ComposeRuntime {
         done.map_err(|error| self.located(error, || format!("start what runs only in the live slot, {live}")))
     }
     async fn stop_grace(&self, slot: Slot, grace: Duration) -> Result<Duration> {
-        let looked = stop::grace_of(&self.inner, slot, grace).await;
+        let looked = take_down::grace_of(&self.inner.slots, slot, grace).await;
         looked.map_err(|error| self.located(error, || format!("inspect {slot}")))
     }
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {

@@ -1,28 +1,22 @@
-//! Which ports of the engine's machine a slot gets. The engine would choose anew whenever a container starts, and a
-//! router would send to what is no longer there, or to the other slot: so the choice is made here, once, and containers
-//! are created with it.
+//! Which ports of the engine's machine the services of a slot get, where the compose file leaves it open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
-use bluegreen_core::{Error, ErrorKind, Result, Slot};
-use sha2::{Digest, Sha256};
+use bluegreen_core::{Result, Slot};
 
-use super::container::Container;
-use super::used_ports::Taken;
-use crate::compose::{OwnPorts, Port, Project, Wish, in_words};
+use crate::compose::{OwnPorts, Port, Project, Wish};
 use crate::endpoint::EndpointPort;
-
-/// Where nothing is asked for. Linux takes the ports of outgoing connections from above, unless it is told otherwise.
-const OURS: RangeInclusive<u16> = 20_000..=32_767;
-
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+use crate::slot::container::Container;
+use crate::slot::free_ports::{LOOPBACK, Search, in_words};
+use crate::slot::group::Group;
+use crate::slot::used_ports::Taken;
 
 /// What the ports of a slot's endpoints are chosen by.
 pub(super) struct Choice<'a> {
     pub(super) project: &'a Project,
-    pub(super) project_name: &'a str,
+    pub(super) group: &'a Group,
     pub(super) slot: Slot,
     pub(super) endpoints: &'a [EndpointPort],
     /// What is in the slot: what lives there keeps its ports.
@@ -89,7 +83,6 @@ impl Choice<'_> {
         endpoints.map(|endpoint| endpoint.port).collect()
     }
 
-    /// As many ports in a row as there are containers, which share them out among themselves.
     fn choose(
         &mut self,
         service: &str,
@@ -98,43 +91,9 @@ impl Choice<'_> {
         address: IpAddr,
         within: Option<RangeInclusive<u16>>,
     ) -> Result<RangeInclusive<u16>> {
+        let Self { group, slot, before, .. } = *self;
         let count = u16::try_from(replicas.max(1)).unwrap_or(u16::MAX);
-        let own = self.before.iter().filter(|container| container.service == service && container.is_alive());
-        let own: Vec<u16> = own.flat_map(|container| container.published_on(port)).collect();
-        let rows = self.in_order(service, port, count, within.clone());
-        let is_free = |row: &&RangeInclusive<u16>| !(*row).clone().any(|port| self.taken.has(address, port));
-        let has_own = |row: &&RangeInclusive<u16>| !own.is_empty() && own.iter().all(|port| row.contains(port));
-        let row = rows.iter().filter(is_free).find(has_own).or_else(|| rows.iter().find(is_free)).cloned();
-        let row = row.ok_or_else(|| none_left(service, port, count, &within.unwrap_or(OURS)))?;
-        for port in row.clone() {
-            self.taken.add(address, port);
-        }
-        Ok(row)
-    }
-
-    /// All rows of so many ports, those first that the slot takes if it can: the two slots begin at opposite ends of
-    /// what the file gives them. Elsewhere, each project begins at a place of its own.
-    fn in_order(
-        &self,
-        service: &str,
-        port: u16,
-        count: u16,
-        within: Option<RangeInclusive<u16>>,
-    ) -> Vec<RangeInclusive<u16>> {
-        let is_given = within.is_some();
-        let within = within.unwrap_or(OURS);
-        let row = |first: u16| first.checked_add(count - 1).map(|last| first..=last);
-        let rows = within.clone().filter_map(row).filter(|row| within.contains(row.end()));
-        let mut rows: Vec<_> = rows.collect();
-        if is_given && self.slot == Slot::Green {
-            rows.reverse();
-        }
-        if !is_given && !rows.is_empty() {
-            let hash = Sha256::digest(format!("{} {service} {port}", self.project_name));
-            let place = usize::from(u16::from_be_bytes([hash[0], hash[1]])) % rows.len();
-            rows.rotate_left(place);
-        }
-        rows
+        Search { group, slot, service, port, count, address, within, before }.find(&mut self.taken)
     }
 }
 
@@ -147,20 +106,12 @@ fn not_pinned(service: &str, port: u16) {
     );
 }
 
-fn none_left(service: &str, port: u16, count: u16, within: &RangeInclusive<u16>) -> Error {
-    let what = match count {
-        1 => format!("no port of {} is free for the port {port} of {service}", in_words(within)),
-        _ => format!("no {count} ports in a row of {} are free for the port {port} of {service}", in_words(within)),
-    };
-    Error::new(ErrorKind::Conflict, what).not_applied().with_hint(
-        "`docker ps`, and `ss -ltnp` as root, on the engine's machine show who has them; the other slot's are not free while \
-             it is there; give `ports:` a larger range, or leave the port out of it",
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use bluegreen_core::ErrorKind;
+
     use super::*;
+    use crate::slot::free_ports::OURS;
 
     fn project(services: &str) -> Project {
         Project::parse(format!(r#"{{"services":{services}}}"#).as_bytes(), false).unwrap()
@@ -173,7 +124,7 @@ mod tests {
         taken.iter().for_each(|port| by_others.add(LOOPBACK, *port));
         let choice = Choice {
             project,
-            project_name: "shop",
+            group: &Group::project("shop"),
             slot,
             endpoints: &endpoints,
             before: &[],

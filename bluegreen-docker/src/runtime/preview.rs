@@ -4,9 +4,9 @@ use bluegreen_core::{Preview, Result, Target};
 use serde_json::json;
 
 use super::arrangement::{Arrangement, arrange};
-use super::records::Records;
 use super::{ComposeRuntime, build, shared, start};
 use crate::compose::{Said, difference};
+use crate::slot::records::{ImageRecord, Records};
 
 pub(super) async fn preview(runtime: &ComposeRuntime, target: &Target) -> Result<Preview> {
     let arrangement = arrange(runtime, target).await?.accepted()?;
@@ -18,7 +18,7 @@ async fn preview_of(runtime: &ComposeRuntime, target: &Target, arrangement: &Arr
     let mut notes = arrangement.whole.warnings.clone();
     notes.extend(arrangement.findings.notes.iter().cloned());
     notes.extend(shared::notes(runtime, target, arrangement).await?);
-    notes.extend(same_images(&inner.records.read_all().await?, target, arrangement));
+    notes.extend(same_images(&inner.slots.records.read_all().await?, target, arrangement));
     let preview = notes.into_iter().fold(Preview::default(), Preview::note);
     let changes = changes(runtime, target, arrangement).await?;
     Ok(match changes.is_empty() {
@@ -34,13 +34,13 @@ async fn preview_of(runtime: &ComposeRuntime, target: &Target, arrangement: &Arr
 async fn changes(runtime: &ComposeRuntime, target: &Target, arrangement: &Arrangement) -> Result<Vec<String>> {
     let inner = &*runtime.inner;
     let mut patch = arrangement.findings.patch.clone();
-    let before = inner.services(target.slot).await?;
+    let before = inner.slots.services(target.slot).await?;
     for (service, ports) in start::ports(runtime, target, &arrangement.project, &before).await? {
         patch.set(["services", &service, "ports"], ports.said());
     }
     for (name, service) in &arrangement.project.services {
         if build::is_per_release(service, target.version()) {
-            let image = build::name(&inner.service, name, target.version());
+            let image = build::name(&inner.slots.service, name, target.version());
             patch.set(["services", name, "image"], Said::Merged(json!(image)));
         }
     }
@@ -49,8 +49,8 @@ async fn changes(runtime: &ComposeRuntime, target: &Target, arrangement: &Arrang
         return Ok(Vec::new());
     }
     let (compose, project) = (&inner.compose, inner.name_of_project(target.slot));
-    let plain = compose.command(&inner.engine, project, target, None).await?;
-    let changed = compose.command_with(&inner.engine, project, target, &patch.to_yaml()).await?;
+    let plain = compose.command(&inner.slots.engine, project, target, None).await?;
+    let changed = compose.command_with(&inner.slots.engine, project, target, &patch.to_yaml()).await?;
     let (before, after) = futures::try_join!(compose.resolved(plain), compose.resolved(changed))?;
     Ok(difference(&before, &after).iter().map(|line| compose.mask.apply(line).into_owned()).collect())
 }
@@ -61,7 +61,7 @@ fn same_images(records: &Records, target: &Target, arrangement: &Arrangement) ->
     if services.values().any(|service| build::is_per_release(service, target.version())) {
         return None;
     }
-    let is_same = |images: &std::collections::BTreeMap<String, super::records::ImageRecord>| {
+    let is_same = |images: &std::collections::BTreeMap<String, ImageRecord>| {
         images.len() == services.len()
             && services.iter().all(|(name, service)| {
                 images.get(name).is_some_and(|image| Some(&*image.reference) == service.image.as_deref())

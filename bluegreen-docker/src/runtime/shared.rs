@@ -7,15 +7,17 @@ use bluegreen_core::{Error, ErrorKind, Result, Secret, Slot, Target};
 use serde_json::json;
 
 use super::arrangement::Arrangement;
-use super::container::{Container, TO_PROVE_ITSELF, services_of};
-use super::owner::is_ours;
-use super::readiness::Readiness;
-use super::watch::{Known, Watch};
+use super::expected::expected;
 use super::{ComposeRuntime, Inner};
 use crate::analysis;
 use crate::compose::{Patch, Project, Said, SlotFiles};
 use crate::image::{Reference, find_local, pull};
 use crate::labels;
+use crate::slot::container::{Container, TO_PROVE_ITSELF, services_of};
+use crate::slot::group::Group;
+use crate::slot::owner::is_ours;
+use crate::slot::readiness::Readiness;
+use crate::slot::watch::Known;
 
 /// What `${SLOT}` stands for in them.
 const SLOT: &str = "shared";
@@ -38,8 +40,8 @@ pub(super) async fn prepare(runtime: &ComposeRuntime, target: &Target, arrangeme
         // Compose builds what it brings up, where it is not there.
         if service.build.is_none() {
             let reference: Reference = service.image(name)?.parse()?;
-            if find_local(&inner.engine, &reference).await?.is_none() {
-                pull(&inner.engine, &reference, service.platform.as_deref(), &target.progress).await?;
+            if find_local(&inner.slots.engine, &reference).await?.is_none() {
+                pull(&inner.slots.engine, &reference, service.platform.as_deref(), &target.progress).await?;
             }
         }
     }
@@ -59,12 +61,12 @@ pub(super) async fn bring_up(runtime: &ComposeRuntime, target: &Target, arrangem
         let missing: Vec<_> = project.services.keys().filter(|name| !is_there(&found, name)).cloned().collect();
         // No health check asks them: one that has just come up must show that it stays.
         let stabilization_time =
-            if missing.is_empty() { Duration::ZERO } else { inner.stabilization_time.max(TO_PROVE_ITSELF) };
-        let readiness =
-            Readiness::of_start(&project, &inner.wishes, &found, stabilization_time, inner.restarts_allowed);
-        let known = Known::new(&inner.engine, readiness).await?;
-        let name = &inner.shared_project;
-        let mut watch = Watch::new(&inner.engine, &inner.compose.mask, name, known, inner.start_deadline);
+            if missing.is_empty() { Duration::ZERO } else { inner.slots.stabilization_time.max(TO_PROVE_ITSELF) };
+        let expected = expected(&project, &inner.wishes);
+        let readiness = Readiness::of_start(expected, &found, stabilization_time, inner.slots.restarts_allowed);
+        let known = Known::new(&inner.slots.engine, readiness).await?;
+        let group = Group::project(&inner.shared_project);
+        let mut watch = inner.slots.watch(&group, known);
         if !missing.is_empty() {
             watch.during(up(runtime, target, arrangement, &missing)).await?;
         }
@@ -83,11 +85,11 @@ async fn up(runtime: &ComposeRuntime, target: &Target, arrangement: &Arrangement
         .await
         .map_err(Error::not_applied)?;
     let files = SlotFiles { overlay: inner.state.file(FILE), lock: inner.state.file("shared.lock") };
-    let command = inner.compose.command(&inner.engine, &inner.shared_project, target, Some(&files)).await?;
+    let command = inner.compose.command(&inner.slots.engine, &inner.shared_project, target, Some(&files)).await?;
     let command = command.env("SLOT", Secret::new(SLOT)).called("docker compose up");
     // What runs is never made anew, whatever the file says by now.
     let command =
-        command.args(["up", "-d", "--no-recreate"]).args(missing.iter().cloned()).timeout(inner.start_deadline);
+        command.args(["up", "-d", "--no-recreate"]).args(missing.iter().cloned()).timeout(inner.slots.start_deadline);
     inner.compose.run(&command).await?.ok(&command, &inner.compose.host).map(drop)
 }
 
@@ -97,7 +99,7 @@ fn patch(runtime: &ComposeRuntime, target: &Target, arrangement: &Arrangement) -
     let jobs = runtime.inner.wishes.jobs_of(&arrangement.whole);
     for name in &runtime.inner.wishes.shared {
         // No version: what runs stays the same from one to the next.
-        let mut labels = json!({labels::SERVICE: runtime.inner.service.as_str(), labels::SLOT: SLOT});
+        let mut labels = json!({labels::SERVICE: runtime.inner.slots.service.as_str(), labels::SLOT: SLOT});
         if jobs.contains(name) {
             labels[labels::JOB] = json!("true");
         }
@@ -138,7 +140,7 @@ pub(super) async fn ailments(inner: &Inner) -> Result<Vec<String>> {
     if inner.wishes.shared.is_empty() {
         return Ok(Vec::new());
     }
-    let found = services_of(&inner.engine, &inner.shared_project).await?;
+    let found = services_of(&inner.slots.engine, &Group::project(&inner.shared_project)).await?;
     let missing = inner.wishes.shared.iter().filter(|name| !is_there(&found, name));
     let why = |name: &String| {
         let container = found.iter().find(|container| container.service == *name);
@@ -148,8 +150,8 @@ pub(super) async fn ailments(inner: &Inner) -> Result<Vec<String>> {
 }
 
 async fn own(inner: &Inner) -> Result<Vec<Container>> {
-    let found = services_of(&inner.engine, &inner.shared_project).await?;
-    is_ours(&found, &inner.service, &inner.shared_project)?;
+    let found = services_of(&inner.slots.engine, &Group::project(&inner.shared_project)).await?;
+    is_ours(&found, &inner.slots.service, &Group::project(&inner.shared_project))?;
     Ok(found)
 }
 
@@ -198,7 +200,7 @@ async fn hashes(
 ) -> Result<BTreeMap<String, String>> {
     let inner = &*runtime.inner;
     let overlay = patch(runtime, target, arrangement).to_yaml();
-    let command = inner.compose.command_with(&inner.engine, &inner.shared_project, target, &overlay).await?;
+    let command = inner.compose.command_with(&inner.slots.engine, &inner.shared_project, target, &overlay).await?;
     let command =
         command.env("SLOT", Secret::new(SLOT)).args(["config", "--hash", "*"]).called("docker compose config");
     let output = inner.compose.run(&command).await?.ok(&command, &inner.compose.host)?;

@@ -5,21 +5,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bluegreen_core::{Error, ErrorKind, Instance, Output, Result, Target};
 
 use super::arrangement::{Arrangement, arrange};
-use super::container::{Container, services_of};
+use super::expected::expected;
 use super::ports::Choice;
-use super::readiness::Readiness;
-use super::start_notes::StartNotes;
-use super::used_ports::Taken;
-use super::watch::{Known, Watch};
-use super::{ComposeRuntime, failure, names, shared};
+use super::{ComposeRuntime, names, shared};
 use crate::compose::{Overlay, OwnPorts, Project, SlotFiles};
-use crate::image::Reference;
 use crate::labels;
+use crate::slot::container::{Container, services_of};
+use crate::slot::readiness::Readiness;
+use crate::slot::slots::Slots;
+use crate::slot::start_notes::StartNotes;
+use crate::slot::used_ports::Taken;
+use crate::slot::watch::Known;
+use crate::slot::{failure, occupant};
 use crate::wishes::Wishes;
 
 pub(super) async fn start(runtime: &ComposeRuntime, target: &Target) -> Result<Instance> {
-    let before = runtime.inner.services(target.slot).await?;
-    occupant_is_not_another(&before, target)?;
+    let before = runtime.inner.slots.services(target.slot).await?;
+    occupant::is_not_another(&before, target)?;
 
     let arrangement = Box::pin(arrange(runtime, target)).await?.accepted()?;
     let done = Box::pin(start_as(runtime, target, &arrangement, &before)).await;
@@ -33,14 +35,15 @@ async fn start_as(
     before: &[Container],
 ) -> Result<Instance> {
     let inner = &*runtime.inner;
-    let name = inner.project_name(target.slot);
+    let group = &inner.slots.groups[target.slot];
     let project = &arrangement.project;
     Box::pin(shared::bring_up(runtime, target, arrangement)).await?;
-    let readiness =
-        Readiness::of_start(project, &inner.wishes, before, inner.stabilization_time, inner.restarts_allowed);
+    let Slots { stabilization_time, restarts_allowed, .. } = inner.slots;
+    let expected = expected(project, &inner.wishes);
+    let readiness = Readiness::of_start(expected, before, stabilization_time, restarts_allowed);
     // From before anything is started, so that no end of a container goes unheard.
-    let known = Known::new(&inner.engine, readiness).await?;
-    let mut watch = Watch::new(&inner.engine, &inner.compose.mask, &name, known, inner.start_deadline);
+    let known = Known::new(&inner.slots.engine, readiness).await?;
+    let mut watch = inner.slots.watch(group, known);
     if !is_whole(before, project, &inner.wishes) {
         let ports = ports(runtime, target, project, before).await?;
         let files = write_overlay(runtime, target, arrangement, before, &ports).await?;
@@ -49,35 +52,15 @@ async fn start_as(
     }
     Box::pin(watch.until_ready()).await?;
 
-    let after = services_of(&inner.engine, &name).await.map_err(Error::maybe_applied)?;
+    let after = services_of(&inner.slots.engine, group).await.map_err(Error::maybe_applied)?;
     is_all_there(&after, project, target)?;
-    inner.brought_up.put(target, watch.into_known());
-    StartNotes::of(&after).write(&inner.records, target.slot).await.map_err(Error::maybe_applied)?;
+    inner.slots.brought_up.put(target, watch.into_known());
+    StartNotes::of(&after).write(&inner.slots.records, target.slot).await.map_err(Error::maybe_applied)?;
     let mut accepted = after.clone();
-    StartNotes::apply(&inner.records, target.slot, &mut accepted).await.map_err(Error::maybe_applied)?;
+    StartNotes::apply(&inner.slots.records, target.slot, &mut accepted).await.map_err(Error::maybe_applied)?;
     let instance = inner.instance(&accepted).await.map_err(Error::maybe_applied)?;
     has_all_endpoints(&instance, runtime)?;
     Ok(instance)
-}
-
-fn occupant_is_not_another(found: &[Container], target: &Target) -> Result<()> {
-    let conflict = |what: String| {
-        Error::new(ErrorKind::Conflict, what)
-            .not_applied()
-            .with("slot", target.slot)
-            .with_hint("`retire_now` stops it, where it has no traffic")
-    };
-    for container in found.iter().filter(|container| container.is_alive()) {
-        match container.version() {
-            Some(version) if version == *target.version() => {}
-            Some(version) => return Err(conflict(format!("{version} runs in the slot"))),
-            None => {
-                let what = "containers run in the slot that were not started by a deploy, and have no version";
-                return Err(conflict(what.to_owned()));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether all that the release needs runs, or has done its work.
@@ -103,14 +86,15 @@ pub(super) async fn ports(
     if inner.wishes.endpoints.is_empty() && project.services.values().all(|service| service.ports.is_empty()) {
         return Ok(BTreeMap::new());
     }
-    let (own, other) = (inner.project_name(target.slot), inner.project_name(target.slot.other()));
+    let groups = &inner.slots.groups;
+    let (own, other) = (&groups[target.slot], &groups[target.slot.other()]);
     let choice = Choice {
         project,
-        project_name: &own,
+        group: own,
         slot: target.slot,
         endpoints: &inner.wishes.endpoints,
         before,
-        taken: Taken::by_others(&inner.engine, &own, before, &other).await?,
+        taken: Taken::by_others(&inner.slots.engine, own, before, other).await?,
         replaces: inner.compose.program().await?.replaces(),
         as_written: inner.wishes.as_written,
     };
@@ -126,7 +110,10 @@ pub(super) async fn write_overlay(
     ports: &BTreeMap<String, OwnPorts>,
 ) -> Result<SlotFiles> {
     let project = &arrangement.project;
-    let images = exact_images(runtime, target, project).await?;
+    let records = runtime.inner.slots.records.read_all().await?;
+    let record = records.prepared(target.version())?;
+    let image = |name: &String| Ok((name.clone(), record.exact_image(name)?));
+    let images = project.services.keys().map(image).collect::<Result<_>>()?;
     // Of what runs already, the labels stay as they are: Compose would make it anew for any other.
     let operation = before.iter().filter(|container| container.is_alive());
     let operation = operation.filter_map(|container| container.label(labels::OPERATION)).next();
@@ -145,34 +132,6 @@ pub(super) async fn write_overlay(
     let (state, name) = (&runtime.inner.state, format!("{}.compose.yaml", target.slot));
     state.write(&name, overlay.to_yaml().as_bytes()).await.map_err(Error::not_applied)?;
     Ok(SlotFiles { overlay: state.file(&name), lock: state.lock(target.slot) })
-}
-
-/// What runs is what was prepared, wherever the names of the images point by now.
-async fn exact_images(
-    runtime: &ComposeRuntime,
-    target: &Target,
-    project: &Project,
-) -> Result<BTreeMap<String, String>> {
-    let records = runtime.inner.records.read_all().await?;
-    let unprepared = |what: &str| {
-        Error::new(ErrorKind::NotFound, what.to_owned())
-            .not_applied()
-            .with_hint("deploy this version again: a deploy prepares it")
-    };
-    let record = records.releases.get(target.version()).filter(|record| !record.pruned);
-    let record = record.ok_or_else(|| unprepared("this version has not been prepared"))?;
-    let mut images = BTreeMap::new();
-    for name in project.services.keys() {
-        let image = record.images.get(name);
-        let image =
-            image.ok_or_else(|| unprepared("the compose file has another service than when it was prepared"))?;
-        let exact = match &image.digest {
-            Some(digest) => image.reference.parse::<Reference>()?.pinned(digest),
-            None => image.id.clone(),
-        };
-        images.insert(name.clone(), exact);
-    }
-    Ok(images)
 }
 
 async fn up(
@@ -194,8 +153,8 @@ async fn up(
         calls[0].1.clear();
     }
     for (words, services) in calls {
-        let command = inner.compose.command(&inner.engine, &name, target, Some(files)).await?;
-        let mut command = command.args(words).timeout(inner.start_deadline).called("docker compose up");
+        let command = inner.compose.command(&inner.slots.engine, &name, target, Some(files)).await?;
+        let mut command = command.args(words).timeout(inner.slots.start_deadline).called("docker compose up");
         if running {
             // A start that was cut off: what it has started stays.
             command = command.arg("--no-recreate");
@@ -205,8 +164,8 @@ async fn up(
         if !output.success() {
             let error = explained(&output, output.clone().ok(&command, &inner.compose.host).err());
             // What Compose says of a container that ended is less than what the engine knows of it.
-            let dead = services_of(&inner.engine, &name).await.unwrap_or_default();
-            return Err(failure::of_dead(&inner.engine, &inner.compose.mask, &dead, error).await);
+            let dead = services_of(&inner.slots.engine, &inner.slots.groups[target.slot]).await.unwrap_or_default();
+            return Err(failure::of_dead(&inner.slots.engine, &inner.slots.mask, &dead, error).await);
         }
     }
     Ok(())

@@ -6,19 +6,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::container::{Container, Health, State, TO_PROVE_ITSELF, check_fails, in_words};
-use crate::compose::Project;
-use crate::wishes::Wishes;
+
+/// What is expected of a slot's services.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    /// The services that may end with success.
+    pub(crate) may_end: BTreeSet<String>,
+    /// Those that are waited for until they have ended.
+    pub(crate) jobs: BTreeSet<String>,
+    /// Those that need not run yet.
+    pub(crate) may_wait: BTreeSet<String>,
+    pub(crate) wanted: BTreeSet<String>,
+}
 
 /// Judges the containers of a slot that is being brought up.
 #[derive(Debug)]
-pub(super) struct Readiness {
-    /// The services that may end with success.
-    may_end: BTreeSet<String>,
-    /// Those that are waited for until they have ended.
-    jobs: BTreeSet<String>,
-    /// Those that need not run yet.
-    may_wait: BTreeSet<String>,
-    wanted: BTreeSet<String>,
+pub(crate) struct Readiness {
+    expected: Expected,
     /// How often each container may be restarted, if not for as long as it is waited for.
     restarts_allowed: Option<u32>,
     /// How often each container had been restarted when we came.
@@ -32,16 +36,16 @@ pub(super) struct Readiness {
 
 /// What there is to wait for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     /// By container.
-    pub(super) on: Vec<String>,
+    pub(crate) on: Vec<String>,
     /// When to look again although nothing has happened.
-    pub(super) until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
 }
 
 /// What the containers come to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(crate) enum Judgement {
     Ready,
     Waiting(Waiting),
     /// The containers that make it fail, by id, with the reason.
@@ -50,60 +54,43 @@ pub(super) enum Judgement {
 
 impl Readiness {
     /// Of a slot that is about to be started. `before` is what is there already.
-    pub(super) fn of_start(
-        project: &Project,
-        wishes: &Wishes,
+    pub(crate) fn of_start(
+        expected: Expected,
         before: &[Container],
         stabilization_time: Duration,
         restarts_allowed: Option<u32>,
     ) -> Self {
-        let wanted = project.services.iter().filter(|(_, service)| service.is_wanted());
-        let by_policy = wishes.jobs_of(project);
-        // A restart policy alone does not say that it will end: servers have such ones too.
-        let jobs: BTreeSet<_> = project.jobs().into_iter().chain(wishes.jobs.iter().cloned()).collect();
-        // Compose brings those up too; nobody can tell them from a job.
-        let without_policy = project.services.iter().filter(|(name, service)| {
-            service.restart.is_none() && !wishes.has_endpoint(name) && !wishes.only_while_live.contains(*name)
-        });
-        let may_end = without_policy.map(|(name, _)| name.clone()).chain(by_policy).collect();
-        let wanted = wanted.map(|(name, _)| name.clone()).collect();
-        Self { jobs, wanted, stabilization_time, ..Self::new(may_end, wishes, before, restarts_allowed) }
-    }
-
-    /// Of a slot that was started before, by its containers: the compose file may be another one by now.
-    pub(super) fn of_kept(found: &[Container], wishes: &Wishes, restarts_allowed: Option<u32>) -> Self {
-        let ends = found.iter().filter(|container| container.is_job() || container.was_done_at_start);
-        let may_end = ends.map(|container| container.service.clone()).collect();
-        Self::new(may_end, wishes, found, restarts_allowed)
-    }
-
-    fn new(may_end: BTreeSet<String>, wishes: &Wishes, before: &[Container], restarts_allowed: Option<u32>) -> Self {
         let alive = before.iter().filter(|container| container.is_alive());
         Self {
-            may_end,
-            jobs: BTreeSet::new(),
-            may_wait: wishes.only_while_live.clone(),
-            wanted: BTreeSet::new(),
+            expected,
             restarts_allowed,
             restarts_before: alive.map(|container| (container.id.clone(), container.restarts)).collect(),
             seen_running: HashMap::new(),
             ends: BTreeMap::new(),
-            stabilization_time: Duration::ZERO,
+            stabilization_time,
         }
     }
 
+    /// Of a slot that was started before, by its containers: the compose file may be another one by now.
+    pub(crate) fn of_kept(found: &[Container], may_wait: &BTreeSet<String>, restarts_allowed: Option<u32>) -> Self {
+        let ends = found.iter().filter(|container| container.is_job() || container.was_done_at_start);
+        let may_end = ends.map(|container| container.service.clone()).collect();
+        let expected = Expected { may_end, may_wait: may_wait.clone(), ..Expected::default() };
+        Self::of_start(expected, found, Duration::ZERO, restarts_allowed)
+    }
+
     /// Whether it is well that a container of this service has ended with success.
-    pub(super) fn may_end(&self, service: &str) -> bool {
-        self.may_end.contains(service)
+    pub(crate) fn may_end(&self, service: &str) -> bool {
+        self.expected.may_end.contains(service)
     }
 
     /// The engine told that a container has ended.
-    pub(super) fn ended(&mut self, id: &str, status: i64) {
+    pub(crate) fn ended(&mut self, id: &str, status: i64) {
         self.ends.entry(id.to_owned()).or_default().push(status);
     }
 
     /// The containers that have ended more than once, by id, with how often and how.
-    pub(super) fn loops(&self) -> HashMap<String, String> {
+    pub(crate) fn loops(&self) -> HashMap<String, String> {
         self.ends.keys().filter_map(|id| Some((id.clone(), self.in_numbers(id)?))).collect()
     }
 
@@ -120,7 +107,7 @@ impl Readiness {
     }
 
     /// Why it does not run, or not for long.
-    pub(super) fn ending(&self, container: &Container) -> String {
+    pub(crate) fn ending(&self, container: &Container) -> String {
         let in_numbers = self.in_numbers(&container.id);
         in_numbers.unwrap_or_else(|| match container.state {
             State::Running => "was restarted by the engine".to_owned(),
@@ -143,12 +130,13 @@ impl Readiness {
     }
 
     /// `is_up` says whether Compose has done its part: until then, a container may wait to be started.
-    pub(super) fn judge(&mut self, containers: &[Container], is_up: bool, now: Instant) -> Judgement {
+    pub(crate) fn judge(&mut self, containers: &[Container], is_up: bool, now: Instant) -> Judgement {
         let (mut on, mut until, mut failed) = (Vec::new(), None::<Instant>, Vec::new());
         for container in containers {
             let title = container.title(containers);
             match (&container.state, &container.health) {
-                (State::Created { .. } | State::Exited { .. }, _) if self.may_wait.contains(&container.service) => {}
+                (State::Created { .. } | State::Exited { .. }, _)
+                    if self.expected.may_wait.contains(&container.service) => {}
                 (State::Created { .. }, _) if !is_up => on.push(format!("{title}: not yet started")),
                 (State::Exited { status: 0, .. }, _) if self.may_end(&container.service) => {}
                 // What had ended before is replaced by Compose, which is at it.
@@ -164,7 +152,7 @@ impl Readiness {
                     failed.push((container.id.clone(), check_fails(output)));
                 }
                 (State::Running, Some(Health::Starting)) => on.push(format!("{title}: not yet healthy")),
-                (State::Running, None) if self.jobs.contains(&container.service) => {
+                (State::Running, None) if self.expected.jobs.contains(&container.service) => {
                     on.push(format!("{title}: not yet done"));
                 }
                 (State::Running, Some(Health::Healthy) | None) => {
@@ -181,7 +169,8 @@ impl Readiness {
         if !failed.is_empty() {
             return Judgement::Failed(failed);
         }
-        let missing = self.wanted.iter().filter(|name| !containers.iter().any(|found| found.service == **name));
+        let missing =
+            self.expected.wanted.iter().filter(|name| !containers.iter().any(|found| found.service == **name));
         on.extend(missing.map(|name| format!("{name}: no container yet")));
         if on.is_empty() && is_up { Judgement::Ready } else { Judgement::Waiting(Waiting { on, until }) }
     }

@@ -6,48 +6,45 @@ use bluegreen_core::{Command, Host, Result};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
 use super::container::{Container, services_of};
+use super::group::Group;
 use crate::engine::{Engine, quick};
-use crate::labels;
 
 /// TCP ports, with the addresses they are taken at.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     ports: Vec<(IpAddr, u16)>,
 }
 
 impl Taken {
-    /// By others than the slot whose project this is and that has these containers: by the other slot, also while its
+    /// By others than the slot whose group this is and that has these containers: by the other slot, also while its
     /// containers are down, by other containers, and by whatever else listens.
-    pub(super) async fn by_others(engine: &Engine, project: &str, own: &[Container], other: &str) -> Result<Self> {
+    pub(crate) async fn by_others(engine: &Engine, group: &Group, own: &[Container], other: &Group) -> Result<Self> {
         let (published, other, listening) =
-            futures::try_join!(published(engine, project), services_of(engine, other), listening(engine, own))?;
+            futures::try_join!(published(engine, group), services_of(engine, other), listening(engine, own))?;
         let mut ports = published;
         ports.extend(other.iter().flat_map(Container::holds));
         ports.extend(listening);
         Ok(Self { ports })
     }
 
-    pub(super) fn add(&mut self, address: IpAddr, port: u16) {
+    pub(crate) fn add(&mut self, address: IpAddr, port: u16) {
         self.ports.push((address, port));
     }
 
     /// Whether nobody else can listen there.
-    pub(super) fn has(&self, address: IpAddr, port: u16) -> bool {
+    pub(crate) fn has(&self, address: IpAddr, port: u16) -> bool {
         let is_same = |taken: IpAddr| taken == address || taken.is_unspecified() || address.is_unspecified();
         self.ports.iter().any(|(taken, number)| *number == port && is_same(*taken))
     }
 }
 
-/// What the containers of other projects publish.
-async fn published(engine: &Engine, project: &str) -> Result<Vec<(IpAddr, u16)>> {
+/// What the containers of others publish.
+async fn published(engine: &Engine, group: &Group) -> Result<Vec<(IpAddr, u16)>> {
     let docker = engine.docker().await?;
     let options = ListContainersOptionsBuilder::default().build();
     let all = quick("list the ports of all containers", docker.list_containers(Some(options))).await;
     let all = all.map_err(|error| error.not_applied())?;
-    let is_own = |labels: &std::collections::HashMap<String, String>| {
-        labels.get(labels::COMPOSE_PROJECT).is_some_and(|name| name == project)
-    };
-    let others = all.into_iter().filter(|container| !container.labels.as_ref().is_some_and(is_own));
+    let others = all.into_iter().filter(|container| !container.labels.as_ref().is_some_and(|labels| group.has(labels)));
     let ports = others.flat_map(|container| container.ports.unwrap_or_default()).filter_map(|port| {
         let address = port.ip.as_deref().and_then(|text| text.parse().ok());
         Some((address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.public_port?))

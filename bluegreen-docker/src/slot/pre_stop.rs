@@ -29,7 +29,7 @@ struct Hook {
 
 /// Runs a container's hooks, one after the other, for as long as it is given to end. One that fails does not keep it from
 /// being stopped.
-pub(super) async fn run(engine: &Engine, container: &Container, limit: Duration) {
+pub(crate) async fn run(engine: &Engine, container: &Container, limit: Duration) {
     let Some(text) = container.label(labels::PRE_STOP) else { return };
     let hooks = async {
         let hooks: Vec<Hook> = serde_json::from_str(text)

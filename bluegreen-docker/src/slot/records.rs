@@ -8,6 +8,8 @@ use bluegreen_core::{Command, Error, ErrorKind, Host, Ownership, Result, Slot, T
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+use crate::image::Reference;
+
 /// The file of the state directory that holds the records, on the host.
 const FILE: &str = "releases.json";
 
@@ -15,49 +17,76 @@ const FILE: &str = "releases.json";
 const ATTEMPTS: usize = 20;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Records {
+pub(crate) struct Records {
     #[serde(default)]
-    pub(super) releases: BTreeMap<Version, Record>,
+    pub(crate) releases: BTreeMap<Version, Record>,
     /// Versions that are being prepared, or could not be.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) attempts: BTreeMap<Version, Attempt>,
+    pub(crate) attempts: BTreeMap<Version, Attempt>,
+}
+
+impl Records {
+    /// What a version was prepared with; `NotFound` where it was not, or is no longer here.
+    pub(crate) fn prepared(&self, version: &Version) -> Result<&Record> {
+        let record = self.releases.get(version).filter(|record| !record.pruned);
+        record.ok_or_else(|| unprepared("this version has not been prepared"))
+    }
+}
+
+impl Record {
+    /// What runs is what was prepared, wherever the names of the images point by now.
+    pub(crate) fn exact_image(&self, service: &str) -> Result<String> {
+        let image = self.images.get(service);
+        let image =
+            image.ok_or_else(|| unprepared("the compose file has another service than when it was prepared"))?;
+        Ok(match &image.digest {
+            Some(digest) => image.reference.parse::<Reference>()?.pinned(digest),
+            None => image.id.clone(),
+        })
+    }
+}
+
+fn unprepared(what: &str) -> Error {
+    Error::new(ErrorKind::NotFound, what.to_owned())
+        .not_applied()
+        .with_hint("deploy this version again: a deploy prepares it")
 }
 
 /// What a prepare was about to fetch: it is ours, also when it comes while nobody waits for it any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Attempt {
-    pub(super) began: Timestamp,
+pub(crate) struct Attempt {
+    pub(crate) began: Timestamp,
     /// The names of the images that the engine did not have.
-    pub(super) absent: BTreeSet<String>,
+    pub(crate) absent: BTreeSet<String>,
 }
 
 /// One version, as it was prepared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) prepared: Timestamp,
+pub(crate) struct Record {
+    pub(crate) prepared: Timestamp,
     /// By the compose file's services.
-    pub(super) images: BTreeMap<String, ImageRecord>,
+    pub(crate) images: BTreeMap<String, ImageRecord>,
     /// Whether its images were removed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) pruned: bool,
+    pub(crate) pruned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ImageRecord {
+pub(crate) struct ImageRecord {
     /// As the compose file names it.
-    pub(super) reference: String,
+    pub(crate) reference: String,
     /// The content, on the engine.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// The content, in the registry; none for an image that was never in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) digest: Option<String>,
+    pub(crate) digest: Option<String>,
     /// Whether it came to the engine for us, so that it is ours to remove.
-    pub(super) ours: bool,
+    pub(crate) ours: bool,
 }
 
 impl ImageRecord {
     /// Whether it is the same content.
-    pub(super) fn is_content_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_content_of(&self, other: &Self) -> bool {
         self.reference == other.reference
             && (self.id == other.id || (self.digest.is_some() && self.digest == other.digest))
     }
@@ -65,35 +94,35 @@ impl ImageRecord {
 
 /// A directory of a service, on a host, for what must outlive this process. Refused where it is marked as another service's.
 #[derive(Debug, Clone)]
-pub(super) struct StateDirectory {
-    pub(super) host: Arc<dyn Host>,
-    pub(super) path: String,
+pub(crate) struct StateDirectory {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) path: String,
     ownership: Ownership,
     /// Whether it was made, and marked.
     claimed: Arc<OnceCell<()>>,
 }
 
 impl StateDirectory {
-    pub(super) fn new(host: Arc<dyn Host>, path: String, ownership: Ownership) -> Self {
+    pub(crate) fn new(host: Arc<dyn Host>, path: String, ownership: Ownership) -> Self {
         Self { host, path, ownership, claimed: Arc::default() }
     }
 
-    pub(super) fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
 
     /// The lock under which a slot is changed.
-    pub(super) fn lock(&self, slot: Slot) -> String {
+    pub(crate) fn lock(&self, slot: Slot) -> String {
         self.file(&format!("{slot}.lock"))
     }
 
-    pub(super) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    pub(crate) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         self.verify().await?;
         self.host.read(&self.file(name)).await.map_err(Error::not_applied)
     }
 
     /// Replaces a file that only this user can read.
-    pub(super) async fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+    pub(crate) async fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
         self.claim().await?;
         let path = self.file(name);
         match self.host.write(&path, contents, 0o600).await {
@@ -107,7 +136,7 @@ impl StateDirectory {
     }
 
     /// For what only looks.
-    pub(super) async fn verify(&self) -> Result<()> {
+    pub(crate) async fn verify(&self) -> Result<()> {
         self.ownership.verify(&*self.host, &self.path).await.map_err(another_place)
     }
 
@@ -126,7 +155,7 @@ impl StateDirectory {
         output.map(drop).map_err(|error| another_place(error.not_applied().with_operation("make the state directory")))
     }
 
-    pub(super) async fn read_all(&self) -> Result<Records> {
+    pub(crate) async fn read_all(&self) -> Result<Records> {
         self.parse(self.read(FILE).await?.as_deref())
     }
 
@@ -143,7 +172,7 @@ impl StateDirectory {
 
     /// Changes the records as they are now, which may be otherwise than when they were read: others prepare and prune
     /// too. `change` is made again when one of them comes between, so it changes only what is its own.
-    pub(super) async fn change(&self, change: impl Fn(&mut Records) -> Result<()>) -> Result<()> {
+    pub(crate) async fn change(&self, change: impl Fn(&mut Records) -> Result<()>) -> Result<()> {
         let saving = async {
             for _ in 0..ATTEMPTS {
                 let before = self.read(FILE).await?;

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bluegreen_core::{Error, ErrorKind, Result, Slot, Version};
+use bluegreen_core::{Error, ErrorKind, Result, Version};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptions};
 use futures::future::try_join_all;
 
-use super::ComposeRuntime;
-use super::container::services_of;
+use super::container::{Container, services_of};
 use super::records::{Attempt, ImageRecord, Records};
+use super::slots::Slots;
 use crate::engine::{Engine, if_found, quick};
 use crate::image::{Pulled, Reference, find_local};
 
-/// What [`ComposeRuntime::prune`] removed.
+/// What [`ComposeRuntime::prune`](crate::ComposeRuntime::prune) or [`ContainerRuntime::prune`](crate::ContainerRuntime::prune) removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pruned {
@@ -22,13 +22,13 @@ pub struct Pruned {
     pub images: Vec<String>,
 }
 
-pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Pruned> {
-    let engine = &runtime.inner.engine;
-    let records = runtime.inner.records.read_all().await?;
+pub(crate) async fn prune(slots: &Slots, keep: usize) -> Result<Pruned> {
+    let engine = &slots.engine;
+    let records = slots.records.read_all().await?;
     let mut kept = newest(&records, keep);
-    for slot in Slot::BOTH {
-        let containers = services_of(engine, &runtime.inner.project_name(slot)).await?;
-        kept.extend(containers.iter().filter_map(super::container::Container::version));
+    for group in slots.groups.iter() {
+        let containers = services_of(engine, group).await?;
+        kept.extend(containers.iter().filter_map(Container::version));
     }
     let in_use = used_by_containers(engine).await?;
     let of_kept = records.releases.iter().filter(|(version, _)| kept.contains(*version));
@@ -73,7 +73,7 @@ pub(super) async fn prune(runtime: &ComposeRuntime, keep: usize) -> Result<Prune
         Ok(())
     };
     if !pruned.versions.is_empty() {
-        runtime.inner.records.change(mark).await?;
+        slots.records.change(mark).await?;
     }
     Ok(pruned)
 }

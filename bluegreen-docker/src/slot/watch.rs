@@ -13,8 +13,9 @@ use futures::stream::BoxStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::clock::engine_time;
-use super::container::{Container, KILLED, OUT_OF_MEMORY, in_words, services_of};
+use super::container::{Container, KILLED, OUT_OF_MEMORY, in_words, service_of, services_of};
 use super::failure;
+use super::group::Group;
 use super::readiness::{Judgement, Readiness, Waiting};
 use super::records::StateDirectory;
 use super::start_notes::StartNotes;
@@ -36,10 +37,10 @@ const TO_TELL_OF_MEMORY: Duration = Duration::from_secs(1);
 /// How long the engine may take to tell what it has told nobody yet.
 const TO_CATCH_UP: Duration = Duration::from_secs(1);
 
-pub(super) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     engine: &'a Engine,
     mask: &'a Mask,
-    project: &'a str,
+    group: &'a Group,
     known: Known,
     began: Instant,
     deadline: Instant,
@@ -69,7 +70,7 @@ impl Forgiven<'_> {
 
 /// What is known of a slot's containers; from one watch to the next.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(crate) struct Known {
     readiness: Readiness,
     /// From when on events matter, in the engine's time: none is lost between two connections.
     since: i128,
@@ -92,30 +93,20 @@ enum Heard {
 
 impl Known {
     /// All events from now on count.
-    pub(super) async fn new(engine: &Engine, readiness: Readiness) -> Result<Self> {
+    pub(crate) async fn new(engine: &Engine, readiness: Readiness) -> Result<Self> {
         let since = engine_time(engine).await?.as_nanosecond();
         Ok(Self { readiness, since, out_of_memory: BTreeSet::new() })
     }
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(engine: &'a Engine, mask: &'a Mask, project: &'a str, known: Known, limit: Duration) -> Self {
+    pub(crate) fn new(engine: &'a Engine, mask: &'a Mask, group: &'a Group, known: Known, limit: Duration) -> Self {
         let began = Instant::now();
-        Self {
-            engine,
-            mask,
-            project,
-            known,
-            began,
-            deadline: began + limit,
-            events: None,
-            is_up: false,
-            forgiven: None,
-        }
+        Self { engine, mask, group, known, began, deadline: began + limit, events: None, is_up: false, forgiven: None }
     }
 
     /// Runs what takes its time while containers come up, or are up, and fails as soon as one of them ends for good.
-    pub(super) async fn during(&mut self, work: impl Future<Output = Result<()>>) -> Result<()> {
+    pub(crate) async fn during(&mut self, work: impl Future<Output = Result<()>>) -> Result<()> {
         let mut work = std::pin::pin!(work);
         loop {
             let heard = tokio::select! {
@@ -131,7 +122,7 @@ impl<'a> Watch<'a> {
     }
 
     /// The same for containers that are all up. What has ended meanwhile, and is well again, is noted as forgiven.
-    pub(super) async fn supervise(
+    pub(crate) async fn supervise(
         &mut self,
         work: impl Future<Output = Result<()>>,
         records: &'a StateDirectory,
@@ -144,12 +135,12 @@ impl<'a> Watch<'a> {
     }
 
     /// Fails where one of them has ended for good.
-    pub(super) async fn is_well(&mut self) -> Result<()> {
+    pub(crate) async fn is_well(&mut self) -> Result<()> {
         self.judge().await.map(drop)
     }
 
     /// Waits until all containers are ready.
-    pub(super) async fn until_ready(&mut self) -> Result<()> {
+    pub(crate) async fn until_ready(&mut self) -> Result<()> {
         self.is_up = true;
         loop {
             let Some(Waiting { on, until }) = self.judge().await? else { return Ok(()) };
@@ -165,12 +156,12 @@ impl<'a> Watch<'a> {
     }
 
     /// What was learned, for the next watch.
-    pub(super) fn into_known(self) -> Known {
+    pub(crate) fn into_known(self) -> Known {
         self.known
     }
 
     /// How those ended that did so more than once, each with what it wrote last; `None` where there are none.
-    pub(super) async fn loops(&mut self) -> Option<String> {
+    pub(crate) async fn loops(&mut self) -> Option<String> {
         // What the engine has told by now, and nobody has heard yet.
         let until = Instant::now() + TO_CATCH_UP;
         while matches!(timeout_at(until, self.hear()).await, Ok(Ok(_))) {}
@@ -178,7 +169,7 @@ impl<'a> Watch<'a> {
         if loops.is_empty() {
             return None;
         }
-        let containers = services_of(self.engine, self.project).await.unwrap_or_default();
+        let containers = services_of(self.engine, self.group).await.unwrap_or_default();
         let told = failure::of(self.engine, self.mask, &containers, &loops).await;
         Some(told.message().to_owned()).filter(|told| !told.is_empty())
     }
@@ -187,7 +178,7 @@ impl<'a> Watch<'a> {
     async fn judge(&mut self) -> Result<Option<Waiting>> {
         let gone = Instant::now() + ENGINE_GONE;
         let containers = loop {
-            match services_of(self.engine, self.project).await {
+            match services_of(self.engine, self.group).await {
                 Ok(containers) => break containers,
                 Err(error) if error.is_retryable() && Instant::now() < gone => {
                     tracing::warn!(error = %error.chain(), "the engine does not answer; asking again");
@@ -211,7 +202,7 @@ impl<'a> Watch<'a> {
         if status == 0 && self.known.readiness.may_end(service) {
             return Ok(());
         }
-        let containers = services_of(self.engine, self.project).await.unwrap_or_default();
+        let containers = services_of(self.engine, self.group).await.unwrap_or_default();
         let Some(found) = containers.iter().find(|container| container.id == id) else {
             let what = format!("{service} ended: {}", in_words(status, false, ""));
             return Err(Error::new(ErrorKind::Unhealthy, what));
@@ -247,7 +238,7 @@ impl<'a> Watch<'a> {
     }
 
     async fn too_late(&mut self, on: &[String]) -> Error {
-        let containers = services_of(self.engine, self.project).await.unwrap_or_default();
+        let containers = services_of(self.engine, self.group).await.unwrap_or_default();
         let what = format!("not ready after {:?}: {}", self.began.elapsed().max(Duration::from_secs(1)), on.join(", "));
         failure::with_logs(self.engine, self.mask, &containers, Error::new(ErrorKind::Timeout, what).retryable(false))
             .await
@@ -262,7 +253,7 @@ impl<'a> Watch<'a> {
     async fn hear(&mut self) -> Result<Heard> {
         loop {
             let docker = self.engine.docker().await?;
-            let events = self.events.get_or_insert_with(|| listen(docker, self.project, &moment(self.known.since)));
+            let events = self.events.get_or_insert_with(|| listen(docker, self.group, &moment(self.known.since)));
             let event = match events.next().await {
                 Some(Ok(event)) => event,
                 None | Some(Err(_)) => {
@@ -286,7 +277,8 @@ impl<'a> Watch<'a> {
                 "die" => {
                     let status = attribute("exitCode").parse().unwrap_or(-1);
                     self.known.readiness.ended(&id, status);
-                    return Ok(Heard::End { id, service: attribute(labels::COMPOSE_SERVICE), status });
+                    let service = service_of(&attributes).unwrap_or_default().to_owned();
+                    return Ok(Heard::End { id, service, status });
                 }
                 "start" => return Ok(Heard::Other),
                 action if action.starts_with("health_status") => return Ok(Heard::Other),
@@ -296,11 +288,9 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn listen(docker: &Docker, project: &str, since: &str) -> BoxStream<'static, Result<EventMessage, EngineError>> {
-    let filters = HashMap::from([
-        ("type", vec![EventMessageTypeEnum::CONTAINER.to_string()]),
-        ("label", vec![format!("{}={project}", labels::COMPOSE_PROJECT)]),
-    ]);
+fn listen(docker: &Docker, group: &Group, since: &str) -> BoxStream<'static, Result<EventMessage, EngineError>> {
+    let filters =
+        HashMap::from([("type", vec![EventMessageTypeEnum::CONTAINER.to_string()]), ("label", vec![group.filter()])]);
     let options = EventsOptionsBuilder::default().filters(&filters).since(since).build();
     docker.events(Some(options)).boxed()
 }

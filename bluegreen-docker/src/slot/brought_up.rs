@@ -8,14 +8,14 @@ use super::watch::Known;
 
 /// What the last start knows of its containers, for whoever watches over them next.
 #[derive(Debug, Default)]
-pub(super) struct BroughtUp(Mutex<Option<(Slot, OperationId, Known)>>);
+pub(crate) struct BroughtUp(Mutex<Option<(Slot, OperationId, Known)>>);
 
 impl BroughtUp {
-    pub(super) fn put(&self, target: &Target, known: Known) {
+    pub(crate) fn put(&self, target: &Target, known: Known) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((target.slot, target.operation.clone(), known));
     }
 
-    pub(super) fn take(&self, target: &Target) -> Option<Known> {
+    pub(crate) fn take(&self, target: &Target) -> Option<Known> {
         let started = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         started.filter(|(slot, operation, _)| (*slot, operation) == (target.slot, &target.operation)).map(|of| of.2)
     }

@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use jiff::Timestamp;
 
 use super::clock::engine_time;
+use super::group::Group;
 use crate::endpoint::EndpointPort;
 use crate::engine::{Engine, if_found, quick};
 use crate::labels;
@@ -22,11 +23,11 @@ const RESTART_SHOWS: Duration = Duration::from_secs(30);
 /// How long a container must run that has ended before, while its slot is brought up, until that is forgiven.
 pub(crate) const TO_PROVE_ITSELF: Duration = Duration::from_secs(2);
 
-/// One container of a slot's project.
+/// One container of a slot.
 #[derive(Debug, Clone)]
 pub(crate) struct Container {
     pub(crate) id: String,
-    /// The service of the compose file.
+    /// The service of the compose file, or the service that is deployed where a slot is one container.
     pub(crate) service: String,
     number: u32,
     /// Whether it is there for one command, as of `compose run`.
@@ -181,7 +182,7 @@ impl Container {
         let own_grace = config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok());
         let labels = config.labels?;
         let (host, network) = (found.host_config.unwrap_or_default(), found.network_settings.unwrap_or_default());
-        let service = labels.get(labels::COMPOSE_SERVICE)?.clone();
+        let service = service_of(&labels)?.to_owned();
         let state = found.state.unwrap_or_default();
         let started = state.started_at.as_deref().and_then(|text| text.parse().ok());
         let (status, error) = (state.exit_code.unwrap_or(-1), state.error.unwrap_or_default());
@@ -224,6 +225,12 @@ impl Container {
     }
 }
 
+/// The service of a container with these labels. The labels of Compose may come from an image that it has built.
+pub(crate) fn service_of(labels: &HashMap<String, String>) -> Option<&str> {
+    let name = if labels.contains_key(labels::CONTAINER) { labels::SERVICE } else { labels::COMPOSE_SERVICE };
+    labels.get(name).map(String::as_str)
+}
+
 /// The ports of the engine's machine in a table of the engine, as far as they are known.
 fn tcp_of(table: &HashMap<String, Option<Vec<PortBinding>>>) -> Vec<(IpAddr, u16)> {
     let of_tcp = table.iter().filter(|(port, _)| port.ends_with("/tcp"));
@@ -262,14 +269,14 @@ pub(crate) fn in_words(status: i64, out_of_memory: bool, error: &str) -> String 
     words
 }
 
-/// All containers of a project, those for one command included, in the order of service and number.
-pub(crate) async fn containers_of(engine: &Engine, project: &str) -> Result<Vec<Container>> {
+/// All containers of a slot, those for one command included, in the order of service and number.
+pub(crate) async fn containers_of(engine: &Engine, group: &Group) -> Result<Vec<Container>> {
     let docker = engine.docker().await?;
-    let filters = HashMap::from([("label", vec![format!("{}={project}", labels::COMPOSE_PROJECT)])]);
+    let filters = HashMap::from([("label", vec![group.filter()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let listed = quick("list the containers of a slot", docker.list_containers(Some(options))).await;
-    let listed = listed.map_err(|error| not_seen(error, project))?;
-    let look = async |id: String| inspect(engine, &id).await.map_err(|error| not_seen(error, project));
+    let listed = listed.map_err(|error| not_seen(error, group))?;
+    let look = async |id: String| inspect(engine, &id).await.map_err(|error| not_seen(error, group));
     // One that has been removed since is no longer one of them.
     let found = try_join_all(listed.into_iter().filter_map(|container| container.id).map(look)).await?;
     let mut containers: Vec<_> = found.into_iter().flatten().collect();
@@ -286,14 +293,14 @@ pub(crate) async fn inspect(engine: &Engine, id: &str) -> Result<Option<Containe
 }
 
 /// Those that serve: without the ones for one command.
-pub(crate) async fn services_of(engine: &Engine, project: &str) -> Result<Vec<Container>> {
-    let mut containers = Box::pin(containers_of(engine, project)).await?;
+pub(crate) async fn services_of(engine: &Engine, group: &Group) -> Result<Vec<Container>> {
+    let mut containers = Box::pin(containers_of(engine, group)).await?;
     containers.retain(|container| !container.is_one_off);
     Ok(containers)
 }
 
-fn not_seen(error: Error, project: &str) -> Error {
-    error.not_applied().with("project", project)
+fn not_seen(error: Error, group: &Group) -> Error {
+    error.not_applied().with(group.kind(), group)
 }
 
 /// What is in a slot whose containers these are, as the engine shows them now.

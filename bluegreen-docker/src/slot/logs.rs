@@ -3,10 +3,10 @@
 use bluegreen_core::{Error, Mask, Result, Slot};
 use serde::{Deserialize, Serialize};
 
-use super::Inner;
 use super::container::Container;
 use super::container_log::{Line, of_container};
 use super::records::StateDirectory;
+use super::slots::Slots;
 use crate::engine::Engine;
 use crate::labels;
 
@@ -32,12 +32,12 @@ struct KeptContainer {
 }
 
 /// The last lines of a slot, or of one service of it, oldest first.
-pub(super) async fn of_slot(inner: &Inner, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
-    let Inner { engine, records, .. } = inner;
+pub(crate) async fn of_slot(slots: &Slots, slot: Slot, service: Option<&str>, tail: usize) -> Result<Vec<String>> {
+    let Slots { engine, records, mask, .. } = slots;
     if tail == 0 {
         return Ok(Vec::new());
     }
-    let containers = inner.services(slot).await?;
+    let containers = slots.services(slot).await?;
     let is_wanted = |name: &str| service.is_none_or(|service| service == name);
     let mut lines = Vec::new();
     if containers.is_empty() {
@@ -45,7 +45,7 @@ pub(super) async fn of_slot(inner: &Inner, slot: Slot, service: Option<&str>, ta
         lines.extend(kept.flat_map(|container| container.lines));
     }
     for container in containers.iter().filter(|container| is_wanted(&container.service)) {
-        let of_one = of_container(engine, &inner.compose.mask, &container.id, tail).await?;
+        let of_one = of_container(engine, mask, &container.id, tail).await?;
         let title = container.title(&containers);
         lines.extend(of_one.into_iter().map(|line| Line { from: title.clone(), ..line }));
     }
@@ -55,7 +55,7 @@ pub(super) async fn of_slot(inner: &Inner, slot: Slot, service: Option<&str>, ta
 }
 
 /// Writes down what containers wrote, before they are removed.
-pub(super) async fn keep(
+pub(crate) async fn keep(
     engine: &Engine,
     mask: &Mask,
     state: &StateDirectory,
@@ -94,6 +94,6 @@ async fn kept(state: &StateDirectory, slot: Slot) -> Result<Kept> {
 }
 
 /// For messages of errors that must not hide the first one.
-pub(super) fn not_kept(error: &Error) {
+pub(crate) fn not_kept(error: &Error) {
     tracing::warn!(error = %error.chain(), "what the containers wrote is not kept");
 }

@@ -15,7 +15,7 @@ const LINES: usize = 10;
 const LOOKED_AT: usize = 20;
 
 /// These containers failed, for these reasons (by id): the reasons, and the last that each of them wrote.
-pub(super) async fn of(engine: &Engine, mask: &Mask, all: &[Container], failed: &HashMap<String, String>) -> Error {
+pub(crate) async fn of(engine: &Engine, mask: &Mask, all: &[Container], failed: &HashMap<String, String>) -> Error {
     let mut what = Vec::new();
     for container in all {
         if let Some(reason) = failed.get(&container.id) {
@@ -27,7 +27,7 @@ pub(super) async fn of(engine: &Engine, mask: &Mask, all: &[Container], failed: 
 }
 
 /// Adds what each container wrote last.
-pub(super) async fn with_logs(engine: &Engine, mask: &Mask, all: &[Container], error: Error) -> Error {
+pub(crate) async fn with_logs(engine: &Engine, mask: &Mask, all: &[Container], error: Error) -> Error {
     let mut what = error.message().to_owned();
     for container in all {
         let lines = last_lines(engine, mask, container).await;
@@ -39,7 +39,7 @@ pub(super) async fn with_logs(engine: &Engine, mask: &Mask, all: &[Container], e
 }
 
 /// Compose failed: the containers that ended, if that is why.
-pub(super) async fn of_dead(engine: &Engine, mask: &Mask, all: &[Container], error: Error) -> Error {
+pub(crate) async fn of_dead(engine: &Engine, mask: &Mask, all: &[Container], error: Error) -> Error {
     let ended = |container: &&Container| match &container.state {
         State::Exited { status, .. } => *status != 0,
         State::Restarting { .. } => true,

@@ -12,14 +12,14 @@ const LONGEST: usize = 8 << 10;
 
 /// One line, with the engine's time of it, by which the lines of several containers are put in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
-    pub(super) at: String,
-    pub(super) from: String,
-    pub(super) text: String,
+pub(crate) struct Line {
+    pub(crate) at: String,
+    pub(crate) from: String,
+    pub(crate) text: String,
 }
 
 /// The last lines of one container, in the order in which they were written.
-pub(super) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: usize) -> Result<Vec<Line>> {
+pub(crate) async fn of_container(engine: &Engine, mask: &Mask, id: &str, tail: usize) -> Result<Vec<Line>> {
     let docker = engine.docker().await?;
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string());
     let mut chunks = Answer::new(docker.logs(id, Some(options.build())), READING);

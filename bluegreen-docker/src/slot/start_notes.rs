@@ -12,7 +12,7 @@ use crate::labels;
 
 /// By the ids of containers, so that what an earlier start noted says nothing of later ones.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StartNotes {
+pub(crate) struct StartNotes {
     /// How often each had been restarted when the slot was ready.
     restarts: BTreeMap<String, i64>,
     /// Which had ended with success.
@@ -21,7 +21,7 @@ pub(super) struct StartNotes {
 
 impl StartNotes {
     /// What there is to note of these.
-    pub(super) fn of(containers: &[Container]) -> Self {
+    pub(crate) fn of(containers: &[Container]) -> Self {
         let restarted = containers.iter().filter(|container| container.restarts > 0);
         // What only the live slot runs is stopped in the other one, and that says nothing of its end in the live one.
         let rests = |container: &Container| container.label(labels::ONLY_WHILE_LIVE).is_some();
@@ -34,7 +34,7 @@ impl StartNotes {
     }
 
     /// Writes nothing where there is nothing to be forgiven.
-    pub(super) async fn write(&self, records: &StateDirectory, slot: Slot) -> Result<()> {
+    pub(crate) async fn write(&self, records: &StateDirectory, slot: Slot) -> Result<()> {
         if self.restarts.is_empty() && self.ended.is_empty() {
             return Ok(());
         }
@@ -42,7 +42,7 @@ impl StartNotes {
     }
 
     /// Takes what was accepted for what it is. Reads nothing where there is nothing of the kind.
-    pub(super) async fn apply(records: &StateDirectory, slot: Slot, containers: &mut [Container]) -> Result<()> {
+    pub(crate) async fn apply(records: &StateDirectory, slot: Slot, containers: &mut [Container]) -> Result<()> {
         let is_noted = |container: &Container| container.restarts > 0 || (container.is_done() && !container.is_job());
         if !containers.iter().any(is_noted) {
             return Ok(());
