@@ -1,6 +1,7 @@
-//! Blue-green deploys of compose projects, on the Docker engine of this machine or of a server.
+//! Blue-green deploys of compose projects and of single containers, on the Docker engine of this machine or of a server.
 //!
 //! - [`ComposeRuntime`] runs each slot as a compose project of its own, from your compose file.
+//! - [`ContainerRuntime`] runs each slot as one container, from an image, without a compose file.
 //! - [`ComposeMigrator`] migrates the data with commands of the release itself.
 //! - [`ImageBuild`] builds an image, pushes it, and copies files out of it.
 //! - [`Engine`] is the Docker engine: found as the `docker` command finds it, or given.
@@ -53,9 +54,10 @@
 //!
 //! # Requirements
 //!
-//! A Docker engine from 20.10 on, and on the host with the compose files either `docker compose` (v2) or
-//! `docker-compose` from 1.27 on, a POSIX `sh`, `flock` (util-linux), and `sha256sum` (coreutils). Compose is called as a program, only to
-//! read compose files and to bring containers up. Everything else goes to the engine itself, over its socket.
+//! A Docker engine from 20.10 on; and, on the host that keeps the records, a POSIX `sh`, `flock` (util-linux), and `sha256sum`
+//! (coreutils). For compose projects, on the host with the compose files, the same and either `docker compose` (v2) or
+//! `docker-compose` from 1.27 on. Compose is called as a program, only to read compose files and to bring containers up.
+//! Everything else goes to the engine itself, over its socket.
 //!
 //! # On a server
 //!
@@ -79,7 +81,7 @@
 //! - **Secrets** reach Compose by its environment alone, and no argument, file, error or log of ours. (Whoever may use
 //!   the engine can see what a compose file puts into a container's environment.)
 //! - **Everything that is created is labelled**: a slot's containers by `bluegreen.service`, `.slot`, `.version` and
-//!   `.operation`, those of a migration by `.migration` too, networks by `.service` and `.slot`, built images by `.built`
+//!   `.operation`, single containers by `.container` and `.settings` too, those of a migration by `.migration` too, networks by `.service` and `.slot`, built images by `.built`
 //!   (and what [`ImageBuild::label`] adds), the containers that files are copied out of by `.extraction` and `.owner`.
 //!   Volumes have none, because they outlive releases: Compose would take one with other labels for another one.
 

@@ -65,6 +65,7 @@
 //! | one machine with nginx in front | `local::ProcessRuntime` | `nginx::NginxRouter` | [`FileStateStore`] |
 //! | a program of any language on a server with systemd | `release::SystemdRuntime` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] on the same host |
 //! | Elixir or Erlang releases on a server | `ssh::BeamRuntime` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] on the same host |
+//! | an image in a registry, here or on a server | `docker::ContainerRuntime`, with `engine` on a server | `nginx::NginxRouter`, on an `ssh::SshHost` on a server | [`FileStateStore`], or [`HostStateStore`] on the same host |
 //! | a compose file, here | `docker::ComposeRuntime` | `nginx::NginxRouter` | [`FileStateStore`] |
 //! | a compose file, on a server | `docker::ComposeRuntime` with `host` or `engine` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] |
 //! | two servers and a floating IP (DigitalOcean, Hetzner, your own network) | `ssh::GitRuntime`, or a runtime of your own | `floatingip::FloatingIpRouter` | [`FileStateStore`] |
@@ -90,7 +91,7 @@
 //! | `nginx` | the module `nginx`: routers for nginx on any host | no |
 //! | `release` | the module `release`: programs of any language as units of systemd | no |
 //! | `ssh` | the module `ssh`: servers over SSH, Elixir and Erlang releases, deploys by `git push` | no |
-//! | `docker` | the module `docker`: compose projects, migrations in containers, image builds | no |
+//! | `docker` | the module `docker`: compose projects, single containers, migrations in containers, image builds | no |
 //! | `docker-tls` | `docker`, and engines that are reached by TCP with TLS | no |
 //! | `floatingip` | the module `floatingip`: floating IPs and cloud load balancers | no |
 //! | `progress` | `observer::ProgressDisplay`, a live display for terminals | no |

@@ -109,8 +109,12 @@ impl Readiness {
     /// Why it does not run, or not for long.
     pub(crate) fn ending(&self, container: &Container) -> String {
         let in_numbers = self.in_numbers(&container.id);
-        in_numbers.unwrap_or_else(|| match container.state {
-            State::Running => "was restarted by the engine".to_owned(),
+        let last = || self.ends.get(&container.id).and_then(|ends| ends.last());
+        in_numbers.unwrap_or_else(|| match (&container.state, last()) {
+            (State::Running, Some(status)) => {
+                format!("was restarted by the engine after {}", in_words(*status, false, ""))
+            }
+            (State::Running, None) => "was restarted by the engine".to_owned(),
             _ => container.ending(),
         })
     }

@@ -7,6 +7,7 @@
 mod build;
 mod compose;
 mod conformance;
+mod container;
 mod corpus;
 mod degraded;
 mod engine;
