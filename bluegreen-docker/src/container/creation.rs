@@ -51,7 +51,6 @@ impl Creation {
         let host_config = HostConfig {
             mounts: Some(settings.volumes.iter().map(mount).collect()),
             memory: settings.memory.and_then(|bytes| i64::try_from(bytes).ok()),
-            #[allow(clippy::cast_possible_truncation, reason = "it was checked")]
             nano_cpus: settings.cpus.map(|cpus| (cpus * 1e9) as i64),
             network_mode: settings.network.clone(),
             init: Some(settings.init),

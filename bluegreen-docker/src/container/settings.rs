@@ -101,10 +101,9 @@ impl Settings {
         if self.health_interval < Duration::from_millis(1) || self.health_retries == 0 {
             return refused("a healthcheck is made every millisecond at most, and tried once at least".to_owned());
         }
-        if let Some(network) = &self.network {
-            if matches!(network.as_str(), "host" | "none") || !is_name(network) {
-                return refused(format!("{network:?} cannot be the network of two slots that publish ports"));
-            }
+        let is_network = |name: &&String| is_name(name) && !matches!(name.as_str(), "host" | "none");
+        if let Some(network) = self.network.as_ref().filter(|name| !is_network(name)) {
+            return refused(format!("{network:?} cannot be the network of two slots that publish ports"));
         }
         let (policy, count) = self.restart.split_once(':').unwrap_or((&self.restart, "1"));
         let counts = policy == "on-failure" || !self.restart.contains(':');

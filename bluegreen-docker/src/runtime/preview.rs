@@ -1,5 +1,7 @@
 //! What a deploy would make of the compose files, for a plan.
 
+use std::collections::BTreeMap;
+
 use bluegreen_core::{Preview, Result, Target};
 use serde_json::json;
 
@@ -61,15 +63,13 @@ fn same_images(records: &Records, target: &Target, arrangement: &Arrangement) ->
     if services.values().any(|service| build::is_per_release(service, target.version())) {
         return None;
     }
-    let is_same = |images: &std::collections::BTreeMap<String, ImageRecord>| {
+    let is_same = |images: &BTreeMap<String, ImageRecord>| {
         images.len() == services.len()
             && services.iter().all(|(name, service)| {
                 images.get(name).is_some_and(|image| Some(&*image.reference) == service.image.as_deref())
             })
     };
-    let others = records.releases.iter().filter(|(version, _)| *version != target.version());
-    let newest = others.filter(|(_, record)| is_same(&record.images)).max_by_key(|(_, record)| record.prepared);
-    newest.map(|(other, _)| {
+    records.newest_other(target.version(), is_same).map(|other| {
         format!("{} names the same images as {other}: is there a `${{VERSION}}` in the compose file?", target.version())
     })
 }

@@ -31,6 +31,16 @@ impl Records {
         let record = self.releases.get(version).filter(|record| !record.pruned);
         record.ok_or_else(|| unprepared("this version has not been prepared"))
     }
+
+    /// The newest of the other versions with such images.
+    pub(crate) fn newest_other(
+        &self,
+        version: &Version,
+        has_such: impl Fn(&BTreeMap<String, ImageRecord>) -> bool,
+    ) -> Option<&Version> {
+        let others = self.releases.iter().filter(|(other, record)| *other != version && has_such(&record.images));
+        others.max_by_key(|(_, record)| record.prepared).map(|(other, _)| other)
+    }
 }
 
 impl Record {

@@ -285,6 +285,43 @@ async fn a_container_that_never_gets_healthy_fails_the_start_at_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_ends_while_its_health_is_waited_for_is_told_at_once() {
+    needs_docker!();
+    let service = Service::new();
+    service.shop.publish("app:1.0", "echo begins; sleep 5; echo gives up; exit 5");
+    let runtime = service.runtime();
+    service.deploy(&runtime, Slot::Green).await.unwrap();
+    let target = service.shop.version(Slot::Green, "1.0");
+    let waited = runtime.supervise(&target, Box::pin(std::future::pending()));
+    let error = tokio::time::timeout(START_DEADLINE, waited).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unhealthy, "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("exit status 5") && text.contains("gives up"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_had_is_told_by_a_plan_and_one_that_is_only_on_the_engine_is_used() {
+    needs_docker!();
+    let service = Service::new();
+    let (runtime, target) = (service.runtime(), service.shop.version(Slot::Green, "1.0"));
+    for refused in [runtime.preview(&target).await.map(drop), runtime.prepare(&target).await] {
+        let error = refused.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::NotFound, Effect::NotApplied), "{error:?}");
+    }
+    let unknown = service.builder_of(&service.shop.images.name("app:${TAG}")).build().unwrap();
+    assert_eq!(unknown.preview(&target).await.unwrap_err().kind(), ErrorKind::Config);
+
+    service.shop.images.make("app:1.0", WAITS);
+    runtime.preview(&target).await.unwrap();
+    service.deploy(&runtime, Slot::Green).await.unwrap();
+    let noted = runtime.preview(&service.shop.version(Slot::Blue, "1.0")).await.unwrap().notes;
+    assert!(!noted.iter().any(|note| note.contains("is there a")), "{noted:?}");
+    let fixed = service.builder_of(&service.shop.images.name("app:1.0")).build().unwrap();
+    let noted = fixed.preview(&service.shop.version(Slot::Blue, "2.0")).await.unwrap().notes;
+    assert!(noted.iter().any(|note| note.contains("the same image as 1.0")), "{noted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_is_started_when_its_container_is_healthy_and_answers_at_its_port() {
     needs_docker!();
     let service = Service::new();
@@ -490,14 +527,14 @@ async fn hostile_values_and_words_arrive_unchanged() {
     let service = Service::waiting();
     let hostile =
         ["a b", "$HOME `id` $(id)", "'\"\\", "line\nbreak\ttab", "--rm", "", "é☃", "${VERSION} %s {{.Id}}", "a=b;c"];
-    let script = "printf '<%s>' \"$@\" \"$VALUE\"; trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";
+    let script = "printf '<%s>' \"$@\" \"$VALUE\"; echo; trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done";
     for value in hostile {
         let words = ["/bin/sh", "-c", script, "sh"].into_iter().chain(hostile);
         let runtime = service.builder().command(words).env("VALUE", Secret::new(value)).build().unwrap();
         service.deploy(&runtime, Slot::Green).await.unwrap();
         let expected: String = hostile.iter().chain([&value]).map(|word| format!("<{word}>")).collect();
         let log = || String::from_utf8(docker(&["logs", &service.container(Slot::Green)]).stdout).unwrap();
-        eventually("what was printed", async || log() == expected).await;
+        eventually("what was printed", async || log() == format!("{expected}\n")).await;
         runtime.stop(Slot::Green, grace()).await.unwrap();
     }
 }
