@@ -36,11 +36,7 @@ pub(super) async fn start(inner: &Inner, target: &Target) -> Result<Instance> {
     let records = slots.records.read_all().await?;
     let image = records.prepared(target.version())?.exact_image(slots.service.as_str())?;
     let creation = Creation::of(inner, target, image)?;
-    let running = before.iter().find(|container| container.is_alive());
-    if running.is_some_and(|container| container.label(labels::SETTINGS) != Some(&creation.digest)) {
-        let what = format!("{} runs in the slot with other settings, or another image", target.version());
-        return Err(occupant::conflict(target, what));
-    }
+    let runs = runs(&before, target, &creation.digest)?;
 
     let Slots { stabilization_time, restarts_allowed, .. } = *slots;
     let expected = Expected { wanted: [slots.service.as_str().to_owned()].into(), ..Expected::default() };
@@ -49,10 +45,10 @@ pub(super) async fn start(inner: &Inner, target: &Target) -> Result<Instance> {
     let known = Known::new(&slots.engine, readiness).await?;
     let group = &slots.groups[target.slot];
     let mut watch = slots.watch(group, known);
-    if running.is_none() {
+    if !runs {
         let port = port(inner, target, &before).await?;
         name_is_free(inner, target).await?;
-        make(inner, target, creation.published(inner, target, port)).await?;
+        make(inner, target, creation, port).await?;
     }
     Box::pin(watch.until_ready()).await?;
 
@@ -78,34 +74,59 @@ pub(super) async fn port(inner: &Inner, target: &Target, before: &[Container]) -
     search.find(&mut taken).map(|row| Some(*row.start()))
 }
 
+/// Whether the very release runs; a `Conflict` where something else does.
+fn runs(found: &[Container], target: &Target, digest: &str) -> Result<bool> {
+    occupant::is_not_another(found, target)?;
+    match found.iter().find(|container| container.is_alive()) {
+        None => Ok(false),
+        Some(container) if container.label(labels::SETTINGS) == Some(digest) => Ok(true),
+        Some(_) => {
+            let what = format!("{} runs in the slot with other settings, or another image", target.version());
+            Err(occupant::conflict(target, what))
+        }
+    }
+}
+
 /// Replaces what is left in the slot and does not run.
-async fn make(inner: &Inner, target: &Target, body: bollard::models::ContainerCreateBody) -> Result<()> {
-    let Slots { engine, groups, mask, .. } = &inner.slots;
-    let (docker, name) = (engine.docker().await?, &groups[target.slot].name);
-    let masked = |kind: ErrorKind, error: &Error| Error::new(kind, mask.apply(error.message()).into_owned());
+async fn make(inner: &Inner, target: &Target, creation: Creation, port: Option<u16>) -> Result<()> {
+    let Slots { engine, groups, .. } = &inner.slots;
+    let (docker, name, digest) = (engine.docker().await?, &groups[target.slot].name, creation.digest.clone());
+    let body = creation.published(inner, target, port);
     for attempt in 1.. {
         let left = inner.slots.services(target.slot).await?;
-        occupant::is_not_another(&left, target)?;
+        // The engine may just have done what a start asked for that was cut off.
+        if runs(&left, target, &digest)? {
+            return Ok(());
+        }
         try_join_all(left.iter().map(|container| remove(engine, container))).await?;
         let options = CreateContainerOptionsBuilder::default().name(name).build();
-        let id = match quick("create the container", docker.create_container(Some(options), body.clone())).await {
+        let created = quick("create the container", docker.create_container(Some(options), body.clone())).await;
+        let id = match created {
             Ok(created) => created.id,
             Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            Err(error) => return Err(masked(error.kind(), &error).with_operation("create the container")),
+            Err(error) => return Err(refused(inner, error, None)),
         };
         let started = quick("start the container", docker.start_container(&id, None::<StartContainerOptions>)).await;
-        let Err(error) = started else { return Ok(()) };
-        let says = |text: &str| error.message().contains(text);
-        return Err(match error.kind() {
-            ErrorKind::Unreachable | ErrorKind::Timeout => error,
-            _ if says("port is already allocated") || says("address already in use") => {
-                masked(ErrorKind::Conflict, &error).with_hint("somebody else has taken the port just now: try again")
-            }
-            _ => masked(ErrorKind::Unhealthy, &error).with_operation("start the container"),
-        });
+        return started.map_err(|error| refused(inner, error, Some(ErrorKind::Unhealthy)));
     }
     Ok(())
+}
+
+/// What the engine says of a container that it does not make or start, as an error of this kind.
+fn refused(inner: &Inner, error: Error, kind: Option<ErrorKind>) -> Error {
+    let says = |text: &str| error.message().contains(text);
+    let (kind, hint) = match error.kind() {
+        ErrorKind::Unreachable | ErrorKind::Timeout => return error,
+        _ if says("port is already allocated") || says("address already in use") => {
+            (ErrorKind::Conflict, Some("somebody else has taken the port just now: try again"))
+        }
+        _ if says("No such image") => (ErrorKind::NotFound, Some("deploy this version again: a deploy prepares it")),
+        other => (kind.unwrap_or(other), None),
+    };
+    let told = Error::new(kind, inner.slots.mask.apply(error.message()).into_owned());
+    let told = error.operation().map(str::to_owned).into_iter().fold(told, Error::with_operation);
+    hint.into_iter().fold(told, Error::with_hint)
 }
