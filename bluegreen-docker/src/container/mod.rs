@@ -33,7 +33,7 @@ pub use settings::{DEFAULT_HEALTH_INTERVAL, DEFAULT_HEALTH_RETRIES};
 ///
 /// In the image's name, `${VERSION}`, `${SLOT}` and `${NAME}` for each setting of the release are filled in. The container has
 /// `VERSION`, `SLOT`, `PORT` (where there is a [port](ContainerRuntimeBuilder::port)) and the release's settings in its
-/// environment, and what [`env`](ContainerRuntimeBuilder::env) gives. A setting goes before a variable of the same name.
+/// environment, and what [`env`](ContainerRuntimeBuilder::env) gives; a setting takes the place of an `env` of the same name.
 ///
 /// - `preview` and `prepare` refuse what cannot be started: a container of somebody else with the slot's name, an image that
 ///   cannot be had, a network that is not there.

@@ -46,7 +46,7 @@ impl Slots {
         Ok(found)
     }
 
-    /// The same for a look at them: without what a start has forgiven.
+    /// The same for a look at them: what a start has forgiven is marked as such.
     pub(crate) async fn accepted(&self, slot: Slot) -> Result<Vec<Container>> {
         let mut found = self.services(slot).await?;
         StartNotes::apply(&self.records, slot, &mut found).await?;
