@@ -40,8 +40,8 @@
 //! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
 //! ```
 //!
-//! What a pipeline guarantees is written on [`Pipeline`]; what an adapter must guarantee, on each trait. Mocks, fault
-//! injection and the conformance suites are in the module `testing` (feature `test-util`); the display for terminals is
+//! [`Pipeline`] documents what a pipeline guarantees, and each trait what its adapters must guarantee. Mocks, fault injection and
+//! the conformance suites are in the module `testing` (feature `test-util`). The display for terminals is
 //! `observer::ProgressDisplay` (feature `progress`).
 
 mod command_check;
