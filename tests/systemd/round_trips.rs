@@ -51,6 +51,6 @@ async fn a_deploy_and_a_rollback_wait_for_their_server_no_more_often_than_this()
     }
     let [deploy, deploy_far, rollback, rollback_far] = &reports[..] else { unreachable!() };
     let trips = [round_trips(deploy, deploy_far), round_trips(rollback, rollback_far)];
-    // Measured: 101 to 105, and 59.
-    assert!(trips[0] <= 115.0 && trips[1] <= 70.0, "{trips:?}");
+    // Measured: 101 to 105, and 59. The rest is for a machine that was busier at the second time.
+    assert!(trips[0] <= 140.0 && trips[1] <= 90.0, "{trips:?}");
 }
