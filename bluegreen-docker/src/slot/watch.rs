@@ -32,7 +32,7 @@ const ENGINE_PAUSE: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long after a container was killed the engine may tell that it was for its memory.
-const TO_TELL_OF_MEMORY: Duration = Duration::from_secs(1);
+const TO_TELL_OF_MEMORY: Duration = Duration::from_secs(3);
 
 /// How long the engine may take to tell what it has told nobody yet.
 const TO_CATCH_UP: Duration = Duration::from_secs(1);
