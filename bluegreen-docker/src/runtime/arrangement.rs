@@ -62,7 +62,7 @@ impl Arrangement {
         let inner = &*runtime.inner;
         Question {
             project: &self.whole,
-            project_name: inner.name_of_project(target.slot),
+            project_name: inner.project_name(target.slot),
             shared_name: &inner.shared_project,
             slot: target.slot,
             wishes: &inner.wishes,

@@ -60,7 +60,7 @@ pub(super) async fn run(runtime: &ComposeRuntime, target: &Target, names: &BTree
         let labels = json!({labels::BUILT: "true", labels::SERVICE: inner.slots.service.as_str(), labels::VERSION: target.version().as_str()});
         patch.set(["services", service, "build", "labels"], Said::Merged(labels));
     }
-    let project = inner.name_of_project(target.slot);
+    let project = inner.project_name(target.slot);
     let file = format!("{}.build.yaml", target.slot);
     inner.state.write(&file, patch.to_yaml().as_bytes()).await.map_err(Error::not_applied)?;
     let path = inner.state.file(&file);

@@ -90,11 +90,7 @@ struct Inner {
 }
 
 impl Inner {
-    fn project_name(&self, slot: Slot) -> String {
-        self.name_of_project(slot).to_owned()
-    }
-
-    fn name_of_project(&self, slot: Slot) -> &str {
+    fn project_name(&self, slot: Slot) -> &str {
         &self.slots.groups[slot].name
     }
 
@@ -140,7 +136,7 @@ impl ComposeRuntime {
         pruned.map_err(|error| self.located(error, || format!("prune images of {}", self.inner.slots.service)))
     }
 
-    pub(crate) fn project_name(&self, slot: Slot) -> String {
+    pub(crate) fn project_name(&self, slot: Slot) -> &str {
         self.inner.project_name(slot)
     }
 
@@ -180,7 +176,7 @@ impl ComposeRuntime {
             builder::check_variable(name).map_err(|error| error.with_operation("hand on the release's settings"))?;
         }
         let name = inner.project_name(target.slot);
-        let project = inner.compose.project(&inner.slots.engine, &name, target).await?;
+        let project = inner.compose.project(&inner.slots.engine, name, target).await?;
         for endpoint in &inner.wishes.endpoints {
             if !project.services.contains_key(&endpoint.service) {
                 let what = format!(

@@ -18,6 +18,6 @@ impl ComposeRuntime {
         // One command in a container of its own, which has no ports.
         let files = start::write_overlay(self, target, &arrangement, &[], &BTreeMap::new()).await?;
         let name = self.inner.project_name(target.slot);
-        self.inner.compose.command(&self.inner.slots.engine, &name, target, Some(&files)).await
+        self.inner.compose.command(&self.inner.slots.engine, name, target, Some(&files)).await
     }
 }

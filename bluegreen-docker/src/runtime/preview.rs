@@ -26,7 +26,7 @@ async fn preview_of(runtime: &ComposeRuntime, target: &Target, arrangement: &Arr
     Ok(match changes.is_empty() {
         true => preview,
         false => {
-            let (files, project) = (inner.compose.files.join(" "), inner.name_of_project(target.slot));
+            let (files, project) = (inner.compose.files.join(" "), inner.project_name(target.slot));
             preview.changes(format!("--- {files}\n+++ {project}\n{}", changes.join("\n")))
         }
     })
@@ -50,7 +50,7 @@ async fn changes(runtime: &ComposeRuntime, target: &Target, arrangement: &Arrang
     if patch.is_empty() || !inner.compose.program().await?.replaces() {
         return Ok(Vec::new());
     }
-    let (compose, project) = (&inner.compose, inner.name_of_project(target.slot));
+    let (compose, project) = (&inner.compose, inner.project_name(target.slot));
     let plain = compose.command(&inner.slots.engine, project, target, None).await?;
     let changed = compose.command_with(&inner.slots.engine, project, target, &patch.to_yaml()).await?;
     let (before, after) = futures::try_join!(compose.resolved(plain), compose.resolved(changed))?;

@@ -120,7 +120,7 @@ pub(super) async fn write_overlay(
     let overlay = Overlay {
         target,
         project,
-        project_name: &runtime.inner.project_name(target.slot),
+        project_name: runtime.inner.project_name(target.slot),
         changes: &arrangement.findings.patch,
         images: &images,
         ports,
@@ -153,7 +153,7 @@ async fn up(
         calls[0].1.clear();
     }
     for (words, services) in calls {
-        let command = inner.compose.command(&inner.slots.engine, &name, target, Some(files)).await?;
+        let command = inner.compose.command(&inner.slots.engine, name, target, Some(files)).await?;
         let mut command = command.args(words).timeout(inner.slots.start_deadline).called("docker compose up");
         if running {
             // A start that was cut off: what it has started stays.

@@ -23,7 +23,7 @@ pub(super) async fn stop(inner: &Inner, slot: Slot, grace: Duration) -> Result<S
     let done = async {
         inner.state.verify().await?;
         down.run(settle).await?;
-        remove_networks(inner, inner.name_of_project(slot)).await
+        remove_networks(inner, inner.project_name(slot)).await
     };
     let done = done.await;
     down.ended(done, INIT)
