@@ -60,14 +60,13 @@ impl<'a> AddressMove<'a> {
                         return Err(error);
                     }
                     let arrived = self.showed_up().await;
-                    if arrived {
-                        self.pending.clear();
-                        return Ok(Begun::Arrived);
-                    }
-                    if Instant::now() >= self.deadline {
+                    if !arrived && Instant::now() >= self.deadline {
                         return Err(error);
                     }
                     self.pending.clear();
+                    if arrived {
+                        return Ok(Begun::Arrived);
+                    }
                     lost = Some(error);
                     continue;
                 }
