@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::MemberChange;
 use crate::gate::Verdict;
 use crate::state::{OperationKind, Outcome, Step};
-use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
+use crate::types::{MemberName, OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
 /// Something that happened in an operation. Serializes to one flat JSON object; durations are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,14 @@ pub enum EventKind {
     Note {
         /// The text.
         text: String,
+    },
+    /// Something became of a member of a fleet.
+    Member {
+        /// The member.
+        member: MemberName,
+        /// What.
+        #[serde(flatten)]
+        change: MemberChange,
     },
     /// A step begins.
     StepStarted {

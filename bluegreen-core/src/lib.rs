@@ -48,6 +48,7 @@ mod command_check;
 mod continuity;
 pub mod durable;
 pub mod event;
+pub mod fleet;
 pub mod gates;
 pub mod host;
 pub mod memory;
@@ -88,6 +89,7 @@ pub use digest::{hex, sha256_hex};
 pub use error::{Effect, Error, ErrorKind, Reason, Result};
 pub use event::Event;
 pub use file_store::FileStateStore;
+pub use fleet::Fleet;
 pub use from_fn::FromFn;
 pub use gate::{Gate, Verdict, Window};
 pub use health::{Health, HealthCheck};
@@ -102,13 +104,13 @@ pub use ownership::{MARK, Ownership};
 pub use pipeline::Pipeline;
 pub use preview::Preview;
 pub use process_id::ProcessId;
-pub use report::{Report, StepReport};
+pub use report::{MemberReport, Report, StepReport};
 pub use router::{Granularity, Router, SLOT_HEADER, VERSION_HEADER, split_changed};
 pub use runtime::{Runtime, Stopped};
 pub use store::{Revision, StateStore, Versioned};
 /// What cancels a pipeline gracefully; see [`pipeline::PipelineBuilder::cancel_on`].
 pub use tokio_util::sync::CancellationToken;
 pub use types::{
-    Clock, Endpoint, Instance, Mask, OperationId, PerSlot, Progress, Release, Secret, ServiceName, Slot, Split,
-    SystemClock, Target, Timestamp, Version, host_port,
+    Clock, Endpoint, Instance, Mask, MemberName, OperationId, PerSlot, Progress, Release, Secret, ServiceName, Slot,
+    Split, SystemClock, Target, Timestamp, Version, host_port,
 };

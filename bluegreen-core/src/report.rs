@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration_text::short;
 use crate::error::{Error, sources};
-use crate::state::{OperationKind, Outcome, Step};
-use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
+use crate::state::{MemberRecord, OperationKind, Outcome, Step};
+use crate::types::{MemberName, OperationId, ServiceName, Slot, Split, Timestamp, Version};
+
+/// How many members a report prints beside all that were set aside.
+const MEMBERS_SHOWN: usize = 10;
 
 /// What an operation did, step by step. `Display` prints it as a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Report {
     pub duration: Duration,
     /// The steps in the order they ran.
     pub steps: Vec<StepReport>,
+    /// The members of a fleet: those that failed first, then the slowest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberReport>,
     /// The split when it ended, as the router told it.
     pub split: Option<Split>,
     /// What a reader should know: drift that was found, requests still in flight, what was taken over.
@@ -55,6 +61,27 @@ pub struct StepReport {
     pub error: Option<String>,
     /// What it found: "3 healthy answers in a row", "0 of 4,012 requests failed".
     pub detail: Option<String>,
+}
+
+/// One member of a fleet in a [`Report`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MemberReport {
+    /// The member.
+    pub name: MemberName,
+    /// How long it was worked on.
+    #[serde(with = "millis")]
+    pub took: Duration,
+    /// What is on it now, and why it was set aside, if it was.
+    #[serde(flatten)]
+    pub record: MemberRecord,
+}
+
+/// One line: name, what is in its slots, how it stands, how long it was worked on.
+impl fmt::Display for MemberReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.record, short(self.took))
+    }
 }
 
 impl Error {
@@ -135,6 +162,15 @@ impl fmt::Display for Report {
         writeln!(f, "  {:width$}  {:>9}", "total", short(self.duration))?;
         if let Some(split) = self.split {
             writeln!(f, "  traffic: {split}")?;
+        }
+        let width = self.members.iter().map(|member| member.name.as_str().len()).max().unwrap_or(0);
+        let aside = self.members.iter().filter(|member| member.record.set_aside.is_some()).count();
+        let shown = (aside + MEMBERS_SHOWN).min(self.members.len());
+        for member in &self.members[..shown] {
+            writeln!(f, "  {:width$}  {member}", member.name)?;
+        }
+        if let more @ 1.. = self.members.len() - shown {
+            writeln!(f, "  and {more} more members, none slower and none set aside")?;
         }
         let told =
             |cause: &str| self.steps.iter().any(|step| step.error.as_ref().is_some_and(|text| cause.ends_with(text)));

@@ -64,6 +64,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
     let millis = Duration::from_millis;
     let step = event.step.map(|step| step.to_string()).unwrap_or_default();
     Some(match &event.what {
+        EventKind::Member { member, change } => format!("{member}: {change}"),
         EventKind::Begun => {
             let version = event.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
             let slot = event.slot.map(|slot| format!(", slot {slot}")).unwrap_or_default();

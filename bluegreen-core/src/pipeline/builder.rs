@@ -11,6 +11,7 @@ use super::defaults::{self, LONGEST, LONGEST_LEASE_TTL, SHORTEST_LEASE_TTL};
 use super::strategy::{Contract, Retention, Strategy};
 use super::verify::CANNOT_TELL;
 use crate::error::{Error, Result};
+use crate::fleet::{Fleet, Waves};
 use crate::gate::Gate;
 use crate::health::HealthCheck;
 use crate::migrator::Migrator;
@@ -33,6 +34,7 @@ pub struct PipelineBuilder {
     migrator: Option<Arc<dyn Migrator>>,
     gates: Vec<Arc<dyn Gate>>,
     observers: Vec<Arc<dyn Observer>>,
+    fleet: Option<Fleet>,
     strategy: Strategy,
     retention: Retention,
     contract: Contract,
@@ -63,6 +65,7 @@ impl PipelineBuilder {
             migrator: None,
             gates: Vec::new(),
             observers: Vec::new(),
+            fleet: None,
             strategy: Strategy::blue_green(),
             retention: Retention::For(defaults::RETAIN),
             contract: Contract::default(),
@@ -84,6 +87,14 @@ impl PipelineBuilder {
     #[must_use]
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Some(Arc::new(router));
+        self
+    }
+
+    /// Deploys to all members of a fleet. Its runtime, its routers and its health check are used, except where the pipeline is
+    /// given another; members without routers need one that they share.
+    #[must_use]
+    pub fn fleet(mut self, fleet: &Fleet) -> Self {
+        self.fleet = Some(fleet.clone());
         self
     }
 
@@ -194,7 +205,15 @@ impl PipelineBuilder {
     /// `Config` when a required part is missing, the service's name is not valid, an interval, a limit or a streak is
     /// zero, a time is longer than [`defaults::LONGEST`], or the strategy's steps do not rise to 100. `Unsupported` when the
     /// strategy divides the traffic and the router cannot.
-    pub fn build(self) -> Result<Pipeline> {
+    pub fn build(mut self) -> Result<Pipeline> {
+        if let Some(fleet) = self.fleet.clone() {
+            self.take_from(&fleet)
+                .map_err(|error| error.with_operation("build a pipeline").with("service", &self.service))?;
+        } else if !self.strategy.waves.is_empty() {
+            return Err(Error::config(
+                "waves are of a fleet: call `.fleet(...)` on the builder, or use `Strategy::canary`",
+            ));
+        }
         let service = ServiceName::new(self.service)?;
         let missing = |what: &str| {
             Error::config(format!("a pipeline needs a {what}: call `.{what}(...)` on the builder"))
@@ -210,6 +229,7 @@ impl PipelineBuilder {
             migrator: self.migrator,
             gates: self.gates,
             observers: self.observers,
+            fleet: self.fleet,
             strategy: self.strategy,
             retention: self.retention,
             contract: self.contract,
@@ -225,6 +245,33 @@ impl PipelineBuilder {
             .and_then(|()| context.validate())
             .map_err(|error| error.with_operation("build a pipeline").with("service", &service))?;
         Ok(Pipeline { context: Arc::new(context) })
+    }
+}
+
+impl PipelineBuilder {
+    fn take_from(&mut self, fleet: &Fleet) -> Result<()> {
+        self.runtime.get_or_insert_with(|| Arc::new(fleet.runtime()));
+        if fleet.has_routers() {
+            self.router.get_or_insert_with(|| Arc::new(fleet.router()));
+        } else if !self.strategy.waves.is_empty() {
+            return Err(Error::config(
+                "waves need members with a router each: one router in front of all of them divides by `Strategy::canary`",
+            ));
+        }
+        if let (None, Some(check)) = (&self.health, fleet.health()) {
+            self.health = Some(Arc::new(check));
+        }
+        let waves = match self.strategy.waves.is_empty() {
+            true => Waves::default(),
+            false => Waves::new(&self.strategy.waves, &fleet.weights())?,
+        };
+        if waves.divide_members() && !fleet.divides() {
+            return Err(Error::config(
+                "a wave is a part of its members' traffic, and not every member's router can divide that: leave out `share`",
+            ));
+        }
+        self.strategy.take_steps_from(&waves);
+        fleet.belong_to(waves, self.settings.check_timeout)
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn conclude(mut session: Session, result: Result<(), Halt>) -> 
             let error = contract_begun.then(|| cause.ending(outcome.to_string()).with_operation(tried));
             session.finish(outcome, error).await
         }
-        Err(Halt::Failed(cause)) if session.kind == OperationKind::Restore => {
+        Err(Halt::Failed(cause)) if matches!(session.kind, OperationKind::Restore | OperationKind::Resume) => {
             let outcome = Outcome::Kept { cause: cause.summary() };
             let error = cause.ending(outcome.to_string()).with_operation(tried);
             session.finish(outcome, Some(error)).await

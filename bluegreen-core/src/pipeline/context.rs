@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cancel::Cancel;
 use super::defaults;
 use super::strategy::{Contract, Retention, Strategy};
+use crate::fleet::Fleet;
 use crate::gate::Gate;
 use crate::health::HealthCheck;
 use crate::migrator::Migrator;
@@ -29,6 +30,7 @@ pub(super) struct Context {
     pub(super) migrator: Option<Arc<dyn Migrator>>,
     pub(super) gates: Vec<Arc<dyn Gate>>,
     pub(super) observers: Vec<Arc<dyn Observer>>,
+    pub(super) fleet: Option<Fleet>,
     pub(super) strategy: Strategy,
     pub(super) retention: Retention,
     pub(super) contract: Contract,

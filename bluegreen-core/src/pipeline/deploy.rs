@@ -8,8 +8,9 @@ use super::route::Route;
 use super::session::{Halt, Session};
 use super::steps::{attach, contract, expand, retain, shift, start, stop, stop_noting};
 use super::strategy::{Contract, Retention};
-use super::{drain, health, learn, soak, verify};
+use super::{drain, health, learn, resume, soak, verify};
 use crate::error::{Error, ErrorKind, Reason};
+use crate::fleet::Fleet;
 use crate::migrator::When;
 use crate::state::{Replaced, SlotRecord, SlotStatus, State, Step};
 use crate::types::{Release, Slot, Split, Target};
@@ -32,7 +33,10 @@ pub(super) async fn plan_route(session: &mut Session, release: &Release) -> Resu
     let state = session.lease.state().await;
     let divided = health::judge_divided(&context, &session.id, &state, &seen).await;
     let route = Route::into_idle(&context, &session.id, &state, &seen, release.clone(), divided);
-    let route = route.map_err(Halt::Refused)?;
+    let route = route.map_err(|error| Halt::Refused(or_resume(&context, error)))?;
+    if let Some(fleet) = &context.fleet {
+        fleet.admit().map_err(Halt::Refused)?;
+    }
     if let Some(old) = &route.old {
         verify::can_tell(&context, old, seen.slot(old.slot)).await.map_err(Halt::Refused)?;
     }
@@ -40,6 +44,17 @@ pub(super) async fn plan_route(session: &mut Session, release: &Release) -> Resu
     preview.notes.into_iter().for_each(|note| session.reporter.note(note));
     session.set_route(route.clone()).await;
     Ok(route)
+}
+
+/// A version that is live already may not be so on each member of a fleet.
+fn or_resume(context: &Context, error: Error) -> Error {
+    let is_behind = context.fleet.as_ref().is_some_and(Fleet::is_behind);
+    match error.reason() {
+        Some(Reason::AlreadyLive) if is_behind => {
+            error.with_hint("`resume` brings it to the members that were left behind")
+        }
+        _ => error,
+    }
 }
 
 /// Brings the release up in the idle slot, tested, without traffic.
@@ -87,7 +102,9 @@ pub(super) async fn finalize(session: &mut Session, route: &Route) -> Result<(),
 
 pub(super) fn stage_steps(context: &Context, route: &Route) -> Vec<Step> {
     let expands = |when| context.migrator.as_ref().is_some_and(|migrator| migrator.when() == when);
+    let is_behind = context.fleet.as_ref().is_some_and(Fleet::is_behind);
     let steps = [
+        (route.old_runs && is_behind, Step::CatchUp),
         (true, Step::Prepare),
         (expands(When::BeforeStart), Step::ExpandBeforeStart),
         (route.occupied, Step::StopOccupant),
@@ -142,6 +159,10 @@ async fn perform(session: &mut Session, route: &Route, step: Step) -> Result<(),
     let target = session.reporter.watch(route.target.clone());
     let (slot, old) = (target.slot, target.slot.other());
     match step {
+        Step::CatchUp => match &route.old {
+            Some(live) => resume::step(session, live).await,
+            None => Ok(()),
+        },
         Step::Prepare => session.step(step, context.runtime.prepare(&target)).await,
         Step::ExpandBeforeStart | Step::ExpandAfterStart => expand(session, &target, step).await,
         Step::StopOccupant => stop_noting(session, step, slot, move |state| replacing(state, slot, true)).await,

@@ -36,7 +36,9 @@ pub(super) async fn smoke_step(session: &mut Session, target: &Target) -> Result
     let work = async {
         let instance = context.runtime.inspect(target.slot).await?;
         for test in &context.smoke {
-            if let Health::Unhealthy { reason } = test.check(target, &instance).await? {
+            if let Health::Unhealthy { reason } = test.check(target, &instance).await?
+                && !without_the_unwell(&context, target.slot).await
+            {
                 return Err(Error::new(ErrorKind::Unhealthy, reason).with("test", test));
             }
         }
@@ -128,16 +130,27 @@ async fn unhealthy(context: &Context, target: &Target) -> Option<String> {
             },
         };
         if attempt == LOOKS || !running {
-            return Some(reason);
+            if !without_the_unwell(context, target.slot).await {
+                return Some(reason);
+            }
+            attempt = 0;
         }
         attempt += 1;
         sleep(context.settings.check_interval).await;
     }
 }
 
+/// Whether the members of a fleet that were not well at the last look are set aside, so that the others can go on.
+pub(super) async fn without_the_unwell(context: &Context, slot: Slot) -> bool {
+    match &context.fleet {
+        Some(fleet) => fleet.set_aside_unwell(slot).await,
+        None => false,
+    }
+}
+
 async fn await_healthy(context: &Context, reporter: &Reporter, target: &Target) -> Result<()> {
     let Settings { check_interval, check_timeout, healthy_streak: needed, start_deadline, .. } = context.settings;
-    let deadline = Instant::now() + start_deadline;
+    let mut deadline = Instant::now() + start_deadline;
     let (mut streak, mut looks) = (0, 0);
     let mut reasons = Reasons::default();
     loop {
@@ -161,6 +174,11 @@ async fn await_healthy(context: &Context, reporter: &Reporter, target: &Target) 
             reasons.add(reason);
         }
         if Instant::now() + check_interval > deadline {
+            if without_the_unwell(context, target.slot).await {
+                // Those that are left have answered until now.
+                deadline += check_interval * (needed + 1);
+                continue;
+            }
             let what = match reasons.newest_first() {
                 None => format!("{streak} healthy answers in a row within {start_deadline:?}, {needed} are needed"),
                 Some(reasons) => format!("not healthy within {start_deadline:?}: {reasons}"),

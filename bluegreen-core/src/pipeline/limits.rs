@@ -10,6 +10,7 @@ use crate::state::Step;
 pub(super) fn limit(context: &Context, step: Step) -> Duration {
     let settings = &context.settings;
     match step {
+        Step::CatchUp => settings.prepare_timeout + start_timeout(context) + settings.start_deadline,
         Step::Prepare => settings.prepare_timeout,
         Step::ExpandBeforeStart | Step::ExpandAfterStart | Step::Migrate | Step::Contract => settings.migrate_timeout,
         Step::StopOccupant | Step::StopFailed | Step::Retire => settings.stop_grace,

@@ -44,6 +44,7 @@ mod promote;
 mod recover;
 mod reporter;
 mod restore;
+mod resume;
 mod retire;
 mod retry;
 mod rollback;
@@ -63,6 +64,7 @@ use futures::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fleet::Fleet;
 use crate::log_stream;
 use crate::migrator::Phase;
 pub use crate::report::{Report, StepReport};
@@ -200,6 +202,18 @@ impl Pipeline {
         conclude(session, result).await
     }
 
+    /// Brings the members of a fleet that were left behind to the release that is live on the others; `release` is that one, with
+    /// its artifact. The others are not touched.
+    ///
+    /// # Errors
+    /// `Conflict` when another version is live, or traffic is divided; `Config` without a fleet. Where members are still behind
+    /// at the end, of the kind of the cause, with [`Outcome::Kept`] in its report, which names each with the reason.
+    pub async fn resume(&self, release: Release) -> Result<Report> {
+        let mut session = self.begin(OperationKind::Resume, Some(release.version())).await?;
+        let result = resume::resume(&mut session, &release).await;
+        conclude(session, result).await
+    }
+
     /// Stops the retained slot if its time is over. Not being due is `Ok`, and noted in the report.
     pub async fn retire(&self) -> Result<Report> {
         let mut session = self.begin(OperationKind::Retire, None).await?;
@@ -254,7 +268,8 @@ impl Pipeline {
     /// What there is, what is recorded, and what is going on. Touches nothing, and needs no lease.
     pub async fn status(&self) -> Result<Status> {
         let state = self.load().await?;
-        let observed = Observed::now(&self.context, &state).await.map_err(|error| self.tried("status", error))?;
+        let observed =
+            Observed::recorded_and_now(&self.context, &state).await.map_err(|error| self.tried("status", error))?;
         let idle = observed.live.map_or(Slot::Blue, Slot::other);
         let (router, runtime) = tokio::join!(
             observe::in_time(self.context.router.preview(idle)),
@@ -266,7 +281,8 @@ impl Pipeline {
             Err(error) if observe::is_away(&error) && observed.out_of_reach(idle).is_some() => Vec::new(),
             Err(error) => vec![format!("the next deploy is refused: {}", error.summary())],
         });
-        Ok(Status { notes: notes.collect(), observed, state })
+        let members = self.context.fleet.as_ref().map(Fleet::records).unwrap_or_default();
+        Ok(Status { notes: notes.collect(), observed, members, state })
     }
 
     /// The last operations, oldest first.

@@ -129,6 +129,14 @@ impl Observed {
         Ok(Self::compared(state, split, blue, green, away))
     }
 
+    /// As [`now`](Self::now), for a look that belongs to no operation.
+    pub(super) async fn recorded_and_now(context: &Context, state: &State) -> Result<Self> {
+        if let Some(fleet) = &context.fleet {
+            fleet.look_with(state);
+        }
+        Self::now(context, state).await
+    }
+
     fn compared(state: &State, split: Option<Split>, blue: Instance, green: Instance, away: Option<Drift>) -> Self {
         let live = split.map(|split| split.sole().unwrap_or_else(|| recorded_live(state, split)));
         let mut observed = Self { split, blue, green, live, drift: away.into_iter().collect() };
@@ -285,5 +293,10 @@ fn recorded_live(state: &State, split: Split) -> Slot {
 
 /// A document in which nothing was recorded but the operation that is looking right now.
 fn blank(state: &State) -> State {
-    State { operation: state.operation.clone(), lease: state.lease.clone(), ..State::new(state.service.clone()) }
+    State {
+        operation: state.operation.clone(),
+        lease: state.lease.clone(),
+        members: state.members.clone(),
+        ..State::new(state.service.clone())
+    }
 }

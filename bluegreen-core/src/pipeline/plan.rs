@@ -1,5 +1,6 @@
 //! What a deploy would do, compared with what there is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use super::{deploy, limits, verify};
 use crate::duration_text::short;
 use crate::error::{Error, Reason, Result};
 use crate::preview::Preview;
-use crate::state::{State, Step};
-use crate::types::{OperationId, Release, ServiceName, Slot, Version};
+use crate::state::{MemberRecord, State, Step};
+use crate::types::{MemberName, OperationId, Release, ServiceName, Slot, Version};
 
 /// What [`Pipeline::plan`](super::Pipeline::plan) found. `Display` prints it for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct Plan {
     /// What the adapters would change in what the user wrote, as unified diffs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// What is on each member of a fleet. Those that were set aside are brought up to the live version first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<MemberName, MemberRecord>,
     /// The migrations that would be applied; `None` where that cannot be told.
     pub pending_migrations: Option<Vec<String>>,
     /// The steps, in order.
@@ -89,7 +93,7 @@ pub struct PlannedStep {
 
 /// Looks, and touches nothing.
 pub(super) async fn plan(context: &Context, state: &State, release: &Release) -> Result<Plan> {
-    let seen = Observed::now(context, state).await?;
+    let seen = Observed::recorded_and_now(context, state).await?;
     let operation = OperationId::new("plan")?;
     let held = match (&state.lease, &state.operation) {
         (Some(lease), _) => Some(held_by(lease, state)),
@@ -104,6 +108,7 @@ pub(super) async fn plan(context: &Context, state: &State, release: &Release) ->
         refusal: held.as_ref().map(Refusal::of),
         notes: Vec::new(),
         changes: Vec::new(),
+        members: BTreeMap::new(),
         pending_migrations: None,
         steps: Vec::new(),
     };
@@ -116,6 +121,12 @@ pub(super) async fn plan(context: &Context, state: &State, release: &Release) ->
         }
     };
     plan.slot = Some(route.target.slot);
+    if let Some(fleet) = &context.fleet {
+        plan.members = fleet.records();
+        if let Err(error) = fleet.admit() {
+            plan.refusal.get_or_insert(Refusal::of(&error));
+        }
+    }
     if let Some(old) = &route.old
         && let Err(error) = verify::can_tell(context, old, seen.slot(old.slot)).await
     {
@@ -176,6 +187,7 @@ fn what(context: &Context, route: &Route, seen: &Observed, step: Step) -> String
         count => format!("under {count} gates"),
     };
     match step {
+        Step::CatchUp => "bring the members that were left behind to the live version".to_owned(),
         Step::Prepare => format!("bring {version} to {}", context.runtime),
         Step::ExpandBeforeStart | Step::ExpandAfterStart => {
             context.migrator.as_ref().map_or_else(String::new, |migrator| format!("expand by {migrator}"))
@@ -218,6 +230,10 @@ impl fmt::Display for Plan {
         writeln!(f, "  now: the router routes {split}; blue is {}; green is {}", observed.blue, observed.green)?;
         for drift in &observed.drift {
             writeln!(f, "  drift: {drift}")?;
+        }
+        let width = self.members.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+        for (name, record) in &self.members {
+            writeln!(f, "  {name:width$}  {record}")?;
         }
         match &self.pending_migrations {
             None => writeln!(f, "  migrations: cannot be told before they run")?,

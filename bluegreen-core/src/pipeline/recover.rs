@@ -43,6 +43,10 @@ async fn complete(session: &mut Session, state: &State, operation: &Operation, s
             let result = restore::restore(session).await;
             unless_refused(session, result).map_err(stands_as_it_is)
         }
+        OperationKind::Resume => {
+            session.reporter.note("members may still be behind: run `resume` again");
+            Ok(())
+        }
         OperationKind::Recover => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::event::{Event, EventKind};
+use crate::fleet::Fleet;
 use crate::report::{Report, StepReport};
 use crate::state::{OperationKind, Outcome, Step};
 use crate::types::{OperationId, Progress, Slot, Split, Target, Timestamp, Version};
@@ -165,6 +166,7 @@ impl Reporter {
             started,
             duration,
             steps: told.steps.clone(),
+            members: self.context.fleet.as_ref().map(Fleet::report).unwrap_or_default(),
             split,
             notes: told.notes.clone(),
             hint: None,

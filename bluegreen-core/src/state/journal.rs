@@ -23,6 +23,8 @@ pub enum OperationKind {
     Retire,
     /// Run a migration phase on its own.
     Migrate,
+    /// Bring the members of a fleet that were left behind to the live version.
+    Resume,
     /// Bring the release that was live last up again, with its traffic.
     Restore,
     /// Take over an operation whose process died.
@@ -38,6 +40,7 @@ impl fmt::Display for OperationKind {
             Self::Rollback => "rollback",
             Self::Retire => "retire",
             Self::Migrate => "migrate",
+            Self::Resume => "resume",
             Self::Restore => "restore",
             Self::Recover => "recover",
         })

@@ -4,6 +4,7 @@
 
 mod journal;
 mod lease;
+mod member;
 mod outcome;
 mod step;
 
@@ -14,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
+use crate::types::{MemberName, OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
 pub use journal::{JournalEntry, Operation, OperationKind, Replaced, StepStatus};
 pub use lease::Lease;
+pub use member::{MemberRecord, SetAside};
 pub use outcome::Outcome;
 pub use step::Step;
 
@@ -47,6 +49,9 @@ pub struct State {
     pub blue: SlotRecord,
     /// What is in the green slot.
     pub green: SlotRecord,
+    /// What is on each member, where the service runs on a [`Fleet`](crate::Fleet).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<MemberName, MemberRecord>,
     /// Whether the retained release can still live with the data; false from the moment a contract phase begins, until the
     /// migrator says that it has applied nothing.
     pub rollback_safe: bool,
@@ -76,6 +81,7 @@ impl State {
             split: None,
             blue: SlotRecord::default(),
             green: SlotRecord::default(),
+            members: BTreeMap::new(),
             rollback_safe: true,
             operation: None,
             lease: None,

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 pub enum Step {
     /// Ask the router and both slots what there is.
     Observe,
+    /// Bring the members of a fleet that were left behind to the live version.
+    CatchUp,
     /// Bring the release's content to where it will run.
     Prepare,
     /// Run the expand phase before the release is started.
@@ -67,6 +69,7 @@ pub(super) const UNKNOWN_STEP: &str = "is not a step that this version knows";
 
 const NAMES: &[(Step, &str)] = &[
     (Step::Observe, "observe"),
+    (Step::CatchUp, "catch-up"),
     (Step::Prepare, "prepare"),
     (Step::ExpandBeforeStart, "expand-before-start"),
     (Step::StopOccupant, "stop-occupant"),

@@ -15,7 +15,7 @@ mod time;
 pub use host_port::host_port;
 pub use instance::{Endpoint, Instance};
 pub use mask::Mask;
-pub use name::{OperationId, ServiceName, Version};
+pub use name::{MemberName, OperationId, ServiceName, Version};
 pub use per_slot::PerSlot;
 pub use progress::Progress;
 pub use release::{Release, Target};

@@ -115,6 +115,11 @@ name! {
     OperationId, "operation id"
 }
 
+name! {
+    /// The name of one member of a [`Fleet`](crate::fleet::Fleet), unique in it: `web1`.
+    MemberName, "member name"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod dead_ends;
 mod deploy;
 mod drift;
 mod events;
+mod fleet;
 mod full_disk;
 mod gates;
 mod health;
