@@ -79,6 +79,7 @@ use crate::report::MemberReport;
 use crate::state::{MemberRecord, OperationKind, State};
 use crate::types::{MemberName, Slot, Split, Target};
 
+use roster::Tolerance;
 use shared::Shared;
 
 pub use builder::FleetBuilder;
@@ -192,10 +193,8 @@ impl Fleet {
                 .with_hint("run it with the members that it was begun over; change the list before a deploy"));
         }
         shared.roster.load(&shared.names, known, state.split);
-        shared.roster.set_tolerant(!matches!(
-            kind,
-            None | Some(OperationKind::Deploy | OperationKind::Stage | OperationKind::Promote)
-        ));
+        // A deploy decides when it has looked: see `admit`.
+        shared.roster.set_tolerance(Tolerance::All);
         if state.live.is_some() {
             let new = shared.all().into_iter().filter(|member| is_new(&&shared.names[*member]));
             new.for_each(|member| shared.roster.leave_out(member, "new in the fleet: not at the live version yet"));
@@ -219,7 +218,12 @@ impl Fleet {
 
     /// From here on, members that fail are left behind, however many: the way back must not depend on each of them.
     pub(crate) fn tolerate(&self) {
-        self.shared.roster.set_tolerant(true);
+        self.shared.roster.set_tolerance(Tolerance::All);
+    }
+
+    /// From here on, nobody is set aside: the operation is over, and what cannot be seen is left for the next one.
+    pub(crate) fn conclude(&self) {
+        self.shared.roster.set_tolerance(Tolerance::None);
     }
 
     /// Members that were set aside and are as the others are take part again.
@@ -227,7 +231,7 @@ impl Fleet {
         self.shared.look_at_aside(live).await;
     }
 
-    /// Whether a deploy may begin with those that are out of reach.
+    /// Whether a deploy may begin with those that are out of reach. From here on, no more may fail than the policy says.
     pub(crate) fn admit(&self) -> Result<()> {
         let (shared, away) = (&self.shared, self.shared.roster.away());
         let allowed = match shared.policy.unreachable {
@@ -235,6 +239,7 @@ impl Fleet {
             Unreachable::Skip => shared.may_fail(),
         };
         if away.len() <= allowed {
+            shared.roster.set_tolerance(Tolerance::Policy);
             return Ok(());
         }
         let reason = away.first().and_then(|member| shared.roster.standing(*member).record.set_aside);

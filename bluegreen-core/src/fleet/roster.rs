@@ -16,8 +16,22 @@ struct Inner {
     standings: Vec<Standing>,
     /// The split that all members who take part agreed on last.
     split: Option<Split>,
-    tolerant: bool,
+    /// What was last said of the fleet's split: what a shift is asked to go from.
+    told: Option<Split>,
+    tolerance: Tolerance,
     changes: Vec<(usize, MemberChange)>,
+}
+
+/// How many members may be left behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Tolerance {
+    /// As many as the policy says.
+    #[default]
+    Policy,
+    /// All but one: what an operation looks at first, and a way back, must not depend on each of them.
+    All,
+    /// No further one: the operation is over.
+    None,
 }
 
 /// What is known of one member.
@@ -27,6 +41,10 @@ pub(super) struct Standing {
     pub(super) seen: PerSlot<Option<Instance>>,
     /// Why it was not healthy when it was last looked at.
     pub(super) unwell: PerSlot<Option<String>>,
+    /// What its own router did when all agreed on a split last.
+    pub(super) agreed: Option<Split>,
+    /// What its own router did when the fleet's split was last told.
+    pub(super) routed: Option<Split>,
     /// Whether it was out of reach when it was last looked at.
     pub(super) away: bool,
     /// How long it was worked on.
@@ -46,7 +64,10 @@ impl Roster {
         split: Option<Split>,
     ) {
         let mut inner = self.lock();
-        let of = |name| Standing { record: records.get(name).cloned().unwrap_or_default(), ..Standing::default() };
+        let of = |name| {
+            let record = records.get(name).cloned().unwrap_or_default();
+            Standing { agreed: record.split, record, ..Standing::default() }
+        };
         inner.standings = names.iter().map(of).collect();
         inner.split = split;
         inner.changes.clear();
@@ -133,7 +154,9 @@ impl Roster {
     }
 
     pub(super) fn confirmed(&self, member: usize, split: Option<Split>) {
-        self.lock().standings[member].record.split = split;
+        let standing = &mut self.lock().standings[member];
+        standing.record.split = split;
+        standing.agreed = split;
     }
 
     pub(super) fn worked(&self, member: usize, took: Duration) {
@@ -144,16 +167,37 @@ impl Roster {
         self.lock().split
     }
 
+    /// Remembers what is said of the fleet's split, and of what it is made.
+    pub(super) fn tell(&self, split: Option<Split>, found: &[(usize, Option<Split>)]) {
+        let mut inner = self.lock();
+        inner.told = split;
+        for (member, routed) in found {
+            inner.standings[*member].routed = *routed;
+            inner.standings[*member].record.split = *routed;
+        }
+    }
+
+    /// Whether this was last said of the fleet's split, and these members have done the same ever since.
+    pub(super) fn is_unchanged(&self, split: Option<Split>, found: &[(usize, Option<Split>)]) -> bool {
+        let inner = self.lock();
+        inner.told == split && found.iter().all(|(member, routed)| inner.standings[*member].routed == *routed)
+    }
+
     pub(super) fn agree_on(&self, split: Split) {
         self.lock().split = Some(split);
     }
 
+    /// Whether whoever fails is left behind, however many.
     pub(super) fn is_tolerant(&self) -> bool {
-        self.lock().tolerant
+        self.tolerance() == Tolerance::All
     }
 
-    pub(super) fn set_tolerant(&self, tolerant: bool) {
-        self.lock().tolerant = tolerant;
+    pub(super) fn tolerance(&self) -> Tolerance {
+        self.lock().tolerance
+    }
+
+    pub(super) fn set_tolerance(&self, tolerance: Tolerance) {
+        self.lock().tolerance = tolerance;
     }
 
     pub(super) fn take_changes(&self) -> Vec<(usize, MemberChange)> {

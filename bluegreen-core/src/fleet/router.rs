@@ -49,16 +49,19 @@ impl FleetRouter {
         if routed.is_empty() {
             return None;
         }
-        let as_agreed =
-            |(member, split): &(usize, Option<Split>)| self.0.roster.standing(*member).record.split == *split;
+        let as_agreed = |(member, split): &(usize, Option<Split>)| self.0.roster.standing(*member).agreed == *split;
         if let Some(agreed) = self.0.roster.split().filter(|split| split.sole().is_none())
             && found.iter().all(as_agreed)
         {
             return Some(agreed);
         }
-        let (members, splits): (Vec<_>, Vec<_>) = routed.into_iter().unzip();
-        let green: Vec<_> = splits.iter().map(|split| split.share(Slot::Green)).collect();
-        Split::toward(Slot::Green, percent_of(&green, &self.0.weights(&members))).ok()
+        let members: Vec<_> = found.iter().map(|(member, _)| *member).collect();
+        // A member that routes nothing has not followed those that do, who have the service.
+        let first = routed[0].1.majority();
+        let elsewhere = Split::all(first.other());
+        let shares: Vec<_> = found.iter().map(|(_, split)| split.unwrap_or(elsewhere).share(first)).collect();
+        let percent = percent_of(&shares, &self.0.weights(&members));
+        Split::toward(first, if routed.len() < found.len() { percent.max(51) } else { percent }).ok()
     }
 
     /// What each of these members is to do at this split.
@@ -165,7 +168,10 @@ impl Router for FleetRouter {
     }
 
     async fn current(&self) -> Result<Option<Split>> {
-        Ok(self.reckon(&self.look_at_active().await?))
+        let found = self.look_at_active().await?;
+        let split = self.reckon(&found);
+        self.0.roster.tell(split, &found);
+        Ok(split)
     }
 
     async fn preview(&self, slot: Slot) -> Result<Preview> {
@@ -211,15 +217,20 @@ impl Router for FleetRouter {
             all.filter(|(_, found, wanted)| *found != Some(*wanted)).collect::<Vec<_>>()
         };
         let is_there = moves().is_empty();
-        if !is_there && now != from {
+        // Members that were set aside since have changed what the others make together.
+        let is_from = now == from || self.0.roster.is_unchanged(from, &found);
+        if !is_there && !is_from {
             return Err(split_changed(from, now).with("router", self));
         }
         let moved = self.switch(moves()).await;
         let stay = found.iter().zip(&wanted).filter(|((_, found), wanted)| *found == Some(**wanted));
         let done = stay.map(|((member, _), wanted)| (*member, Ok(*wanted))).chain(moved).collect();
-        for (member, split) in self.0.accept(done)? {
-            self.0.roster.confirmed(member, Some(split));
+        let done = self.0.accept(done)?;
+        for (member, split) in &done {
+            self.0.roster.confirmed(*member, Some(*split));
         }
+        let done: Vec<_> = done.into_iter().map(|(member, split)| (member, Some(split))).collect();
+        self.0.roster.tell(Some(to), &done);
         self.0.roster.agree_on(to);
         if self.0.roster.is_tolerant()
             && let Some(live) = to.sole()

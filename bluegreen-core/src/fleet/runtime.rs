@@ -211,8 +211,7 @@ impl Shared {
         Ok(Preview { notes: notes.into_iter().map(text).collect(), changes })
     }
 
-    /// What came back from the members that are in reach. The others are set aside, unless none is left: whether so many may
-    /// be away, is asked before anything is done.
+    /// What came back from the members that are in reach. The others are set aside, as the policy allows.
     pub(super) fn without_those_away<T>(&self, looks: Vec<(usize, Result<T>)>) -> Result<Vec<(usize, T)>> {
         let is_away = |result: &Result<T>| result.as_ref().is_err_and(is_away);
         let (away, there): (Vec<_>, Vec<_>) = looks.into_iter().partition(|(_, result)| is_away(result));
@@ -222,6 +221,9 @@ impl Shared {
                 true => Err(Error::new(ErrorKind::Unreachable, "all members are set aside").not_applied()),
                 false => Err(self.failure(&away, false)),
             };
+        }
+        if !away.is_empty() && !self.allows(away.len()) {
+            return Err(self.failure(&away, true));
         }
         for (member, error) in away {
             self.roster.set_aside(member, error.summary());

@@ -9,10 +9,10 @@ use futures::future::{BoxFuture, join_all};
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::defaults::{self, FIRST_PAUSE, LOOK_DEADLINE};
+use super::defaults::{FIRST_PAUSE, LOOK_DEADLINE};
 use super::member::Member;
 use super::policy::Policy;
-use super::roster::Roster;
+use super::roster::{Roster, Tolerance};
 use super::wave::Waves;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::health::HealthCheck;
@@ -48,12 +48,44 @@ impl Shared {
         deadline: Duration,
         call: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
     ) -> Vec<(usize, Result<T>)> {
+        self.each_within(who, deadline, deadline, call).await
+    }
+
+    /// As [`each`](Self::each), for a look: it is not worth waiting long for, and is made again if no answer comes.
+    pub(super) async fn look<T: Send>(
+        &self,
+        who: Vec<usize>,
+        call: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
+    ) -> Vec<(usize, Result<T>)> {
+        let deadline = LOOK_DEADLINE.min(self.policy.deadline);
+        self.each_within(who, deadline, deadline / (self.policy.retries + 1), call).await
+    }
+
+    /// Makes the same check of each of these members at the same time, once. It ends before the look that it is part of.
+    pub(super) async fn check<T: Send>(
+        &self,
+        who: Vec<usize>,
+        check: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
+    ) -> Vec<(usize, Result<T>)> {
+        let limit = self.check_timeout.get().copied().unwrap_or(LOOK_DEADLINE) * 4 / 5;
+        let check = &check;
+        let check_one = |member| async move { (member, within(limit, check(member)).await) };
+        join_all(who.into_iter().map(check_one)).await
+    }
+
+    async fn each_within<T: Send>(
+        &self,
+        who: Vec<usize>,
+        deadline: Duration,
+        one_try: Duration,
+        call: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
+    ) -> Vec<(usize, Result<T>)> {
         let stops = self.policy.stop_on_first && !self.roster.is_tolerant();
         let calls = stream::iter(who).map(|member| {
             let call = &call;
             async move {
                 let began = Instant::now();
-                let result = self.persistently(deadline, || call(member)).await;
+                let result = self.persistently(deadline, one_try, || call(member)).await;
                 self.roster.worked(member, began.elapsed());
                 (member, result)
             }
@@ -71,39 +103,23 @@ impl Shared {
         results
     }
 
-    /// As [`each`](Self::each), for a look: it is not worth waiting long for.
-    pub(super) async fn look<T: Send>(
+    async fn persistently<T>(
         &self,
-        who: Vec<usize>,
-        call: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
-    ) -> Vec<(usize, Result<T>)> {
-        self.each(who, LOOK_DEADLINE.min(self.policy.deadline), call).await
-    }
-
-    /// Makes the same check of each of these members at the same time, once. It ends before the look that it is part of.
-    pub(super) async fn check<T: Send>(
-        &self,
-        who: Vec<usize>,
-        check: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
-    ) -> Vec<(usize, Result<T>)> {
-        let limit = self.check_timeout.get().copied().unwrap_or(defaults::LOOK_DEADLINE) * 4 / 5;
-        let until = Instant::now() + limit;
-        let check = &check;
-        let check_one = |member| async move { (member, within(until, limit, check(member)).await) };
-        join_all(who.into_iter().map(check_one)).await
-    }
-
-    async fn persistently<T>(&self, deadline: Duration, call: impl Fn() -> BoxFuture<'static, Result<T>>) -> Result<T> {
+        deadline: Duration,
+        one_try: Duration,
+        call: impl Fn() -> BoxFuture<'static, Result<T>>,
+    ) -> Result<T> {
         let until = Instant::now() + deadline;
         let mut pause = FIRST_PAUSE;
         for _ in 0..self.policy.retries {
-            match within(until, deadline, call()).await {
+            let left = until.saturating_duration_since(Instant::now());
+            match within(one_try.min(left), call()).await {
                 Err(error) if error.is_retryable() && Instant::now() + pause < until => sleep(pause).await,
                 result => return result,
             }
             pause *= 2;
         }
-        within(until, deadline, call()).await
+        within(until.saturating_duration_since(Instant::now()), call()).await
     }
 
     /// What came back from those members that did it. The others are set aside, if the policy allows that of so many.
@@ -134,7 +150,12 @@ impl Shared {
     pub(super) fn allows(&self, more: usize) -> bool {
         let active = self.roster.active().len();
         let failed = self.members.len() - active;
-        more < active && (self.roster.is_tolerant() || failed + more <= self.may_fail())
+        more < active
+            && match self.roster.tolerance() {
+                Tolerance::All => true,
+                Tolerance::Policy => failed + more <= self.may_fail(),
+                Tolerance::None => false,
+            }
     }
 
     pub(super) fn may_fail(&self) -> usize {
@@ -210,9 +231,9 @@ impl Shared {
     }
 }
 
-async fn within<T>(until: Instant, limit: Duration, call: BoxFuture<'static, Result<T>>) -> Result<T> {
+async fn within<T>(limit: Duration, call: BoxFuture<'static, Result<T>>) -> Result<T> {
     let late = |_| Err(Error::new(ErrorKind::Timeout, format!("did not end within {limit:?}")));
-    timeout(until.saturating_duration_since(Instant::now()), call).await.unwrap_or_else(late)
+    timeout(limit, call).await.unwrap_or_else(late)
 }
 
 /// Whether an error says that a member is out of reach, so that nobody knows what is on it.

@@ -131,9 +131,7 @@ impl Runtime for MemoryRuntime {
         inner.slots[target.slot].in_reach()?;
         let failed =
             |kind, text: String| Error::new(kind, text).with_operation(format!("start {target}")).not_applied();
-        if !inner.prepared.contains_key(target.version()) {
-            return Err(failed(ErrorKind::NotFound, format!("{} was not prepared", target.version())));
-        }
+        let is_prepared = inner.prepared.contains_key(target.version());
         let occupant = &mut inner.slots[target.slot];
         let settings = target.release.settings_map();
         match &occupant.instance {
@@ -145,6 +143,9 @@ impl Runtime for MemoryRuntime {
             Instance::Running { .. } | Instance::Degraded { .. } => {
                 let text = format!("the slot is occupied: {}", occupant.instance);
                 return Err(failed(ErrorKind::Conflict, text));
+            }
+            Instance::Absent | Instance::Stopped { .. } if !is_prepared => {
+                return Err(failed(ErrorKind::NotFound, format!("{} was not prepared", target.version())));
             }
             Instance::Absent | Instance::Stopped { .. } => {
                 occupant.logs = vec![format!("{} started", target.version())];

@@ -22,6 +22,9 @@ pub(super) async fn promote_staged(session: &mut Session) -> Result<(), Halt> {
     }
     let slot = staged.map_err(Halt::Refused)?;
     let route = Route::to_slot(&context, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
+    if let Some(fleet) = &context.fleet {
+        fleet.admit().map_err(Halt::Refused)?;
+    }
     session.set_route(route.clone()).await;
 
     // It may have been staged long ago: it must be healthy now.

@@ -2,7 +2,7 @@
 
 use super::route::{Route, last_live, refuse_divided};
 use super::session::{Halt, Session};
-use super::steps::{attach, shift, start};
+use super::steps::{attach, is_to_be_started, shift, start};
 use super::{health, observe, verify};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::state::Step;
@@ -28,7 +28,7 @@ pub(super) async fn restore(session: &mut Session) -> Result<(), Halt> {
     session.set_route(route.clone()).await;
     let target = session.reporter.watch(route.target.clone());
 
-    if !seen.slot(slot).is_running() {
+    if is_to_be_started(&context, seen.slot(slot)) {
         start(session, Step::Start, &target, |_| {}).await?;
     }
     health::step(session, &target).await?;

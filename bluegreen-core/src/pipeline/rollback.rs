@@ -3,7 +3,7 @@
 use super::observe::Observed;
 use super::route::{Route, last_live, refused, to_the_other};
 use super::session::{Halt, Session};
-use super::steps::{attach, retain, shift, start, stop};
+use super::steps::{attach, is_to_be_started, retain, shift, start, stop};
 use super::strategy::Retention;
 use super::{drain, health, verify};
 use crate::error::{Error, ErrorKind, Reason};
@@ -37,7 +37,7 @@ pub(super) async fn move_back(session: &mut Session) -> Result<Moved, Halt> {
     let route = Route::to_slot(&context, &session.id, &state, &seen, slot).map_err(Halt::Refused)?;
     session.set_route(route.clone()).await;
 
-    if !seen.slot(slot).is_running() {
+    if is_to_be_started(&context, seen.slot(slot)) {
         // It was kept, and went down since: it is prepared still.
         let target = session.reporter.watch(route.target.clone());
         start(session, Step::Start, &target, |_| {}).await?;

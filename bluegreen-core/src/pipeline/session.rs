@@ -540,6 +540,9 @@ impl Session {
     /// What there is at the end; a router or runtime that does not answer now must not spoil the report.
     async fn look_again(&self) -> Option<Observed> {
         let state = self.lease.state().await;
+        if let Some(fleet) = &self.context.fleet {
+            fleet.conclude();
+        }
         look_at_aside(&self.context, &state).await;
         self.tell_of_members();
         match Observed::now(&self.context, &state).await {

@@ -1,12 +1,19 @@
 //! The steps that several verbs share.
 
+use super::context::Context;
 use super::observe;
 use super::route::refused;
 use super::session::{Halt, Session};
 use crate::error::{Effect, Error, ErrorKind, Reason};
 use crate::migrator::Phase;
 use crate::state::{SlotStatus, State, Step};
-use crate::types::{Slot, Split, Target};
+use crate::types::{Instance, Slot, Split, Target};
+
+/// Whether a release that was up before is to be started again: it does not run, or not on all members of a fleet. Those on which
+/// it runs are left alone.
+pub(super) fn is_to_be_started(context: &Context, found: &Instance) -> bool {
+    !found.is_running() || (context.fleet.is_some() && found.is_degraded())
+}
 
 /// Starts a prepared release; `starting` changes the record as it begins.
 pub(super) async fn start(
