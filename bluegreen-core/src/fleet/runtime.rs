@@ -154,7 +154,7 @@ impl Runtime for FleetRuntime {
         self.0.accept(calls.await).map(|_| ())
     }
 
-    /// Each line with the member that wrote it. Those that are not well come first: they have the lines that matter.
+    /// Each line with the member that wrote it. Where some members are not well, only theirs: they are the lines that matter.
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
         let mut who = self.0.roster.aside();
         who.extend(self.0.roster.unwell(slot).into_iter().map(|(member, _)| member));
@@ -168,12 +168,11 @@ impl Runtime for FleetRuntime {
         });
         let lines = logs.await.into_iter().flat_map(|(member, lines)| {
             let name = &self.0.names[member];
-            lines
-                .unwrap_or_else(|error| vec![format!("(no log: {})", error.summary())])
-                .into_iter()
-                .map(move |line| format!("{name}: {line}"))
+            let lines = lines.unwrap_or_else(|error| vec![format!("(no log: {})", error.summary())]);
+            lines.into_iter().map(move |line| format!("{name}: {line}"))
         });
-        Ok(lines.take(tail).collect())
+        let lines: Vec<_> = lines.collect();
+        Ok(lines[lines.len().saturating_sub(tail)..].to_vec())
     }
 }
 
