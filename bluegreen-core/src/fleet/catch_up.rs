@@ -119,8 +119,7 @@ async fn bring_up(member: Member, how: CatchUp) -> Result<()> {
             }
             member.runtime.stop(slot, how.stop_grace).await?;
         }
-        member.runtime.prepare(live).await?;
-        member.runtime.start(live).await?;
+        prepare_and_start(&member, live).await?;
     }
     let instance = await_healthy(&member, &how).await?;
     if let Some(router) = &member.router {
@@ -128,6 +127,20 @@ async fn bring_up(member: Member, how: CatchUp) -> Result<()> {
         router.shift(routed, Split::all(slot)).await?;
     }
     member.runtime.promoted(slot).await
+}
+
+/// The artifact of a release that is live may be gone; then it may be there from before.
+async fn prepare_and_start(member: &Member, live: &Target) -> Result<()> {
+    let prepared = member.runtime.prepare(live).await;
+    if live.release.artifact().is_some() {
+        prepared?;
+        return member.runtime.start(live).await.map(|_| ());
+    }
+    match (prepared, member.runtime.start(live).await) {
+        (_, Ok(_)) => Ok(()),
+        (Ok(()), Err(error)) => Err(error),
+        (Err(error), Err(_)) => Err(error.with_hint("`resume` with the artifact of the live release brings it up")),
+    }
 }
 
 async fn await_healthy(member: &Member, how: &CatchUp) -> Result<Instance> {

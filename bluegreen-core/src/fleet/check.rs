@@ -74,7 +74,7 @@ impl HealthCheck for FleetCheck {
             return Ok(Health::unhealthy(too_many));
         }
         if !unwell.is_empty() {
-            return Ok(Health::unhealthy(unwell.join("; ")));
+            return Ok(Health::unhealthy(slot_view::shown(&unwell)));
         }
         let mut versions = versions.into_iter();
         Ok(match (versions.next(), versions.next()) {

@@ -269,8 +269,17 @@ impl Fleet {
     /// Sets the members aside that were not healthy at the last look, where the policy allows it; then the rest goes on. One
     /// that had switched to the slot goes back to the other one where that runs.
     pub(crate) async fn set_aside_unwell(&self, slot: Slot) -> bool {
+        self.set_these_aside(slot, self.shared.roster.unwell(slot)).await
+    }
+
+    /// As [`set_aside_unwell`](Self::set_aside_unwell), for those that have ended, which no wait makes healthy. `None`: nobody has.
+    pub(crate) async fn set_aside_ended(&self, slot: Slot) -> Option<bool> {
+        let ended = self.shared.roster.ended(slot);
+        if ended.is_empty() { None } else { Some(self.set_these_aside(slot, ended).await) }
+    }
+
+    async fn set_these_aside(&self, slot: Slot, unwell: Vec<(usize, String)>) -> bool {
         let shared = &self.shared;
-        let unwell = shared.roster.unwell(slot);
         let has_switched =
             |member: usize| shared.roster.standing(member).record.split.is_some_and(|split| split.routes_to(slot));
         let is_unwell = |member: &usize| unwell.iter().any(|(other, _)| other == member);

@@ -47,6 +47,8 @@ pub(super) struct Standing {
     pub(super) routed: Option<Split>,
     /// Whether it was out of reach when it was last looked at.
     pub(super) away: bool,
+    /// Whether it was set aside since what is recorded was taken.
+    pub(super) failed: bool,
     /// How long it was worked on.
     pub(super) took: Duration,
 }
@@ -95,6 +97,11 @@ impl Roster {
         self.which(|standing| standing.record.set_aside.is_none())
     }
 
+    /// Those that were set aside in this operation.
+    pub(super) fn failed(&self) -> Vec<usize> {
+        self.which(|standing| standing.failed)
+    }
+
     pub(super) fn aside(&self) -> Vec<usize> {
         self.which(|standing| standing.record.set_aside.is_some())
     }
@@ -110,10 +117,18 @@ impl Roster {
         active.into_iter().filter_map(|member| Some((member, reason(&inner.standings[member])?))).collect()
     }
 
+    /// Those that ended in a slot, as was seen at the last look.
+    pub(super) fn ended(&self, slot: Slot) -> Vec<(usize, String)> {
+        let mut unwell = self.unwell(slot);
+        unwell.retain(|(member, _)| self.standing(*member).seen[slot].is_some_and(|seen| !seen.is_running()));
+        unwell
+    }
+
     pub(super) fn set_aside(&self, member: usize, reason: String) {
         let mut inner = self.lock();
         let standing = &mut inner.standings[member];
         standing.unwell = PerSlot::default();
+        standing.failed = true;
         standing.record.set_aside = Some(SetAside::new(SystemClock.now(), reason.clone()));
         inner.changes.push((member, MemberChange::SetAside { reason }));
     }

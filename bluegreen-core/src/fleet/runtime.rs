@@ -156,12 +156,12 @@ impl Runtime for FleetRuntime {
 
     /// Each line with the member that wrote it. Where some members are not well, only theirs: they are the lines that matter.
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
-        let mut who = self.0.roster.aside();
+        let mut who = self.0.roster.failed();
         who.extend(self.0.roster.unwell(slot).into_iter().map(|(member, _)| member));
         if who.is_empty() {
-            who = self.0.all();
+            who = self.0.roster.active();
         }
-        let each = (tail / who.len()).max(1);
+        let each = (tail / who.len().max(1)).max(1);
         let logs = self.0.look(who, |member| {
             let runtime = self.member(member);
             Box::pin(async move { runtime.logs(slot, each).await })

@@ -18,10 +18,7 @@ pub(super) fn combined(shared: &Shared, seen: Vec<(usize, Instance)>) -> Instanc
     let odd: Vec<_> = seen.iter().filter(|(_, instance)| odd(instance)).collect();
     let reason = || {
         let text = |(member, instance): &&(usize, Instance)| format!("{}: {instance}", shared.names[*member]);
-        let told: Vec<_> = odd.iter().take(SHOWN).map(text).collect();
-        let more = odd.len().saturating_sub(SHOWN);
-        let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-        format!("{}{more}", told.join("; "))
+        shown(&odd.iter().map(text).collect::<Vec<_>>())
     };
     if running.clone().next().is_none() {
         let version = most_common(seen.iter().filter_map(|(_, instance)| instance.version()));
@@ -36,6 +33,14 @@ pub(super) fn combined(shared: &Shared, seen: Vec<(usize, Instance)>) -> Instanc
 
 /// How many members are named with what is wrong with them.
 const SHOWN: usize = 5;
+
+/// The first of what is told of several members, and how many more there are.
+pub(super) fn shown(told: &[String]) -> String {
+    match told.len().saturating_sub(SHOWN) {
+        0 => told.join("; "),
+        more => format!("{}; and {more} more", told[..SHOWN].join("; ")),
+    }
+}
 
 /// One member's part of an instance, as its own router or check is told it. `None` where it has none.
 pub(super) fn of_member(shared: &Shared, member: usize, instance: &Instance) -> Option<Instance> {
@@ -78,8 +83,7 @@ pub(super) fn beyond_policy(shared: &Shared) -> Option<String> {
         format!("{}: {reason}", shared.names[*member])
     };
     beyond.then(|| {
-        let all = shared.members.len();
-        let shown: Vec<_> = aside.iter().take(SHOWN).map(reason).collect();
-        format!("{} of {all} members failed, and {may} may: {}", aside.len(), shown.join("; "))
+        let reasons: Vec<_> = aside.iter().map(reason).collect();
+        format!("{} of {} members failed, and {may} may: {}", aside.len(), shared.members.len(), shown(&reasons))
     })
 }

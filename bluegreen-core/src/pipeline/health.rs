@@ -155,7 +155,14 @@ async fn await_healthy(context: &Context, reporter: &Reporter, target: &Target) 
     let mut reasons = Reasons::default();
     loop {
         let instance = context.runtime.inspect(target.slot).await?;
-        if !instance.is_running() {
+        let ended = match &context.fleet {
+            Some(fleet) if instance.is_degraded() => fleet.set_aside_ended(target.slot).await,
+            _ => None,
+        };
+        if ended == Some(true) {
+            continue;
+        }
+        if !instance.is_running() || ended == Some(false) {
             let what = format!("it ended while it was waited for: {instance}");
             return Err(with_logs(context, target, Error::new(ErrorKind::Unhealthy, what)).await);
         }

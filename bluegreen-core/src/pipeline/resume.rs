@@ -52,7 +52,8 @@ pub(super) async fn step(session: &mut Session, live: &Target) -> Result<(), Hal
     let reporter = session.reporter.clone();
     let work = async {
         let count = fleet.catch_up(how(&context, live)).await?;
-        reporter.detail(format!("{count} members brought to {}", live.version()));
+        let members = if count == 1 { "member" } else { "members" };
+        reporter.detail(format!("{count} {members} brought to {}", live.version()));
         Ok(())
     };
     session.step(Step::CatchUp, work).await

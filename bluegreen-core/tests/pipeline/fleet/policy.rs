@@ -88,6 +88,28 @@ async fn a_member_that_never_gets_healthy_is_set_aside_when_its_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_ends_while_it_is_waited_for_is_set_aside_at_once() {
+    for (max_failures, served) in [(1, ["1.1", "1.0", "1.1"]), (0, ["1.0", "1.0", "1.0"])] {
+        let yard = Yard::new(3);
+        let pipeline = yard.lenient(max_failures);
+        deploy(&pipeline, "1.0").await.unwrap();
+        let runtime = yard.machines[1].runtime.clone();
+        yard.faults.witness(move |call| {
+            if call.starts_with("after m1.start green") {
+                runtime.crash(Slot::Green, "exit status 2");
+            }
+        });
+        let began = tokio::time::Instant::now();
+        let result = deploy(&pipeline, "1.1").await;
+        assert!(began.elapsed() < seconds(30), "the time for getting healthy is not waited for: {:?}", began.elapsed());
+        assert_eq!(result.is_ok(), max_failures == 1);
+        assert_eq!(yard.serve().into_iter().map(Option::unwrap).collect::<Vec<_>>(), served);
+        let report = result.unwrap_or_else(|error| error.report().unwrap().clone()).to_string();
+        assert!(report.contains("exit status 2"), "{report}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_member_that_hangs_fails_by_its_own_deadline_and_not_the_deploy() {
     let yard = Yard::new(3);
     let pipeline = yard.builder(yard.fleet().max_failures(1).deadline(seconds(20))).build().unwrap();

@@ -20,7 +20,7 @@ async fn resume_brings_up_the_members_that_are_behind_and_touches_no_other() {
     let before = yard.faults.log().calls().len();
     let report = pipeline.resume(release("1.1")).await.unwrap();
     yard.assert_all_serve("1.1");
-    assert!(report.to_string().contains("1 members brought to 1.1"), "{report}");
+    assert!(report.to_string().contains("1 member brought to 1.1"), "{report}");
     let acts = [".prepare", ".start", ".stop", ".shift", ".attach"];
     let others = yard.faults.log().calls().into_iter().skip(before).filter(|call| !call.starts_with("m1"));
     let touched: Vec<_> = others.filter(|call| acts.iter().any(|act| call.contains(act))).collect();
