@@ -120,7 +120,7 @@ impl Roster {
     /// Those that ended in a slot, as was seen at the last look.
     pub(super) fn ended(&self, slot: Slot) -> Vec<(usize, String)> {
         let mut unwell = self.unwell(slot);
-        unwell.retain(|(member, _)| self.standing(*member).seen[slot].is_some_and(|seen| !seen.is_running()));
+        unwell.retain(|(member, _)| self.standing(*member).seen[slot].as_ref().is_some_and(|seen| !seen.is_running()));
         unwell
     }
 
