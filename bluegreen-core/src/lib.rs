@@ -11,6 +11,7 @@
 //! | [`HealthCheck`] | health, smoke tests, the public address | [`memory::MemoryHealth`], [`memory::MemoryPublic`] |
 //! | [`Migrator`] | changes to the data that both versions share | |
 //! | [`Gate`] | judgements on live metrics | [`gates::RateGate`] over a [`MetricSource`] |
+//! | [`Hook`] | what is done besides, as a step of its own | [`hook::CommandHook`], [`hook::from_fn`] |
 //! | [`Host`] | where commands run and files live | [`LocalHost`] |
 //!
 //! ```
@@ -45,10 +46,12 @@
 //! `observer::ProgressDisplay` (feature `progress`).
 
 mod command_check;
+mod command_variables;
 mod continuity;
 pub mod durable;
 pub mod event;
 pub mod gates;
+pub mod hook;
 pub mod host;
 pub mod memory;
 pub mod observer;
@@ -91,6 +94,7 @@ pub use file_store::FileStateStore;
 pub use from_fn::FromFn;
 pub use gate::{Gate, Verdict, Window};
 pub use health::{Health, HealthCheck};
+pub use hook::{Hook, HookCall, HookStep};
 pub use host::{Command, Host, LocalHost, Output, Tunnel};
 pub use host_store::HostStateStore;
 pub use log_lines::telling_lines;

@@ -25,6 +25,7 @@
 //! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
 //! ```
 
+mod background;
 mod builder;
 mod cancel;
 mod claim;
@@ -34,6 +35,7 @@ pub mod defaults;
 mod deploy;
 mod drain;
 mod health;
+mod hooks;
 mod learn;
 mod lease;
 mod limits;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::background::Background;
 use super::claim::{IfHeld, claim};
 use super::context::Context;
 use super::lease::{Change, Heartbeat, LeaseGuard, WriteError};
@@ -66,6 +67,7 @@ pub(super) struct Session {
     pub(super) id: OperationId,
     pub(super) kind: OperationKind,
     pub(super) route: Option<Route>,
+    pub(super) background: Background,
     may_stop: bool,
     /// What the next step may take where that is longer than such steps usually may.
     allowance: Duration,
@@ -117,6 +119,7 @@ impl Session {
             id,
             kind,
             route: None,
+            background: Background::default(),
             may_stop: true,
             allowance: Duration::ZERO,
             heartbeat: Some(heartbeat),
@@ -197,6 +200,21 @@ impl Session {
         self.record(move |state| note(state, step, StepStatus::Done, at)).await;
         self.reporter.step_ended(took, None);
         Ok(value)
+    }
+
+    /// As [`step`](Self::step); where the work fails, that is noted, and the operation goes on.
+    pub(super) async fn step_that_may_fail(
+        &mut self,
+        step: Step,
+        work: impl Future<Output = Result<()>> + Send,
+    ) -> Result<(), Halt> {
+        let work = async { Ok(work.await) };
+        let (result, took) = Box::pin(self.work(step, |_| {}, work)).await?;
+        let (at, status) =
+            (self.context.clock.now(), if result.is_ok() { StepStatus::Done } else { StepStatus::Noted });
+        self.record(move |state| note(state, step, status, at)).await;
+        self.reporter.step_ended(took, result.err().map(|error| error.summary()));
+        Ok(())
     }
 
     /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
@@ -324,8 +342,8 @@ impl Session {
         self.route.is_some() && matches!(taken_over, Some(Deploy | Stage | Promote))
     }
 
-    /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
-    /// was stopped, a failed one that could not be stopped.
+    /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, what a hook did, a warm
+    /// release that was stopped, a failed one that could not be stopped.
     pub(super) async fn left_no_trace(&self) -> bool {
         use Step::{ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
         let lasting = [ExpandAfterStart, ExpandBeforeStart, Migrate, Retire];
@@ -333,7 +351,8 @@ impl Session {
         let begun = |operation: &Operation| {
             let left_running = operation.started(Step::StopFailed) && !operation.done(Step::StopFailed);
             let stays_down = operation.started(StopOccupant) && !operation.done(Step::StartOccupant);
-            left_running || stays_down || lasting.iter().any(|step| operation.started(*step))
+            let ran_a_hook = operation.journal.iter().any(|entry| matches!(entry.step, Step::Hook(..)));
+            left_running || stays_down || ran_a_hook || lasting.iter().any(|step| operation.started(*step))
         };
         !state.contract_begun() && !state.operation.as_ref().is_some_and(begun)
     }
@@ -421,6 +440,7 @@ impl Session {
             })
             .await;
         drop(self.heartbeat.take());
+        self.background.end(&self.reporter).await;
         if let Err(WriteError::Lost(error) | WriteError::Failed(error)) = &written {
             self.reporter.note(format!("the end of the operation could not be recorded: {}", error.chain()));
         }

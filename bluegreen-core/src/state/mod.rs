@@ -2,6 +2,8 @@
 //!
 //! It is a record, not the truth: the router and the runtime are asked first, and win.
 
+mod hook_name;
+mod hook_place;
 mod journal;
 mod lease;
 mod outcome;
@@ -16,6 +18,8 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
+pub use hook_name::HookName;
+pub use hook_place::HookPlace;
 pub use journal::{JournalEntry, Operation, OperationKind, Replaced, StepStatus};
 pub use lease::Lease;
 pub use outcome::Outcome;
