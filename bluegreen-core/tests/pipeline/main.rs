@@ -13,6 +13,7 @@ mod events;
 mod full_disk;
 mod gates;
 mod health;
+mod hooks;
 mod json;
 mod lease;
 mod migrations;
