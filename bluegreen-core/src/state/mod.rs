@@ -351,9 +351,12 @@ mod tests {
             State::from_bytes(json.to_string().as_bytes())
         };
         with("deploy", "start", "succeeded").unwrap();
-        for (kind, step, outcome) in
-            [("mirror", "start", "succeeded"), ("deploy", "warm-up", "succeeded"), ("deploy", "start", "parked")]
-        {
+        for (kind, step, outcome) in [
+            ("mirror", "start", "succeeded"),
+            ("deploy", "warm-up", "succeeded"),
+            ("deploy", "before-lunch:clear-cache", "succeeded"),
+            ("deploy", "start", "parked"),
+        ] {
             let error = with(kind, step, outcome).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             assert!(error.to_string().contains("update this one"), "{error}");
