@@ -111,6 +111,7 @@
 //! | approve a release between stage and promote, from another process | `docs/guides/approve.md` |
 //! | cancel a deploy on SIGTERM or Ctrl-C | `docs/guides/cancel.md` |
 //! | send events to a webhook, and not lose the last ones | `docs/guides/webhook.md` |
+//! | run hooks: clear a cache before the switch, tell a chat | `docs/guides/hooks.md` |
 //! | deploy several services with one tool | `docs/guides/several-services.md` |
 //! | decide what a tool prints, and its exit status | `docs/guides/output.md` |
 //! | back up the state, and restore it | `docs/guides/backup.md` |
