@@ -88,6 +88,7 @@ pub use changed_file::changed_file;
 pub use command_check::CommandCheck;
 pub use continuity::{Continuity, Doubt, Growth};
 pub use digest::{hex, sha256_hex};
+pub use duration_text::parse_duration;
 pub use error::{Effect, Error, ErrorKind, Reason, Result};
 pub use event::Event;
 pub use file_store::FileStateStore;

@@ -18,7 +18,7 @@ use super::route::Route;
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::event::EventKind;
 use crate::report::Report;
-use crate::state::{HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
+use crate::state::{Deployed, HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
 use crate::types::{OperationId, Slot, Timestamp, Version};
 
 /// The version of the step sequence that this code writes into journals.
@@ -420,11 +420,16 @@ impl Session {
         let split = seen.as_ref().and_then(|seen| seen.split);
         let duration = self.began.elapsed();
         let past = self.past(outcome.clone(), duration);
+        let now = self.context.clock.now();
         let written = self
             .lease
             .update_at_last(|state| {
                 if let Some(seen) = &seen {
                     seen.reconcile(state);
+                }
+                let succeeded = state.operation.as_ref().filter(|_| past.outcome.is_success());
+                if let Some(deployed) = succeeded.and_then(|operation| Deployed::by(operation, now)) {
+                    state.deployed = Some(deployed);
                 }
                 // The operation that a recovery took over ends with it. One that found nothing to take over is called
                 // before every deploy by careful tools, and would crowd the history.

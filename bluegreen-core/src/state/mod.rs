@@ -2,6 +2,8 @@
 //!
 //! It is a record, not the truth: the router and the runtime are asked first, and win.
 
+mod deployed;
+mod history_filter;
 mod hook_name;
 mod hook_place;
 mod journal;
@@ -18,6 +20,8 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
+pub use deployed::Deployed;
+pub use history_filter::HistoryFilter;
 pub use hook_name::HookName;
 pub use hook_place::HookPlace;
 pub use journal::{JournalEntry, Operation, OperationKind, Replaced, StepStatus};
@@ -62,6 +66,9 @@ pub struct State {
     pub lease: Option<Lease>,
     /// Counts the leases ever given; each holder has a higher one.
     pub epoch: u64,
+    /// The deploy that succeeded last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<Deployed>,
     /// The last operations, oldest first.
     #[serde(default)]
     pub history: Vec<HistoryEntry>,
@@ -84,6 +91,7 @@ impl State {
             operation: None,
             lease: None,
             epoch: 0,
+            deployed: None,
             history: Vec::new(),
             unknown: Map::new(),
         }

@@ -15,6 +15,7 @@ mod gates;
 mod health;
 mod hooks;
 mod json;
+mod last_deploy;
 mod lease;
 mod migrations;
 mod model;
