@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use bluegreen_core::state::{HistoryFilter, Outcome};
+use bluegreen_core::state::{HistoryEntry, HistoryFilter, Outcome};
 use bluegreen_core::{Error, ErrorKind, Pipeline, Result, Timestamp, Version, parse_duration};
 use serde::de::DeserializeOwned;
 
@@ -76,13 +76,21 @@ pub struct Wanted {
 /// # Errors
 /// When it cannot be read.
 pub async fn print_history(pipeline: &Pipeline, wanted: Wanted) -> Result<()> {
+    history(pipeline, wanted).await?.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// What was done, one line each, the last first.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn history(pipeline: &Pipeline, wanted: Wanted) -> Result<Vec<String>> {
     let mut filter = HistoryFilter::default();
     (filter.version, filter.by, filter.outcome) = (wanted.version, wanted.by, wanted.outcome);
     filter.since = wanted.since.and_then(|age| SystemTime::now().checked_sub(age)).map(Timestamp::from_system);
-    for entry in pipeline.history().await?.iter().rev().filter(|entry| filter.matches(entry)) {
-        println!("{}", if wanted.json { serde_json::json!(entry).to_string() } else { entry.to_string() });
-    }
-    Ok(())
+    let entries = pipeline.history().await?.into_iter().rev().filter(|entry| filter.matches(entry));
+    let line = |entry: HistoryEntry| if wanted.json { serde_json::json!(entry).to_string() } else { entry.to_string() };
+    Ok(entries.map(line).collect())
 }
 
 /// One line on the last deploy; fails if it is too long ago.
