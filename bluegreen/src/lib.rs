@@ -78,7 +78,8 @@
 //!
 //! Every pipeline also needs a check of a slot and a check of the public address: `http::HttpCheck` for both, or a
 //! [`CommandCheck`] that runs a command. Beside them there are `http::SmokeTest`, the metric sources
-//! `http::PrometheusPage`, `http::PromQl` and `http::ActiveProbe` for a [`gates::RateGate`], and the migrators
+//! `http::PrometheusPage`, `http::PromQl`, `http::ActiveProbe` and [`LogMatches`] for a [`gates::RateGate`], the hook
+//! `http::HttpHook`, and the migrators
 //! `docker::ComposeMigrator` and `ssh::BeamMigrator`.
 //!
 //! # Features

@@ -9,7 +9,7 @@ use super::route::{self, Route};
 use super::session::{Halt, Session};
 use super::steps::{attach, contract, expand, retain, shift, start, stop, stop_noting};
 use super::strategy::{Contract, Retention};
-use super::{drain, health, hooks, learn, soak, verify};
+use super::{drain, health, hook_places, hooks, learn, soak, verify};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::migrator::When;
 use crate::state::{HookPlace, Outcome, Replaced, SlotRecord, SlotStatus, State, Step};
@@ -88,7 +88,7 @@ pub(super) async fn finalize(session: &mut Session, route: &Route) -> Result<(),
 
 pub(super) fn stage_steps(context: &Context, route: &Route) -> Vec<Step> {
     let expands = |when| context.migrator.as_ref().is_some_and(|migrator| migrator.when() == when);
-    let hooks = |place| hooks::at(context, place);
+    let hooks = |place| hook_places::at(context, place);
     let retires = if route.occupied { hooks(HookPlace::BeforeRetire(route.target.slot)) } else { Vec::new() };
     [
         hooks(HookPlace::BeforeDeploy),
@@ -110,9 +110,9 @@ pub(super) fn promote_steps(context: &Context, route: &Route) -> Vec<Step> {
         let is_first = index == 0 && !has_traffic;
         [
             // Slots are checked right before the shift.
-            hooks::at_shift(context, HookPlace::BeforeShift(percent), is_first),
+            hook_places::at_shift(context, HookPlace::BeforeShift(percent), is_first),
             vec![Step::CheckSlots(percent), Step::Shift(percent)],
-            hooks::at(context, HookPlace::AfterShift(percent)),
+            hook_places::at(context, HookPlace::AfterShift(percent)),
             only([(!traffic.soak.is_zero(), Step::Soak(percent))]),
         ]
         .concat()
@@ -131,9 +131,9 @@ pub(super) fn finalize_steps(context: &Context, route: &Route, contract_begun: b
             (!context.strategy.bake.is_zero(), Step::Bake),
             (contracts, Step::Contract),
         ]),
-        if route.old_runs && retires { hooks::at(context, old) } else { Vec::new() },
+        if route.old_runs && retires { hook_places::at(context, old) } else { Vec::new() },
         only([(route.old_runs && retires, Step::Retire), (route.old_runs && !retires, Step::Retain)]),
-        hooks::at(context, HookPlace::AfterSuccess),
+        hook_places::at(context, HookPlace::AfterSuccess),
     ]
     .concat()
 }

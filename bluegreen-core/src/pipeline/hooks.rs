@@ -1,35 +1,19 @@
-//! Which hooks run where, and how one runs as a step.
+//! How a hook runs as a step.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
+use super::hook_places::{at, hook};
 use super::route::Route;
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{HookCall, HookStep};
-use crate::state::{HookName, HookPlace, Operation, OperationKind, Outcome, Step, StepStatus};
+use crate::state::{HookPlace, Operation, OperationKind, Outcome, Step, StepStatus};
 use crate::types::{Slot, Target};
 
 /// What a hook is given beyond its time to end by itself, with an error that says more than that the time is up: 5 s.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The hooks of a place, as steps, in order.
-pub(super) fn at(context: &Context, place: HookPlace) -> Vec<Step> {
-    at_shift(context, place, false)
-}
-
-/// The same; before a shift, `is_first` says whether it is the first one of the release.
-pub(super) fn at_shift(context: &Context, place: HookPlace, is_first: bool) -> Vec<Step> {
-    let here = context.hooks.iter().filter(|(_, hook)| hook.moment.is_at(place, is_first));
-    here.map(|(name, _)| Step::Hook(place, *name)).collect()
-}
-
-/// The hook that a step runs.
-pub(super) fn hook(context: &Context, place: HookPlace, name: HookName) -> Option<&HookStep> {
-    let is_it = |(own, hook): &&(HookName, HookStep)| *own == name && hook.moment.is_at(place, true);
-    context.hooks.iter().find(is_it).map(|(_, hook)| hook)
-}
 
 /// Runs all hooks of a place outside of a list of steps.
 pub(super) async fn run_all(session: &mut Session, place: HookPlace, about: &About) -> Result<(), Halt> {

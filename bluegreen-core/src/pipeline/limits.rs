@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::context::{Context, Settings};
 use super::defaults::{LOOKS, OBSERVE_TIMEOUT};
-use super::hooks;
+use super::hook_places::hook;
 use crate::state::Step;
 
 /// How long a step may take before it counts as failed.
@@ -26,7 +26,7 @@ pub(super) fn limit(context: &Context, step: Step) -> Duration {
         Step::Verify => settings.verify_deadline,
         Step::Drain | Step::DrainFailed => settings.drain,
         Step::Bake => context.strategy.max_bake_or_default(),
-        Step::Hook(place, name) => hooks::hook(context, place, name).map_or(Duration::ZERO, |hook| hook.timeout),
+        Step::Hook(place, name) => hook(context, place, name).map_or(Duration::ZERO, |hook| hook.timeout),
         Step::Observe => OBSERVE_TIMEOUT * 2,
         Step::Attach | Step::Detach | Step::Retain | Step::CollectLogs => OBSERVE_TIMEOUT,
     }

@@ -35,6 +35,7 @@ pub mod defaults;
 mod deploy;
 mod drain;
 mod health;
+mod hook_places;
 mod hooks;
 mod learn;
 mod lease;

@@ -11,7 +11,7 @@ use super::health::judge_divided;
 use super::observe::{Observed, in_time};
 use super::route::{Route, holds};
 use super::strategy::Retention;
-use super::{deploy, hooks, limits, verify};
+use super::{deploy, hook_places, limits, verify};
 use crate::duration_text::short;
 use crate::error::{Error, Reason, Result};
 use crate::preview::Preview;
@@ -156,7 +156,7 @@ pub(super) async fn plan(context: &Context, state: &State, release: &Release) ->
         plan.pending_migrations = in_time(migrator.pending(&route.target)).await?;
     }
     plan.steps = planned(context, &route, &seen, steps(context, &route));
-    plan.on_failure = planned(context, &route, &seen, hooks::at(context, HookPlace::AfterFailure));
+    plan.on_failure = planned(context, &route, &seen, hook_places::at(context, HookPlace::AfterFailure));
     Ok(plan)
 }
 
@@ -211,7 +211,9 @@ fn what(context: &Context, route: &Route, seen: &Observed, step: Step) -> String
             Retention::For(keep) => format!("keep {old} warm for {}", short(keep)),
             _ => format!("keep {old} warm until the next deploy"),
         },
-        Step::Hook(place, name) => hooks::hook(context, place, name).map_or_else(String::new, ToString::to_string),
+        Step::Hook(place, name) => {
+            hook_places::hook(context, place, name).map_or_else(String::new, ToString::to_string)
+        }
         _ => format!("stop {old}"),
     }
 }
