@@ -4,18 +4,21 @@
 //! beam-nginx deploy 1.4.0          build it, start it beside the live one, migrate, switch; the old one stays warm
 //! beam-nginx deploy 1.4.0 --stage  the same without the switch, which is then: beam-nginx promote green
 //! beam-nginx rollback              back to the release before, at once
-//! beam-nginx build | migrate | console | status | logs | recover | restore | retire-now | unlock
+//! beam-nginx check --max-age 7d    exits with 1 if the last deploy is longer ago
+//! beam-nginx build | migrate | console | status | history | logs | recover | restore | retire-now | unlock
 //! ```
 //! What it deploys, and where to, is in `deploy.toml`; `beam-nginx.toml` beside this file is one to begin with.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{PipelineBuilder, Report};
-use bluegreen_core::state::SlotStatus;
+use bluegreen_core::state::{HistoryFilter, Outcome, SlotStatus};
 use bluegreen_core::{
-    Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot, Split, Version,
+    Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot, Split, Timestamp,
+    Version, parse_duration,
 };
 use bluegreen_http::{HttpCheck, all};
 use bluegreen_nginx::{NginxConfig, NginxRouter};
@@ -54,6 +57,14 @@ enum Verb {
     Console { slot: Option<Slot> },
     /// Show what runs, who is live, and what was done last.
     Status,
+    /// Show what was done, the last first: all of it, or what matches.
+    History(Wanted),
+    /// Exit with 1, and say so in one line, if the last deploy is too long ago.
+    Check {
+        /// 12h, 7d or 2w.
+        #[arg(long, value_parser = parse_duration, default_value = "7d")]
+        max_age: Duration,
+    },
     /// Show the last lines of a slot's log; the live one's unless given.
     Logs {
         slot: Option<Slot>,
@@ -69,6 +80,24 @@ enum Verb {
     RetireNow,
     /// Take the lease from a deployer that hangs; `recover` then brings what it left to an end.
     Unlock,
+}
+
+/// Which operations of the history are shown. What is not said does not matter.
+#[derive(clap::Args)]
+struct Wanted {
+    #[arg(long)]
+    version: Option<Version>,
+    /// The person, as in `ann@web1`, or `ann` on any machine.
+    #[arg(long)]
+    by: Option<String>,
+    #[arg(long, value_parser = Outcome::NAMES)]
+    outcome: Option<String>,
+    /// Those of the last 12h, 7d or 2w.
+    #[arg(long, value_parser = parse_duration)]
+    since: Option<Duration>,
+    /// A JSON object on each line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +163,8 @@ async fn run(arguments: Arguments) -> Result<()> {
             pipeline.history().await?.iter().rev().take(10).for_each(|past| println!("{past}"));
             return Ok(());
         }
+        Verb::History(wanted) => return show_history(&pipeline, wanted).await,
+        Verb::Check { max_age } => return check(&pipeline, max_age).await,
     };
     println!("{report}");
     Ok(())
@@ -149,6 +180,32 @@ async fn promote(pipeline: &Pipeline, slot: Slot) -> Result<Report> {
         status if has_all || status == SlotStatus::Staged => pipeline.promote().await,
         _ => pipeline.rollback().await,
     }
+}
+
+/// Shows what was done, the last first.
+async fn show_history(pipeline: &Pipeline, wanted: Wanted) -> Result<()> {
+    let mut filter = HistoryFilter::default();
+    (filter.version, filter.by, filter.outcome) = (wanted.version, wanted.by, wanted.outcome);
+    filter.since = wanted.since.and_then(|age| SystemTime::now().checked_sub(age)).map(Timestamp::from_system);
+    for entry in pipeline.history().await?.iter().rev().filter(|entry| filter.matches(entry)) {
+        println!("{}", if wanted.json { serde_json::json!(entry).to_string() } else { entry.to_string() });
+    }
+    Ok(())
+}
+
+/// One line on the last deploy; fails if it is too long ago.
+async fn check(pipeline: &Pipeline, max_age: Duration) -> Result<()> {
+    let (service, now) = (pipeline.service(), Timestamp::from_system(SystemTime::now()));
+    match pipeline.last_deploy().await? {
+        Some(last) if last.age(now) <= max_age => println!("{service}: {}", last.describe(now)),
+        Some(last) => return Err(too_old(format!("{service}: {}", last.describe(now)))),
+        None => return Err(too_old(format!("{service} was never deployed"))),
+    }
+    Ok(())
+}
+
+fn too_old(what: String) -> Error {
+    Error::new(ErrorKind::Unhealthy, what)
 }
 
 async fn given_or_live(pipeline: &Pipeline, slot: Option<Slot>) -> Result<Slot> {
@@ -206,6 +263,6 @@ impl Settings {
         let build = Command::new(program).args(words).env("APP_VERSION", Secret::new(version.as_str()));
         eprintln!("building {version}: {build}");
         let tarball = self.tarball.replace("{version}", version.as_str());
-        Artifact::built_by(&build.timeout(std::time::Duration::from_secs(60 * 60)), tarball).await
+        Artifact::built_by(&build.timeout(Duration::from_secs(60 * 60)), tarball).await
     }
 }

@@ -5,7 +5,8 @@
 //! floating-ip --provider digitalocean setup       repositories and hooks on both servers
 //! floating-ip --provider digitalocean deploy v2   push the tag v2 to the idle server, and move the address there
 //! floating-ip ... deploy v2 --stage               the same without the move, which is then: floating-ip ... promote
-//! floating-ip ... rollback | status | recover | restore | retire-now | unlock
+//! floating-ip ... check --max-age 7d              exits with 1 if the last deploy is longer ago
+//! floating-ip ... rollback | status | history | recover | restore | retire-now | unlock
 //! ```
 //!
 //! What is deployed, and where to, is in `deploy.toml`; `floating-ip.toml` beside this file is one to begin with. To try
@@ -23,8 +24,8 @@ use std::time::Duration;
 
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::PipelineBuilder;
-use bluegreen_core::{Error, FileStateStore, Pipeline, Release, Result, Secret, Slot};
-use bluegreen_examples::cli::{exit_code, print_status, read_toml, unlock};
+use bluegreen_core::{Error, FileStateStore, Pipeline, Release, Result, Secret, Slot, parse_duration};
+use bluegreen_examples::cli::{Wanted, check_age, exit_code, print_history, print_status, read_toml, unlock};
 use bluegreen_examples::lab::Lab;
 use bluegreen_examples::two_servers::TwoServers;
 use bluegreen_floatingip::{
@@ -76,6 +77,14 @@ pub(crate) enum Verb {
     Rollback,
     /// Show what is where, and what was done last.
     Status,
+    /// Show what was done, the last first: all of it, or what matches.
+    History(Wanted),
+    /// Exit with 1, and say so in one line, if the last deploy is too long ago.
+    Check {
+        /// 12h, 7d or 2w.
+        #[arg(long, value_parser = parse_duration, default_value = "7d")]
+        max_age: Duration,
+    },
     /// Bring to an end what a deploy that was killed has left.
     Recover,
     /// Bring the live release up again, with the address: after a restart of its server.
@@ -125,6 +134,8 @@ pub(crate) async fn act(verb: Verb, runtime: &GitRuntime, pipeline: &Pipeline) -
         Verb::RetireNow => pipeline.retire_now().await?,
         Verb::Unlock => return unlock(pipeline).await,
         Verb::Status => return print_status(pipeline).await,
+        Verb::History(wanted) => return print_history(pipeline, wanted).await,
+        Verb::Check { max_age } => return check_age(pipeline, max_age).await,
     };
     println!("{report}");
     Ok(())

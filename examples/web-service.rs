@@ -5,17 +5,23 @@
 //! web-service setup             prepare the server, once (needs root there)
 //! web-service deploy 1.4.0      build it, start it beside the live one, migrate, switch; the old one stays warm
 //! web-service rollback          back to the release before, at once
-//! web-service status | history | logs [-f] | exec -- WORDS... | recover | restore
+//! web-service check --max-age 7d   exits with 1 if the last deploy is longer ago
+//! web-service status | history [--by ann] [--outcome rolled-back] [--json] | logs [-f] | exec -- WORDS... | recover | restore
 //! ```
 //! What it deploys, and where to, is in `deploy.toml`; `web-service.toml` beside this file is one to begin with.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::PipelineBuilder;
-use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Pipeline, Release, Result, Secret, Slot, Version};
+use bluegreen_core::state::{HistoryFilter, Outcome};
+use bluegreen_core::{
+    Command, Error, ErrorKind, HostStateStore, Pipeline, Release, Result, Secret, Slot, Timestamp, Version,
+    parse_duration,
+};
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_release::{Artifact, CommandMigrator, SystemdRuntime};
@@ -48,8 +54,14 @@ enum Verb {
     Rollback,
     /// Show what runs, and who is live.
     Status,
-    /// Show what was done last.
-    History,
+    /// Show what was done, the last first: all of it, or what matches.
+    History(Wanted),
+    /// Exit with 1, and say so in one line, if the last deploy is too long ago.
+    Check {
+        /// 12h, 7d or 2w.
+        #[arg(long, value_parser = parse_duration, default_value = "7d")]
+        max_age: Duration,
+    },
     /// Show the last lines of a slot's log; the live one's unless given.
     Logs {
         slot: Option<Slot>,
@@ -68,6 +80,24 @@ enum Verb {
     Recover,
     /// Bring the live release up again.
     Restore,
+}
+
+/// Which operations of the history are shown. What is not said does not matter.
+#[derive(clap::Args)]
+struct Wanted {
+    #[arg(long)]
+    version: Option<Version>,
+    /// The person, as in `ann@web1`, or `ann` on any machine.
+    #[arg(long)]
+    by: Option<String>,
+    #[arg(long, value_parser = Outcome::NAMES)]
+    outcome: Option<String>,
+    /// Those of the last 12h, 7d or 2w.
+    #[arg(long, value_parser = parse_duration)]
+    since: Option<Duration>,
+    /// A JSON object on each line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Deserialize)]
@@ -142,9 +172,37 @@ async fn show(verb: Verb, runtime: &SystemdRuntime, host: &SshHost, pipeline: &P
                 println!("{}", line?);
             }
         }
-        _ => pipeline.history().await?.iter().rev().for_each(|entry| println!("{entry}")),
+        Verb::History(wanted) => return show_history(pipeline, wanted).await,
+        Verb::Check { max_age } => return check(pipeline, max_age).await,
+        _ => {}
     }
     Ok(())
+}
+
+/// Shows what was done, the last first.
+async fn show_history(pipeline: &Pipeline, wanted: Wanted) -> Result<()> {
+    let mut filter = HistoryFilter::default();
+    (filter.version, filter.by, filter.outcome) = (wanted.version, wanted.by, wanted.outcome);
+    filter.since = wanted.since.and_then(|age| SystemTime::now().checked_sub(age)).map(Timestamp::from_system);
+    for entry in pipeline.history().await?.iter().rev().filter(|entry| filter.matches(entry)) {
+        println!("{}", if wanted.json { serde_json::json!(entry).to_string() } else { entry.to_string() });
+    }
+    Ok(())
+}
+
+/// One line on the last deploy; fails if it is too long ago.
+async fn check(pipeline: &Pipeline, max_age: Duration) -> Result<()> {
+    let (service, now) = (pipeline.service(), Timestamp::from_system(SystemTime::now()));
+    match pipeline.last_deploy().await? {
+        Some(last) if last.age(now) <= max_age => println!("{service}: {}", last.describe(now)),
+        Some(last) => return Err(too_old(format!("{service}: {}", last.describe(now)))),
+        None => return Err(too_old(format!("{service} was never deployed"))),
+    }
+    Ok(())
+}
+
+fn too_old(what: String) -> Error {
+    Error::new(ErrorKind::Unhealthy, what)
 }
 
 async fn live(pipeline: &Pipeline) -> Result<Slot> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::command_variables::{tell_target, variable_name};
 use crate::error::{ErrorKind, Result};
 use crate::health::{Health, HealthCheck};
 use crate::host::{Command, Host, LINES_IN_ERROR};
@@ -51,29 +52,16 @@ impl CommandCheck {
     }
 
     fn command_for(&self, target: &Target, instance: &Instance) -> Command {
-        let mut command = self.command.clone();
-        let about = [
-            ("SERVICE", target.service.as_str()),
-            ("SLOT", target.slot.as_str()),
-            ("VERSION", target.version().as_str()),
-        ];
-        for (name, value) in about {
-            command = command.env(name, Secret::new(value));
-        }
+        let mut command = tell_target(self.command.clone(), target);
         let endpoints = instance.endpoints();
         if let Some(first) = endpoints.first() {
             command = command.env("ENDPOINT", Secret::new(&first.address));
         }
         for endpoint in endpoints {
-            command = command.env(variable_of(&endpoint.name), Secret::new(&endpoint.address));
+            command = command.env(variable_name("ENDPOINT", &endpoint.name), Secret::new(&endpoint.address));
         }
         command
     }
-}
-
-fn variable_of(endpoint: &str) -> String {
-    let name = endpoint.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
-    format!("ENDPOINT_{}", name.collect::<String>())
 }
 
 impl fmt::Display for CommandCheck {

@@ -1,4 +1,4 @@
-//! [`FromFn`]: what the `from_fn` of health checks, gates and migrators return.
+//! [`FromFn`]: what the `from_fn` of health checks, gates, migrators and hooks return.
 
 use std::fmt;
 

@@ -11,6 +11,7 @@
 //! | [`HealthCheck`] | health, smoke tests, the public address | [`memory::MemoryHealth`], [`memory::MemoryPublic`] |
 //! | [`Migrator`] | changes to the data that both versions share | |
 //! | [`Gate`] | judgements on live metrics | [`gates::RateGate`] over a [`MetricSource`] |
+//! | [`Hook`] | what is done besides, as a step of its own | [`hook::CommandHook`], [`hook::from_fn`] |
 //! | [`Host`] | where commands run and files live | [`LocalHost`] |
 //!
 //! ```
@@ -45,11 +46,13 @@
 //! `observer::ProgressDisplay` (feature `progress`).
 
 mod command_check;
+mod command_variables;
 mod continuity;
 pub mod durable;
 pub mod event;
 pub mod fleet;
 pub mod gates;
+pub mod hook;
 pub mod host;
 pub mod memory;
 pub mod observer;
@@ -69,6 +72,7 @@ pub mod gate;
 pub mod health;
 mod host_store;
 mod log_lines;
+mod log_matches;
 mod log_stream;
 mod metric;
 pub mod migrator;
@@ -86,6 +90,7 @@ pub use changed_file::changed_file;
 pub use command_check::CommandCheck;
 pub use continuity::{Continuity, Doubt, Growth};
 pub use digest::{hex, sha256_hex};
+pub use duration_text::parse_duration;
 pub use error::{Effect, Error, ErrorKind, Reason, Result};
 pub use event::Event;
 pub use file_store::FileStateStore;
@@ -93,9 +98,11 @@ pub use fleet::Fleet;
 pub use from_fn::FromFn;
 pub use gate::{Gate, Verdict, Window};
 pub use health::{Health, HealthCheck};
+pub use hook::{Hook, HookCall, HookStep};
 pub use host::{Command, Host, LocalHost, Output, Tunnel};
 pub use host_store::HostStateStore;
 pub use log_lines::telling_lines;
+pub use log_matches::{DEFAULT_LOG_LINES, LogMatches};
 pub use log_stream::{FOLLOW_INTERVAL, FOLLOW_LINES};
 pub use metric::{Counters, MetricSource, Sample};
 pub use migrator::{Migrator, Phase, When};

@@ -61,7 +61,7 @@ impl Follower {
 }
 
 /// How many lines at the beginning of `now` are those that `before` ends with.
-fn overlap(before: &[String], now: &[String]) -> usize {
+pub(crate) fn overlap(before: &[String], now: &[String]) -> usize {
     let most = before.len().min(now.len());
     (0..=most).rev().find(|count| before[before.len() - count..] == now[..*count]).unwrap_or(0)
 }

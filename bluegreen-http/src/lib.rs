@@ -1,4 +1,4 @@
-//! HTTP health checks, smoke tests and metric sources for blue-green deploys.
+//! HTTP health checks, smoke tests, metric sources and hooks for blue-green deploys.
 //!
 //! Each type implements one of the traits of [`bluegreen_core`]. Give it to a pipeline, or use it by itself:
 //!
@@ -10,6 +10,7 @@
 //! | [`PrometheusPage`] | [`MetricSource`](bluegreen_core::MetricSource) | the instance's own `/metrics` |
 //! | [`PromQl`] | `MetricSource` | a Prometheus server |
 //! | [`ActiveProbe`] | `MetricSource` | the slot, by requests of its own |
+//! | [`HttpHook`] | [`Hook`](bluegreen_core::Hook) | tells a chat or an API what a pipeline does |
 //!
 //! ```
 //! use bluegreen_core::{Endpoint, Health, HealthCheck, Instance, OperationId, Release, ServiceName, Slot, Target};
@@ -65,6 +66,7 @@ mod escape;
 mod exchange;
 mod headers;
 mod http_check;
+mod http_hook;
 mod mask;
 mod metrics;
 mod pointer;
@@ -74,6 +76,7 @@ mod statuses;
 
 pub use combine::{All, Any, all, any};
 pub use http_check::{HttpCheck, HttpCheckBuilder};
+pub use http_hook::{DEFAULT_HOOK_TIMEOUT, HttpHook, HttpHookBuilder};
 pub use metrics::{ActiveProbe, ActiveProbeBuilder, PromQl, PromQlBuilder, PrometheusPage, PrometheusPageBuilder};
 pub use reach::{DEFAULT_BODY_LIMIT, DEFAULT_TIMEOUT};
 pub use smoke::{Capture, SmokeTest, SmokeTestBuilder, Step};

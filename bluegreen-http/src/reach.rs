@@ -138,6 +138,23 @@ impl Reach {
     }
 }
 
+impl Place {
+    /// Scheme, host and port, without what may be secret.
+    pub(crate) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    /// What may be secret in the URL: the path with the query, and each of their parts that is long enough to be one.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        const SHORTEST: usize = 8;
+        let path = self.url.path().trim_start_matches('/');
+        let query = self.url.query().map(|query| format!("{path}?{query}"));
+        let parts = self.url.path().split('/').chain(self.url.query().unwrap_or_default().split(['&', '=']));
+        let parts = parts.filter(|part| part.len() >= SHORTEST).map(str::to_owned);
+        query.into_iter().chain((!path.is_empty()).then(|| path.to_owned())).chain(parts).collect()
+    }
+}
+
 impl Route<'_> {
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Outcome> {
         let mut base = self.place.url.clone();

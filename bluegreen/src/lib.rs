@@ -78,7 +78,8 @@
 //!
 //! Every pipeline also needs a check of a slot and a check of the public address: `http::HttpCheck` for both, or a
 //! [`CommandCheck`] that runs a command. Beside them there are `http::SmokeTest`, the metric sources
-//! `http::PrometheusPage`, `http::PromQl` and `http::ActiveProbe` for a [`gates::RateGate`], and the migrators
+//! `http::PrometheusPage`, `http::PromQl`, `http::ActiveProbe` and [`LogMatches`] for a [`gates::RateGate`], the hook
+//! `http::HttpHook`, and the migrators
 //! `docker::ComposeMigrator` and `ssh::BeamMigrator`.
 //!
 //! # Features
@@ -111,6 +112,7 @@
 //! | approve a release between stage and promote, from another process | `docs/guides/approve.md` |
 //! | cancel a deploy on SIGTERM or Ctrl-C | `docs/guides/cancel.md` |
 //! | send events to a webhook, and not lose the last ones | `docs/guides/webhook.md` |
+//! | run hooks: clear a cache before the switch, tell a chat | `docs/guides/hooks.md` |
 //! | deploy several services with one tool | `docs/guides/several-services.md` |
 //! | decide what a tool prints, and its exit status | `docs/guides/output.md` |
 //! | back up the state, and restore it | `docs/guides/backup.md` |

@@ -40,6 +40,9 @@ mod documents {
     #[doc = include_str!("../../docs/guides/cancel.md")]
     struct GuideCancel;
 
+    #[doc = include_str!("../../docs/guides/hooks.md")]
+    struct GuideHooks;
+
     #[doc = include_str!("../../docs/guides/output.md")]
     struct GuideOutput;
 

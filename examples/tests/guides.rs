@@ -6,6 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use bluegreen::local::ProcessRuntime;
@@ -38,6 +41,7 @@ fn the_code_on_the_pages_is_the_code_of_the_examples() {
         ("README.md", "examples/proxy.rs"),
         ("README.md", "examples/shop.rs"),
         ("docs/guides/axum.md", "examples/axum-service.rs"),
+        ("docs/guides/hooks.md", "examples/caches.rs"),
     ] {
         let code = std::fs::read_to_string(repository().join(file)).unwrap();
         // The pages leave out what the file says about itself.
@@ -174,4 +178,138 @@ fn the_axum_service_of_the_guide_deploys_refuses_and_rolls_back() {
     let ended = service.wait().unwrap();
     assert_eq!(seen, ["200", "200", "409", "400", "200", "200"]);
     assert!(ended.success(), "asked to end, it ends by itself: {ended}");
+}
+
+/// A redis server of the test's own, on a socket in a directory.
+struct Redis {
+    socket: PathBuf,
+    server: Child,
+}
+
+impl Redis {
+    fn start(folder: &Path) -> Self {
+        let socket = folder.join("redis.sock");
+        let server = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let redis = Self { socket, server };
+        let end = Instant::now() + Duration::from_secs(60);
+        while redis.ask(0, &["PING"]) != "PONG" {
+            assert!(Instant::now() < end, "redis does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        redis
+    }
+
+    fn ask(&self, database: u8, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        let output =
+            command.arg("-s").arg(&self.socket).args(["-n", &database.to_string()]).args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// A chat's webhook: takes each message; while `is_silent`, it takes the connection and never answers.
+struct Chat {
+    address: SocketAddr,
+    is_silent: Arc<AtomicBool>,
+    messages: Receiver<String>,
+}
+
+impl Chat {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, is_silent, (sender, messages)) =
+            (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)), mpsc::channel());
+        let silent = is_silent.clone();
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                if silent.load(Ordering::SeqCst) {
+                    kept.push(stream);
+                    continue;
+                }
+                let (mut text, mut chunk) = (String::new(), [0; 4096]);
+                while !text.ends_with('}') {
+                    let count = stream.read(&mut chunk).unwrap();
+                    text.push_str(&String::from_utf8_lossy(&chunk[..count]));
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+                if sender.send(text.split_once("\r\n\r\n").unwrap().1.to_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { address, is_silent, messages }
+    }
+
+    fn message(&self) -> String {
+        self.messages.recv_timeout(Duration::from_secs(60)).expect("a message")
+    }
+}
+
+#[test]
+fn the_idle_slots_cache_is_cleared_before_the_switch_the_live_one_is_untouched_and_a_dead_chat_is_no_harm() {
+    let has_python =
+        Command::new("python3").args(["-c", "import http.server"]).status().is_ok_and(|done| done.success());
+    let has_redis = ["redis-server", "redis-cli"]
+        .iter()
+        .all(|program| Command::new(program).arg("--version").output().is_ok_and(|done| done.status.success()));
+    if !part_is_here("python3 with http.server", has_python, "install python3")
+        || !part_is_here("redis", has_redis, "install redis-server")
+    {
+        return;
+    }
+    let mut shop = Shop::new();
+    shop.start_proxy();
+    let (redis, chat) = (Redis::start(shop.folder.path()), Chat::start());
+    let caches = |words: &[&str]| {
+        let chat = format!("http://{}/services/s3cr3t", chat.address);
+        let output = shop.command("caches").args(words).env("CACHE", &redis.socket).env("CHAT", chat).output().unwrap();
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!told.contains("s3cr3t"), "{told}");
+        (output.status.success(), told)
+    };
+    let pages = || [0, 1].map(|database| redis.ask(database, &["GET", "page"]));
+
+    let (done, told) = caches(&["deploy", "1.0", "./hello"]);
+    assert!(done, "{told}");
+    assert!(chat.message().contains("deploy of shop 1.0 (blue)"));
+
+    // Blue is live with entries of its own; green has entries of a release that is long gone.
+    redis.ask(0, &["SET", "page", "written by 1.0"]);
+    redis.ask(1, &["SET", "page", "stale"]);
+    let (_, plan) = caches(&["plan", "1.1", "./hello"]);
+    assert!(plan.contains("before-shift-100:clear-cache"), "{plan}");
+    chat.is_silent.store(true, Ordering::SeqCst);
+    let (done, told) = caches(&["deploy", "1.1", "./hello"]);
+    assert!(done, "a chat that never answers fails nothing: {told}");
+    assert!(told.contains("after-success:tell-chat failed in the background: "), "{told}");
+    assert_eq!(pages(), ["written by 1.0", ""], "green's cache was cleared, and blue's was not");
+    assert_eq!(shop.served(), "1.1");
+    chat.is_silent.store(false, Ordering::SeqCst);
+
+    // A cache that cannot be cleared: nothing moves, and the chat is told.
+    redis.ask(0, &["ACL", "SETUSER", "default", "-flushdb"]);
+    let (done, told) = caches(&["deploy", "1.2", "./hello"]);
+    assert!(!done && told.contains("before-shift-100:clear-cache") && told.contains("NOPERM"), "{told}");
+    assert_eq!(shop.served(), "1.1");
+    let message = chat.message();
+    assert!(
+        message.contains("deploy of shop 1.2 (blue)") && message.contains("aborted before any traffic moved"),
+        "{message}"
+    );
+    assert_eq!(pages(), ["written by 1.0", ""]);
 }

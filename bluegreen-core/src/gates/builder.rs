@@ -10,6 +10,7 @@ use crate::gates::damage::DamageCap;
 use crate::gates::evidence::{AboveLimit, BelowLimit, PASS_GRID, PASS_GRID_LATENCY, proper};
 use crate::gates::rate_gate::RateGate;
 use crate::gates::rules::Rules;
+use crate::gates::unit::{MINUTE, Unit};
 use crate::metric::MetricSource;
 
 /// Default share of failed requests that a release may have: 0.001 (0.1 %, "three nines").
@@ -18,6 +19,10 @@ pub const DEFAULT_ERROR_LIMIT: f64 = 0.001;
 /// Default share of slow requests that a release may have: 0.05 (5 %). "The 95th percentile is below 500 ms" and "at most
 /// 5 % take longer than 500 ms" say the same, and the second one can be counted.
 pub const DEFAULT_SLOW_LIMIT: f64 = 0.05;
+
+/// Default for how often a minute something bad may happen that is counted by time: once. A service whose log nobody reads has
+/// more, and one whose log somebody reads has fewer.
+pub const DEFAULT_LIMIT_PER_MINUTE: f64 = 1.0;
 
 /// Default probability of failing a good release, and of passing a bad one: 0.05 (1 in 20), as is usual for a single test.
 /// Real rates are lower, since every inequality on the way is on the safe side.
@@ -38,6 +43,10 @@ pub enum BadRequests {
     Slow,
     /// Whatever the source counts as bad, under this name. Default limit: 0.1 % ([`DEFAULT_ERROR_LIMIT`]).
     Other(Cow<'static, str>),
+    /// Whatever the source counts as bad, under this name, by time and not by requests: what it counts as requests are
+    /// milliseconds of all traffic, as [`LogMatches::per_minute`](crate::LogMatches::per_minute) does. Default limit: 1 a minute
+    /// ([`DEFAULT_LIMIT_PER_MINUTE`]); see [`RateGateBuilder::limit_per_minute`].
+    PerMinute(Cow<'static, str>),
 }
 
 /// Makes a [`RateGate`].
@@ -58,10 +67,15 @@ impl RateGate {
     /// A gate on the requests that a source counts as bad.
     pub fn builder(bad: BadRequests, source: impl MetricSource) -> RateGateBuilder {
         let slow = bad == BadRequests::Slow;
+        let limit = match bad {
+            BadRequests::Slow => DEFAULT_SLOW_LIMIT,
+            BadRequests::PerMinute(_) => DEFAULT_LIMIT_PER_MINUTE / MINUTE,
+            BadRequests::Failed | BadRequests::Other(_) => DEFAULT_ERROR_LIMIT,
+        };
         RateGateBuilder {
             bad,
             source: Arc::new(source),
-            limit: if slow { DEFAULT_SLOW_LIMIT } else { DEFAULT_ERROR_LIMIT },
+            limit,
             alpha: DEFAULT_ERROR_PROBABILITY,
             beta: DEFAULT_ERROR_PROBABILITY,
             warm_up: DEFAULT_WARM_UP,
@@ -86,6 +100,13 @@ impl RateGateBuilder {
     /// The share of requests that may be bad, between 0 and 1. Default: that of the [`BadRequests`].
     pub fn limit(mut self, limit: f64) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// How often a minute something bad may happen, with all traffic, for [`BadRequests::PerMinute`]. Default: once
+    /// ([`DEFAULT_LIMIT_PER_MINUTE`]).
+    pub fn limit_per_minute(mut self, times: f64) -> Self {
+        self.limit = times / MINUTE;
         self
     }
 
@@ -166,13 +187,14 @@ impl RateGateBuilder {
     }
 
     fn with_valid_settings(self) -> RateGate {
-        let (name, wording, pass_grid): (_, _, &[f64]) = match self.bad {
-            BadRequests::Failed => ("errors".into(), "failed", &PASS_GRID),
-            BadRequests::Slow => ("slow requests".into(), "were too slow", &PASS_GRID_LATENCY),
-            BadRequests::Other(name) => (name, "were bad", &PASS_GRID),
+        let (name, unit, pass_grid): (_, _, &[f64]) = match self.bad {
+            BadRequests::Failed => ("errors".into(), Unit::Requests("failed"), &PASS_GRID),
+            BadRequests::Slow => ("slow requests".into(), Unit::Requests("were too slow"), &PASS_GRID_LATENCY),
+            BadRequests::Other(name) => (name, Unit::Requests("were bad"), &PASS_GRID),
+            BadRequests::PerMinute(name) => (name, Unit::Time, &PASS_GRID),
         };
         let rules = Rules {
-            bad: wording,
+            unit,
             limit: self.limit,
             above: AboveLimit::at(self.limit),
             below: BelowLimit::at(self.limit, pass_grid),

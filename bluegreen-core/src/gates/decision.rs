@@ -7,7 +7,6 @@ use crate::gates::evidence::log_threshold;
 use crate::gates::ledger::{Distrust, Ledger, Scope};
 use crate::gates::rules::Rules;
 use crate::gates::wording::{grouped, percent, seconds};
-use crate::metric::Counters;
 
 /// The routing guard's chi-squared with one degree of freedom: a share as far off comes by chance once in 1,000 times.
 const ROUTING_CHI_SQUARED: f64 = 10.8;
@@ -117,7 +116,7 @@ impl Rules {
         let Pair { new, old } = scope.compared.total();
         let within_limit = self.below.log_evidence(scope.new) >= log_threshold(budget.pass);
         if scope.compared.log_evidence() >= log_threshold(alpha) && !within_limit {
-            let (new, old) = (self.counted(new, which), of(old));
+            let (new, old) = (self.unit.counted(new, which), self.unit.of(old));
             return Finding::Bad(format!(
                 "worse than the old slot: {new}, and {old} of the old slot's at the same time"
             ));
@@ -130,23 +129,25 @@ impl Rules {
         } else if old.requests > 0 && (scope.old_trouble.now() > SUSPICION || !scope.compared.seems_worse()) {
             Finding::Unclear
         } else {
-            let old = if old.requests > 0 { format!("; of the old slot's {}", of(old)) } else { String::new() };
-            Finding::Bad(format!("{}, the limit is {}{old}", self.counted(scope.new, which), percent(self.limit)))
+            let old =
+                if old.requests > 0 { format!("; of the old slot's {}", self.unit.of(old)) } else { String::new() };
+            let new = self.unit.counted(scope.new, which);
+            Finding::Bad(format!("{new}, the limit is {}{old}", self.unit.limit(self.limit)))
         }
     }
 
     /// More bad requests than may be suffered, whatever the statistics say.
     fn damage(&self, seen: Pair) -> Option<String> {
         let excess = self.damage_cap?.exceeded(self.limit, seen)?;
-        Some(format!("{}, {excess}", self.counted(seen.new, "")))
+        Some(format!("{}, {excess}", self.unit.counted(seen.new, "")))
     }
 
     /// Why the release cannot be judged at all.
     fn held(&self, ledger: &Ledger, window: &Window, present: &Finding) -> Option<String> {
         let compared = ledger.step.both;
         if matches!(present, Finding::Unhealthy) {
-            let (new, old) = (self.counted(compared.new, ""), of(compared.old));
-            let limit = percent(self.limit);
+            let (new, old) = (self.unit.counted(compared.new, ""), self.unit.of(compared.old));
+            let limit = self.unit.limit(self.limit);
             return Some(format!(
                 "the environment is unhealthy, not the release: {new}, and {old} of the old slot's; the limit is {limit}"
             ));
@@ -178,18 +179,18 @@ impl Rules {
         // The evidence is divided by the dispersion, on the other side.
         let enough = budget.dispersion * log_threshold(budget.pass);
         if self.below.log_evidence(new) >= enough && new.requests > 0 {
-            let evidence = format!("{}, the limit is {}", self.counted(new, ""), percent(self.limit));
+            let evidence = format!("{}, the limit is {}", self.unit.counted(new, ""), self.unit.limit(self.limit));
             return Verdict::Pass { evidence: note_baseline(evidence, ledger) };
         }
-        let so_far = self.counted(new, "");
+        let so_far = self.unit.counted(new, "");
         let needs = match present {
             Finding::Unclear => format!(
                 "needs more requests to tell the release from its environment; so far {so_far}, of the old slot's {}",
-                of(ledger.step.both.old)
+                self.unit.of(ledger.step.both.old)
             ),
             _ => {
                 let missing = self.below.requests_to_reach(new.bad, enough).saturating_sub(new.requests);
-                let missing = format!("needs at least {} more requests", grouped(missing));
+                let missing = self.unit.missing(missing);
                 if new.requests > 0 {
                     format!("{missing}; so far {so_far}")
                 } else {
@@ -205,11 +206,6 @@ impl Rules {
         let deadline = self.require_traffic_by?;
         let waited = window.elapsed.saturating_sub(self.warm_up);
         (waited > deadline).then(|| format!("no request was counted on the new slot within {}", seconds(deadline)))
-    }
-
-    /// As in "3 of 1,000 requests failed"; `which` of the requests, as in "3 of the last 1,000".
-    fn counted(&self, counts: Counters, which: &str) -> String {
-        format!("{} of {which}{} requests {}", grouped(counts.bad), grouped(counts.requests), self.bad)
     }
 }
 
@@ -244,8 +240,4 @@ fn misrouted(counts: Pair, share: f64) -> Option<f64> {
     let chi_squared = (observed - share).powi(2) * all / (share * (1.0 - share));
     let off = (observed - share).abs() > ROUTING_TOLERANCE * smaller;
     (chi_squared > ROUTING_CHI_SQUARED && off).then_some(observed)
-}
-
-fn of(counts: Counters) -> String {
-    format!("{} of {}", grouped(counts.bad), grouped(counts.requests))
 }

@@ -29,10 +29,12 @@ mod rules;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod wording;
 
 pub use builder::{
-    BadRequests, DEFAULT_ERROR_LIMIT, DEFAULT_ERROR_PROBABILITY, DEFAULT_SLOW_LIMIT, DEFAULT_WARM_UP, RateGateBuilder,
+    BadRequests, DEFAULT_ERROR_LIMIT, DEFAULT_ERROR_PROBABILITY, DEFAULT_LIMIT_PER_MINUTE, DEFAULT_SLOW_LIMIT,
+    DEFAULT_WARM_UP, RateGateBuilder,
 };
 pub use damage::DEFAULT_DAMAGE_CAP;
 pub use evidence::{AboveLimit, BelowLimit, FAIL_GRID, PASS_GRID, PASS_GRID_LATENCY, log_threshold};

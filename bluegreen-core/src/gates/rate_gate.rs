@@ -13,7 +13,6 @@ use crate::gates::decision::decide;
 use crate::gates::history::History;
 use crate::gates::ledger::{Ledger, Look};
 use crate::gates::rules::Rules;
-use crate::gates::wording::percent;
 use crate::metric::{MetricSource, Sample};
 use crate::types::{Instance, ServiceName, Target};
 
@@ -138,7 +137,7 @@ const MISSES_TO_WARN: u32 = 3;
 
 impl fmt::Display for RateGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at most {}", self.name, percent(self.rules.limit))
+        write!(f, "{} at most {}", self.name, self.rules.unit.limit(self.rules.limit))
     }
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::gates::damage::DamageCap;
 use crate::gates::evidence::{AboveLimit, BelowLimit};
+use crate::gates::unit::Unit;
 
 /// What the verdicts are reached by.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    /// What a bad request is, as in "3 of 1,000 requests failed".
-    pub(super) bad: &'static str,
+    pub(super) unit: Unit,
     pub(super) limit: f64,
     pub(super) above: AboveLimit,
     pub(super) below: BelowLimit,

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,12 @@ use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Waves};
 use crate::gate::Gate;
 use crate::health::HealthCheck;
+use crate::hook::HookStep;
 use crate::migrator::Migrator;
 use crate::observer::Observer;
 use crate::router::{Granularity, Router};
 use crate::runtime::Runtime;
+use crate::state::HookName;
 use crate::store::StateStore;
 use crate::types::{Clock, ServiceName, SystemClock, Timestamp};
 
@@ -33,6 +36,7 @@ pub struct PipelineBuilder {
     smoke: Vec<Arc<dyn HealthCheck>>,
     migrator: Option<Arc<dyn Migrator>>,
     gates: Vec<Arc<dyn Gate>>,
+    hooks: Vec<HookStep>,
     observers: Vec<Arc<dyn Observer>>,
     fleet: Option<Fleet>,
     strategy: Strategy,
@@ -64,6 +68,7 @@ impl PipelineBuilder {
             smoke: Vec::new(),
             migrator: None,
             gates: Vec::new(),
+            hooks: Vec::new(),
             observers: Vec::new(),
             fleet: None,
             strategy: Strategy::blue_green(),
@@ -141,6 +146,13 @@ impl PipelineBuilder {
         self
     }
 
+    /// Adds what is done at a place in an operation besides: see [`hook`](crate::hook).
+    #[must_use]
+    pub fn hook(mut self, hook: HookStep) -> Self {
+        self.hooks.push(hook);
+        self
+    }
+
     /// Adds someone who is told all events.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
@@ -203,8 +215,9 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// `Config` when a required part is missing, the service's name is not valid, an interval, a limit or a streak is
-    /// zero, a time is longer than [`defaults::LONGEST`], or the strategy's steps do not rise to 100. `Unsupported` when the
-    /// strategy divides the traffic and the router cannot.
+    /// zero, a time is longer than [`defaults::LONGEST`], the strategy's steps do not rise to 100, a hook has no valid
+    /// [name](HookName) or one that another hook of its place has, or is at a share of traffic that the strategy has not.
+    /// `Unsupported` when the strategy divides the traffic and the router cannot.
     pub fn build(mut self) -> Result<Pipeline> {
         if let Some(fleet) = self.fleet.clone() {
             self.take_from(&fleet)
@@ -228,6 +241,7 @@ impl PipelineBuilder {
             smoke: self.smoke,
             migrator: self.migrator,
             gates: self.gates,
+            hooks: named(self.hooks)?,
             observers: self.observers,
             fleet: self.fleet,
             strategy: self.strategy,
@@ -401,6 +415,7 @@ impl Context {
             .with_hint(CANNOT_TELL));
         }
         self.strategy.validate()?;
+        validate_hooks(&self.hooks, &self.strategy)?;
         if self.strategy.divides_traffic() && self.router.granularity() == Granularity::AllOrNothing {
             return Err(Error::new(
                 crate::ErrorKind::Unsupported,
@@ -411,6 +426,31 @@ impl Context {
         }
         Ok(())
     }
+}
+
+fn named(hooks: Vec<HookStep>) -> Result<Vec<(HookName, HookStep)>> {
+    hooks.into_iter().map(|hook| Ok((HookName::new(&hook.name)?, hook))).collect()
+}
+
+fn validate_hooks(hooks: &[(HookName, HookStep)], strategy: &Strategy) -> Result<()> {
+    let shares: Vec<u8> = strategy.steps.iter().map(|step| step.percent).collect();
+    let mut taken = HashSet::new();
+    for (name, hook) in hooks {
+        let refused = |what: String| Err(Error::config(format!("the hook `{name}` {what}")));
+        if hook.timeout.is_zero() || hook.timeout > LONGEST {
+            return refused(format!("has a time limit of {:?}: set it between 1 ns and a year", hook.timeout));
+        }
+        let places: HashSet<_> = hook.moment.places(&shares).into_iter().collect();
+        for place in places {
+            if let Some(percent) = place.percent().filter(|percent| *percent != 100 && !shares.contains(percent)) {
+                return refused(format!("is at {percent} % of the traffic, and the strategy has steps at {shares:?}"));
+            }
+            if !taken.insert((place, *name)) {
+                return refused(format!("is there twice for {place}: give each hook of a place a name of its own"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `user@host (pid 123)`, as far as it can be told.

@@ -1,7 +1,7 @@
 //! Ends an operation by how its body ended: with a report, and the error that carries it.
 
 use super::session::{Halt, Session};
-use super::unwind;
+use super::{hooks, unwind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::Report;
 use crate::state::{OperationKind, Outcome};
@@ -29,7 +29,7 @@ pub(super) async fn conclude(mut session: Session, result: Result<(), Halt>) -> 
                 false => Outcome::Aborted { cause: cause.summary() },
             };
             let error = contract_begun.then(|| cause.ending(outcome.to_string()).with_operation(tried));
-            session.finish(outcome, error).await
+            finish(session, outcome, error).await
         }
         Err(Halt::Failed(cause)) if matches!(session.kind, OperationKind::Restore | OperationKind::Resume) => {
             let outcome = Outcome::Kept { cause: cause.summary() };
@@ -38,7 +38,7 @@ pub(super) async fn conclude(mut session: Session, result: Result<(), Halt>) -> 
         }
         Err(Halt::Failed(cause)) => match unwind::unwind(&mut session, &cause).await {
             Err(lost) => Err(session.abandon(lost).await.with_operation(tried)),
-            Ok(outcome) if is_recovered(session.kind, &outcome) => session.finish(outcome, None).await,
+            Ok(outcome) if is_recovered(session.kind, &outcome) => finish(session, outcome, None).await,
             Ok(outcome) => {
                 let error = cause.ending(outcome.to_string()).with_operation(tried);
                 let error = match &outcome {
@@ -47,7 +47,7 @@ pub(super) async fn conclude(mut session: Session, result: Result<(), Halt>) -> 
                 };
                 let undone = matches!(outcome, Outcome::Aborted { .. } | Outcome::RolledBack { .. });
                 let error = if undone && session.left_no_trace().await { error.not_applied() } else { error };
-                session.finish(outcome, Some(error)).await
+                finish(session, outcome, Some(error)).await
             }
         },
     }
@@ -60,7 +60,18 @@ async fn hold(session: Session, cause: Error) -> Result<Report> {
     let error = cause.ending(outcome.to_string()).with_operation(tried).retryable(false);
     match session.keep_rollback_target(&cause).await {
         Err(lost) => Err(session.abandon(lost).await),
-        Ok(advice) => session.finish(outcome, Some(error.with_hint(advice))).await,
+        Ok(advice) => finish(session, outcome, Some(error.with_hint(advice))).await,
+    }
+}
+
+/// Ends an operation that did not succeed, after its hooks.
+async fn finish(mut session: Session, outcome: Outcome, error: Option<Error>) -> Result<Report> {
+    match hooks::after_failure(&mut session, &outcome).await {
+        Ok(()) => session.finish(outcome, error).await,
+        Err(lost) => {
+            let tried = format!("{} {}", session.kind, session.context.service);
+            Err(session.abandon(lost).await.with_operation(tried))
+        }
     }
 }
 

@@ -9,10 +9,12 @@ use super::strategy::{Contract, Retention, Strategy};
 use crate::fleet::Fleet;
 use crate::gate::Gate;
 use crate::health::HealthCheck;
+use crate::hook::HookStep;
 use crate::migrator::Migrator;
 use crate::observer::Observer;
 use crate::router::Router;
 use crate::runtime::Runtime;
+use crate::state::HookName;
 use crate::store::StateStore;
 use crate::types::{Clock, ServiceName};
 
@@ -29,6 +31,7 @@ pub(super) struct Context {
     pub(super) smoke: Vec<Arc<dyn HealthCheck>>,
     pub(super) migrator: Option<Arc<dyn Migrator>>,
     pub(super) gates: Vec<Arc<dyn Gate>>,
+    pub(super) hooks: Vec<(HookName, HookStep)>,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) fleet: Option<Fleet>,
     pub(super) strategy: Strategy,

@@ -3,16 +3,17 @@
 //! journalled before and after; an error goes to `unwind`.
 
 use super::context::Context;
+use super::hooks::About;
 use super::observe::in_time;
-use super::route::Route;
+use super::route::{self, Route};
 use super::session::{Halt, Session};
 use super::steps::{attach, contract, expand, retain, shift, start, stop, stop_noting};
 use super::strategy::{Contract, Retention};
-use super::{drain, health, learn, resume, soak, verify};
+use super::{drain, health, hook_places, hooks, learn, resume, soak, verify};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::fleet::Fleet;
 use crate::migrator::When;
-use crate::state::{Replaced, SlotRecord, SlotStatus, State, Step};
+use crate::state::{HookPlace, Outcome, Replaced, SlotRecord, SlotStatus, State, Step};
 use crate::types::{Release, Slot, Split, Target};
 
 /// Stage and promote.
@@ -102,28 +103,35 @@ pub(super) async fn finalize(session: &mut Session, route: &Route) -> Result<(),
 
 pub(super) fn stage_steps(context: &Context, route: &Route) -> Vec<Step> {
     let expands = |when| context.migrator.as_ref().is_some_and(|migrator| migrator.when() == when);
+    let hooks = |place| hook_places::at(context, place);
+    let retires = if route.occupied { hooks(HookPlace::BeforeRetire(route.target.slot)) } else { Vec::new() };
     let is_behind = context.fleet.as_ref().is_some_and(Fleet::is_behind);
-    let steps = [
-        (route.old_runs && is_behind, Step::CatchUp),
-        (true, Step::Prepare),
-        (expands(When::BeforeStart), Step::ExpandBeforeStart),
-        (route.occupied, Step::StopOccupant),
-        (true, Step::Start),
-        (true, Step::Health),
-        (expands(When::AfterStart), Step::ExpandAfterStart),
-        (!context.smoke.is_empty(), Step::Smoke),
-    ];
-    only(steps)
+    [
+        hooks(HookPlace::BeforeDeploy),
+        only([(route.old_runs && is_behind, Step::CatchUp), (true, Step::Prepare)]),
+        hooks(HookPlace::AfterPrepare),
+        only([(expands(When::BeforeStart), Step::ExpandBeforeStart)]),
+        retires,
+        only([(route.occupied, Step::StopOccupant), (true, Step::Start), (true, Step::Health)]),
+        hooks(HookPlace::AfterHealth),
+        only([(expands(When::AfterStart), Step::ExpandAfterStart), (!context.smoke.is_empty(), Step::Smoke)]),
+    ]
+    .concat()
 }
 
 pub(super) fn promote_steps(context: &Context, route: &Route) -> Vec<Step> {
-    let shares = route.traffic_steps(context).into_iter().flat_map(|traffic| {
+    let has_traffic = route.split.is_some_and(|split| split.routes_to(route.target.slot));
+    let shares = route.traffic_steps(context).into_iter().enumerate().flat_map(|(index, traffic)| {
         let percent = traffic.percent;
-        only([
-            (true, Step::CheckSlots(percent)),
-            (true, Step::Shift(percent)),
-            (!traffic.soak.is_zero(), Step::Soak(percent)),
-        ])
+        let is_first = index == 0 && !has_traffic;
+        [
+            // Slots are checked right before the shift.
+            hook_places::at_shift(context, HookPlace::BeforeShift(percent), is_first),
+            vec![Step::CheckSlots(percent), Step::Shift(percent)],
+            hook_places::at(context, HookPlace::AfterShift(percent)),
+            only([(!traffic.soak.is_zero(), Step::Soak(percent))]),
+        ]
+        .concat()
     });
     [Step::Attach].into_iter().chain(shares).chain([Step::Verify]).collect()
 }
@@ -132,13 +140,18 @@ pub(super) fn promote_steps(context: &Context, route: &Route) -> Vec<Step> {
 pub(super) fn finalize_steps(context: &Context, route: &Route, contract_begun: bool) -> Vec<Step> {
     let contracts = contract_begun || (context.contract == Contract::AfterBake && context.migrator.is_some());
     let retires = contracts || context.retention == Retention::Retire;
-    only([
-        (route.old_runs, Step::Drain),
-        (!context.strategy.bake.is_zero(), Step::Bake),
-        (contracts, Step::Contract),
-        (route.old_runs && retires, Step::Retire),
-        (route.old_runs && !retires, Step::Retain),
-    ])
+    let old = HookPlace::BeforeRetire(route.target.slot.other());
+    [
+        only([
+            (route.old_runs, Step::Drain),
+            (!context.strategy.bake.is_zero(), Step::Bake),
+            (contracts, Step::Contract),
+        ]),
+        if route.old_runs && retires { hook_places::at(context, old) } else { Vec::new() },
+        only([(route.old_runs && retires, Step::Retire), (route.old_runs && !retires, Step::Retain)]),
+        hook_places::at(context, HookPlace::AfterSuccess),
+    ]
+    .concat()
 }
 
 fn only<const N: usize>(steps: [(bool, Step); N]) -> Vec<Step> {
@@ -187,11 +200,26 @@ async fn perform(session: &mut Session, route: &Route, step: Step) -> Result<(),
             // The deploy is done; what becomes of the old slot is no reason to undo it.
             session.see_it_through();
             match step {
-                Step::Retire => stop(session, step, old).await,
+                Step::Retire if !hooks::keep_from_retiring(session, old).await => stop(session, step, old).await,
                 _ => retain(session, old).await,
             }
         }
+        Step::Hook(place, _) => hooks::run(session, step, &about(session, route, place).await).await,
         other => Err(Error::new(ErrorKind::Unexpected, format!("{other} is no step of a deploy")).into()),
+    }
+}
+
+/// What a hook is told of.
+async fn about(session: &Session, route: &Route, place: HookPlace) -> About {
+    let about = About::route(route);
+    match place {
+        HookPlace::BeforeRetire(slot) => {
+            let release = route::kept(&session.lease.state().await, slot);
+            let target = Target { slot, release, ..about.target };
+            About { target, ..about }
+        }
+        HookPlace::AfterSuccess => About { outcome: Some(Outcome::Succeeded), ..about },
+        _ => about,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::context::{Context, Settings};
 use super::defaults::{LOOKS, OBSERVE_TIMEOUT};
+use super::hook_places::hook;
 use crate::state::Step;
 
 /// How long a step may take before it counts as failed.
@@ -26,6 +27,7 @@ pub(super) fn limit(context: &Context, step: Step) -> Duration {
         Step::Verify => settings.verify_deadline,
         Step::Drain | Step::DrainFailed => settings.drain,
         Step::Bake => context.strategy.max_bake_or_default(),
+        Step::Hook(place, name) => hook(context, place, name).map_or(Duration::ZERO, |hook| hook.timeout),
         Step::Observe => OBSERVE_TIMEOUT * 2,
         Step::Attach | Step::Detach | Step::Retain | Step::CollectLogs => OBSERVE_TIMEOUT,
     }
@@ -37,7 +39,7 @@ pub(super) fn cut_off(context: &Context, step: Step) -> Duration {
     let own = limit(context, step);
     match step {
         Step::Health | Step::Verify | Step::CheckSlots(_) => own + check_timeout * 2 + OBSERVE_TIMEOUT,
-        Step::Soak(_) | Step::Bake | Step::Drain | Step::DrainFailed => own + OBSERVE_TIMEOUT,
+        Step::Soak(_) | Step::Bake | Step::Drain | Step::DrainFailed | Step::Hook(..) => own + OBSERVE_TIMEOUT,
         Step::StopOccupant | Step::StopFailed | Step::Retire => own + OBSERVE_TIMEOUT,
         _ => own,
     }

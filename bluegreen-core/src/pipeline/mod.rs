@@ -25,6 +25,7 @@
 //! # Ok::<(), bluegreen_core::Error>(()) }).unwrap();
 //! ```
 
+mod background;
 mod builder;
 mod cancel;
 mod claim;
@@ -34,6 +35,8 @@ pub mod defaults;
 mod deploy;
 mod drain;
 mod health;
+mod hook_places;
+mod hooks;
 mod learn;
 mod lease;
 mod limits;
@@ -59,6 +62,7 @@ mod verify;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +73,7 @@ use crate::log_stream;
 use crate::migrator::Phase;
 pub use crate::report::{Report, StepReport};
 pub use crate::state::Outcome;
-use crate::state::{HistoryEntry, OperationKind, State};
+use crate::state::{Deployed, HistoryEntry, OperationKind, State};
 use crate::types::{Release, ServiceName, Slot, Version};
 
 use conclude::conclude;
@@ -288,6 +292,28 @@ impl Pipeline {
     /// The last operations, oldest first.
     pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
         Ok(self.load().await?.history)
+    }
+
+    /// The deploy that succeeded last, however many operations there were since; none when none ever did, as far as is known.
+    pub async fn last_deploy(&self) -> Result<Option<Deployed>> {
+        Ok(Deployed::last(&self.load().await?))
+    }
+
+    /// How long ago the last deploy succeeded; none when none ever did. A stage, a rollback and a deploy that was undone are none.
+    ///
+    /// ```
+    /// # use bluegreen_core::{Pipeline, Result};
+    /// # use std::time::Duration;
+    /// # async fn example(pipeline: Pipeline) -> Result<()> {
+    /// const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    /// if pipeline.since_last_deploy().await?.is_none_or(|age| age > WEEK) {
+    ///     eprintln!("{} was not deployed for a week: changes pile up", pipeline.service());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn since_last_deploy(&self) -> Result<Option<Duration>> {
+        let last = self.last_deploy().await?;
+        Ok(last.map(|last| last.age(self.context.clock.now())))
     }
 
     /// The last `tail` lines that the release in a slot wrote, oldest first, also after it has ended. Needs no lease.

@@ -12,11 +12,11 @@ use super::health::judge_divided;
 use super::observe::{Observed, in_time};
 use super::route::{Route, holds};
 use super::strategy::Retention;
-use super::{deploy, limits, verify};
+use super::{deploy, hook_places, limits, verify};
 use crate::duration_text::short;
 use crate::error::{Error, Reason, Result};
 use crate::preview::Preview;
-use crate::state::{MemberRecord, State, Step};
+use crate::state::{HookPlace, MemberRecord, State, Step};
 use crate::types::{MemberName, OperationId, Release, ServiceName, Slot, Version};
 
 /// What [`Pipeline::plan`](super::Pipeline::plan) found. `Display` prints it for a person.
@@ -47,6 +47,9 @@ pub struct Plan {
     pub pending_migrations: Option<Vec<String>>,
     /// The steps, in order.
     pub steps: Vec<PlannedStep>,
+    /// The hooks that run should it fail, once what is undone was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_failure: Vec<PlannedStep>,
 }
 
 /// Why a deploy would be refused.
@@ -111,6 +114,7 @@ pub(super) async fn plan(context: &Context, state: &State, release: &Release) ->
         members: BTreeMap::new(),
         pending_migrations: None,
         steps: Vec::new(),
+        on_failure: Vec::new(),
     };
     let divided = judge_divided(context, &operation, state, &seen).await;
     let mut route = match Route::into_idle(context, &operation, state, &seen, release.clone(), divided) {
@@ -162,17 +166,22 @@ pub(super) async fn plan(context: &Context, state: &State, release: &Release) ->
     if let Some(migrator) = &context.migrator {
         plan.pending_migrations = in_time(migrator.pending(&route.target)).await?;
     }
-    plan.steps = steps(context, &route, &seen);
+    plan.steps = planned(context, &route, &seen, steps(context, &route));
+    plan.on_failure = planned(context, &route, &seen, hook_places::at(context, HookPlace::AfterFailure));
     Ok(plan)
 }
 
-/// The very steps of [`deploy`](super::deploy), with what each does.
-fn steps(context: &Context, route: &Route, seen: &Observed) -> Vec<PlannedStep> {
+/// The very steps of [`deploy`](super::deploy).
+fn steps(context: &Context, route: &Route) -> Vec<Step> {
     let mut steps = deploy::stage_steps(context, route);
     if context.strategy.auto_promote {
         steps.extend(deploy::promote_steps(context, route));
         steps.extend(deploy::finalize_steps(context, route, false));
     }
+    steps
+}
+
+fn planned(context: &Context, route: &Route, seen: &Observed, steps: Vec<Step>) -> Vec<PlannedStep> {
     let planned =
         |step| PlannedStep { step, timeout: limits::limit(context, step), what: what(context, route, seen, step) };
     steps.into_iter().map(planned).collect()
@@ -214,6 +223,9 @@ fn what(context: &Context, route: &Route, seen: &Observed, step: Step) -> String
             Retention::For(keep) => format!("keep {old} warm for {}", short(keep)),
             _ => format!("keep {old} warm until the next deploy"),
         },
+        Step::Hook(place, name) => {
+            hook_places::hook(context, place, name).map_or_else(String::new, ToString::to_string)
+        }
         _ => format!("stop {old}"),
     }
 }
@@ -249,12 +261,16 @@ impl fmt::Display for Plan {
         for line in self.changes.iter().flat_map(|diff| diff.lines()) {
             writeln!(f, "  {line}")?;
         }
-        let width = self.steps.iter().map(|step| step.step.to_string().len()).max().unwrap_or(0);
+        let width =
+            self.steps.iter().chain(&self.on_failure).map(|step| step.step.to_string().len()).max().unwrap_or(0);
         for PlannedStep { step, timeout, what } in &self.steps {
             writeln!(f, "  {step:width$}  at most {:>10}  {what}", short(*timeout))?;
         }
         if !self.steps.is_empty() {
             writeln!(f, "  on a failure: the last log lines are kept, and traffic goes back first")?;
+        }
+        for PlannedStep { step, timeout, what } in &self.on_failure {
+            writeln!(f, "  {step:width$}  at most {:>10}  {what}", short(*timeout))?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::rollback::Moved;
 use super::route::Route;
 use super::session::{Halt, Session};
 use super::steps::no_migrator;
-use super::{health, migrate, restore, retire, rollback, verify};
+use super::{health, hooks, migrate, restore, retire, rollback, verify};
 use crate::error::{Error, ErrorKind};
 use crate::migrator::Phase;
 use crate::state::{JournalEntry, Operation, OperationKind, Outcome, State, Step, StepStatus};
@@ -31,6 +31,7 @@ pub(super) async fn recover(session: &mut Session) -> Result<(), Halt> {
 /// with from coming to an end.
 async fn complete(session: &mut Session, state: &State, operation: &Operation, seen: &Observed) -> Result<(), Halt> {
     session.reporter.note(found(operation, seen));
+    hooks::note_cut_off(session, operation);
     match operation.kind {
         OperationKind::Deploy | OperationKind::Stage | OperationKind::Promote => {
             recover_deploy(session, state, operation, seen).await

@@ -1,11 +1,12 @@
 //! Stopping the slot that is kept warm.
 
+use super::hooks::{self, About};
 use super::observe::Observed;
-use super::route::{holds, last_live, refuse_divided};
+use super::route::{self, holds, last_live, refuse_divided};
 use super::session::{Halt, Session};
 use super::steps::stop;
-use crate::state::{Operation, SlotStatus, Step};
-use crate::types::Slot;
+use crate::state::{HookPlace, Operation, SlotStatus, Step};
+use crate::types::{Slot, Target};
 
 /// Stops what waits in the idle slot: when its time is over, or `now`.
 pub(super) async fn retire(session: &mut Session, now: bool) -> Result<(), Halt> {
@@ -34,6 +35,10 @@ pub(super) async fn retire(session: &mut Session, now: bool) -> Result<(), Halt>
             continue;
         }
         session.aim(slot, holds(&seen, &state, slot).as_ref(), None).await;
+        let release = route::kept(&state, slot);
+        let target = Target::new(context.service.clone(), slot, release, session.id.clone());
+        let about = About { target, from: None, outcome: None };
+        hooks::run_all(session, HookPlace::BeforeRetire(slot), &about).await?;
         stop(session, Step::Retire, slot).await?;
     }
     Ok(())

@@ -1,14 +1,15 @@
 //! Moving traffic back to the slot that had it before.
 
+use super::hooks::About;
 use super::observe::Observed;
 use super::route::{Route, last_live, refused, to_the_other};
 use super::session::{Halt, Session};
 use super::steps::{attach, is_to_be_started, retain, shift, start, stop};
 use super::strategy::Retention;
-use super::{drain, health, verify};
+use super::{drain, health, hooks, route, verify};
 use crate::error::{Error, ErrorKind, Reason};
-use crate::state::{SlotStatus, State, Step};
-use crate::types::{Slot, Split};
+use crate::state::{HookPlace, Outcome, SlotStatus, State, Step};
+use crate::types::{Slot, Split, Target};
 
 /// Moves all traffic to the retained slot, or, while traffic is divided, back to the live one. Starts what went down there.
 pub(super) async fn rollback(session: &mut Session) -> Result<(), Halt> {
@@ -55,6 +56,13 @@ pub(super) async fn finalize_rollback(
     state: &State,
     seen: &Observed,
 ) -> Result<(), Halt> {
+    leave(session, route, state, seen).await?;
+    let about = About { outcome: Some(Outcome::Succeeded), ..About::route(route) };
+    hooks::run_all(session, HookPlace::AfterRollback, &about).await
+}
+
+/// Drains the slot that was left, and keeps or stops it.
+async fn leave(session: &mut Session, route: &Route, state: &State, seen: &Observed) -> Result<(), Halt> {
     let left = route.target.slot.other();
     if seen.out_of_reach(left).is_some() {
         session.reporter.note(format!("{left} is out of reach: what runs there was neither drained nor stopped"));
@@ -66,9 +74,18 @@ pub(super) async fn finalize_rollback(
     let was_live = state.slot(left).status != SlotStatus::Staged;
     match session.context.retention {
         // A canary that was rolled back was never live: there is nothing to go back to it for.
-        _ if !was_live => stop(session, Step::Retire, left).await,
-        Retention::Retire => stop(session, Step::Retire, left).await,
+        _ if !was_live => retire(session, route, state, left).await,
+        Retention::Retire => retire(session, route, state, left).await,
         Retention::For(_) | Retention::UntilNextDeploy => retain(session, left).await,
+    }
+}
+
+async fn retire(session: &mut Session, route: &Route, state: &State, left: Slot) -> Result<(), Halt> {
+    let target = Target { slot: left, release: route::kept(state, left), ..route.target.clone() };
+    hooks::run_all(session, HookPlace::BeforeRetire(left), &About { target, ..About::route(route) }).await?;
+    match hooks::keep_from_retiring(session, left).await {
+        true => retain(session, left).await,
+        false => stop(session, Step::Retire, left).await,
     }
 }
 

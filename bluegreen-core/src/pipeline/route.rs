@@ -298,6 +298,11 @@ pub(super) fn recorded(state: &State, slot: Slot, version: Version) -> Release {
     settings.fold(Release::from(version.clone()), |release, (key, value)| release.with_setting(key, value))
 }
 
+/// The release on record for a slot.
+pub(super) fn kept(state: &State, slot: Slot) -> Release {
+    recorded(state, slot, state.slot(slot).version.clone().unwrap_or_else(unknown))
+}
+
 /// Where the first deploy goes: blue, unless only green is free.
 fn first_slot(seen: &Observed) -> Slot {
     if seen.blue.is_running() && !seen.green.is_running() { Slot::Green } else { Slot::Blue }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::background::Background;
 use super::claim::{IfHeld, claim};
 use super::context::Context;
 use super::lease::{Change, Heartbeat, LeaseGuard, WriteError};
@@ -18,7 +19,7 @@ use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::event::EventKind;
 use crate::fleet::{Fleet, Occupied};
 use crate::report::Report;
-use crate::state::{HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
+use crate::state::{Deployed, HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
 use crate::types::{OperationId, Slot, Timestamp, Version};
 
 /// The version of the step sequence that this code writes into journals.
@@ -67,6 +68,7 @@ pub(super) struct Session {
     pub(super) id: OperationId,
     pub(super) kind: OperationKind,
     pub(super) route: Option<Route>,
+    pub(super) background: Background,
     may_stop: bool,
     /// That the fleet is taken by this operation, once it is.
     occupied: Option<Occupied>,
@@ -120,6 +122,7 @@ impl Session {
             id,
             kind,
             route: None,
+            background: Background::default(),
             may_stop: true,
             occupied: None,
             allowance: Duration::ZERO,
@@ -222,6 +225,21 @@ impl Session {
         self.record(move |state| note(state, step, StepStatus::Done, at)).await;
         self.reporter.step_ended(took, None);
         Ok(value)
+    }
+
+    /// As [`step`](Self::step); where the work fails, that is noted, and the operation goes on.
+    pub(super) async fn step_that_may_fail(
+        &mut self,
+        step: Step,
+        work: impl Future<Output = Result<()>> + Send,
+    ) -> Result<(), Halt> {
+        let work = async { Ok(work.await) };
+        let (result, took) = Box::pin(self.work(step, |_| {}, work)).await?;
+        let (at, status) =
+            (self.context.clock.now(), if result.is_ok() { StepStatus::Done } else { StepStatus::Noted });
+        self.record(move |state| note(state, step, status, at)).await;
+        self.reporter.step_ended(took, result.err().map(|error| error.summary()));
+        Ok(())
     }
 
     /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
@@ -354,8 +372,8 @@ impl Session {
         self.route.is_some() && matches!(taken_over, Some(Deploy | Stage | Promote))
     }
 
-    /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, a warm release that
-    /// was stopped, a failed one that could not be stopped.
+    /// Whether the journal holds nothing that an undo does not bring back: data that was migrated, what a hook did, a warm
+    /// release that was stopped, a failed one that could not be stopped.
     pub(super) async fn left_no_trace(&self) -> bool {
         use Step::{CatchUp, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire, StopOccupant};
         let lasting = [CatchUp, ExpandAfterStart, ExpandBeforeStart, Migrate, Retire];
@@ -363,7 +381,8 @@ impl Session {
         let begun = |operation: &Operation| {
             let left_running = operation.started(Step::StopFailed) && !operation.done(Step::StopFailed);
             let stays_down = operation.started(StopOccupant) && !operation.done(Step::StartOccupant);
-            left_running || stays_down || lasting.iter().any(|step| operation.started(*step))
+            let ran_a_hook = operation.journal.iter().any(|entry| matches!(entry.step, Step::Hook(..)));
+            left_running || stays_down || ran_a_hook || lasting.iter().any(|step| operation.started(*step))
         };
         !state.contract_begun() && !state.operation.as_ref().is_some_and(begun)
     }
@@ -432,6 +451,7 @@ impl Session {
         let duration = self.began.elapsed();
         let past = self.past(outcome.clone(), duration);
         let fleet = self.context.fleet.clone().filter(|_| self.occupied.is_some());
+        let now = self.context.clock.now();
         let written = self
             .lease
             .update_at_last(|state| {
@@ -440,6 +460,10 @@ impl Session {
                 }
                 if let Some(fleet) = &fleet {
                     state.members = fleet.records();
+                }
+                let succeeded = state.operation.as_ref().filter(|_| past.outcome.is_success());
+                if let Some(deployed) = succeeded.and_then(|operation| Deployed::by(operation, now)) {
+                    state.deployed = Some(deployed);
                 }
                 // The operation that a recovery took over ends with it. One that found nothing to take over is called
                 // before every deploy by careful tools, and would crowd the history.
@@ -455,6 +479,7 @@ impl Session {
             })
             .await;
         drop(self.heartbeat.take());
+        self.background.end(&self.reporter).await;
         if let Err(WriteError::Lost(error) | WriteError::Failed(error)) = &written {
             self.reporter.note(format!("the end of the operation could not be recorded: {}", error.chain()));
         }

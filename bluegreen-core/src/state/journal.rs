@@ -115,6 +115,11 @@ impl Operation {
         self.journal.iter().any(|entry| entry.step == step && entry.progress == StepStatus::Done)
     }
 
+    /// How far `step` is, by what the journal says of it last.
+    pub fn status(&self, step: Step) -> Option<StepStatus> {
+        self.journal.iter().rfind(|entry| entry.step == step).map(|entry| entry.progress)
+    }
+
     /// What the journal says last.
     pub fn last(&self) -> Option<&JournalEntry> {
         self.journal.last()
@@ -147,4 +152,6 @@ pub enum StepStatus {
     Done,
     /// Written after the side effect failed.
     Failed,
+    /// Written after a hook failed whose failure is only noted.
+    Noted,
 }

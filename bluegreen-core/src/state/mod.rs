@@ -2,6 +2,10 @@
 //!
 //! It is a record, not the truth: the router and the runtime are asked first, and win.
 
+mod deployed;
+mod history_filter;
+mod hook_name;
+mod hook_place;
 mod journal;
 mod lease;
 mod member;
@@ -17,6 +21,10 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{MemberName, OperationId, ServiceName, Slot, Split, Timestamp, Version};
 
+pub use deployed::Deployed;
+pub use history_filter::HistoryFilter;
+pub use hook_name::HookName;
+pub use hook_place::HookPlace;
 pub use journal::{JournalEntry, Operation, OperationKind, Replaced, StepStatus};
 pub use lease::Lease;
 pub use member::{MemberRecord, SetAside};
@@ -63,6 +71,9 @@ pub struct State {
     pub lease: Option<Lease>,
     /// Counts the leases ever given; each holder has a higher one.
     pub epoch: u64,
+    /// The deploy that succeeded last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<Deployed>,
     /// The last operations, oldest first.
     #[serde(default)]
     pub history: Vec<HistoryEntry>,
@@ -86,6 +97,7 @@ impl State {
             operation: None,
             lease: None,
             epoch: 0,
+            deployed: None,
             history: Vec::new(),
             unknown: Map::new(),
         }
@@ -353,9 +365,12 @@ mod tests {
             State::from_bytes(json.to_string().as_bytes())
         };
         with("deploy", "start", "succeeded").unwrap();
-        for (kind, step, outcome) in
-            [("mirror", "start", "succeeded"), ("deploy", "warm-up", "succeeded"), ("deploy", "start", "parked")]
-        {
+        for (kind, step, outcome) in [
+            ("mirror", "start", "succeeded"),
+            ("deploy", "warm-up", "succeeded"),
+            ("deploy", "before-lunch:clear-cache", "succeeded"),
+            ("deploy", "start", "parked"),
+        ] {
             let error = with(kind, step, outcome).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             assert!(error.to_string().contains("update this one"), "{error}");

@@ -58,6 +58,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The names of all outcomes, as [`name`](Self::name) gives them.
+    pub const NAMES: [&str; 8] = ["succeeded", "refused", "held", "aborted", "rolled-back", "kept", "frozen", "stuck"];
+
+    /// Its name, as in JSON.
+    pub fn name(&self) -> &'static str {
+        let index = match self {
+            Self::Succeeded => 0,
+            Self::Refused { .. } => 1,
+            Self::Held { .. } => 2,
+            Self::Aborted { .. } => 3,
+            Self::RolledBack { .. } => 4,
+            Self::Kept { .. } => 5,
+            Self::Frozen { .. } => 6,
+            Self::Stuck { .. } => 7,
+        };
+        Self::NAMES[index]
+    }
+
     /// Whether what was asked for is done.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Succeeded)
@@ -119,6 +137,20 @@ impl fmt::Display for Outcome {
         match self {
             Self::Stuck { undo, .. } => write!(f, "; undoing it failed: {undo}"),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_has_one_name_here_and_in_json() {
+        for name in Outcome::NAMES {
+            let fields = r#""reason": "", "cause": "", "undo": "", "advice": """#;
+            let outcome: Outcome = serde_json::from_str(&format!(r#"{{"outcome": "{name}", {fields}}}"#)).unwrap();
+            assert_eq!(outcome.name(), name);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::state::{HookName, HookPlace};
 
 /// A step of an operation, by name: journals outlive versions of the code, so they never hold an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,6 +63,8 @@ pub enum Step {
     StartOccupant,
     /// Run a migration phase on its own.
     Migrate,
+    /// Run a hook of the user. Its text is `<place>:<name>`, such as `before-shift-50:clear-cache`.
+    Hook(HookPlace, HookName),
 }
 
 /// By these words a reader of documents tells a step of a later version from damage.
@@ -112,6 +115,7 @@ impl fmt::Display for Step {
             Self::Shift(percent) => f.pad(&format!("shift-{percent}")),
             Self::Soak(percent) => f.pad(&format!("soak-{percent}")),
             Self::CheckSlots(percent) => f.pad(&format!("check-slots-{percent}")),
+            Self::Hook(place, name) => f.pad(&format!("{place}:{name}")),
             named => {
                 let name = NAMES.iter().find(|(step, _)| step == named).map_or("unnamed", |(_, name)| name);
                 f.pad(name)
@@ -131,8 +135,13 @@ impl FromStr for Step {
                 Some(step(percent))
             })
         };
+        let hook = || {
+            let (place, name) = text.split_once(':')?;
+            Some(Self::Hook(place.parse().ok()?, name.parse().ok()?))
+        };
         named
             .or_else(numbered)
+            .or_else(hook)
             .ok_or_else(|| Error::config(format!("`{text}` {UNKNOWN_STEP}: use a name like start, shift-10 or bake")))
     }
 }
@@ -157,12 +166,16 @@ mod tests {
 
     #[test]
     fn every_step_is_stored_by_name_and_read_back() {
-        let with_percent = [Step::Shift(10), Step::Soak(100), Step::CheckSlots(50)];
-        for step in NAMES.iter().map(|(step, _)| *step).chain(with_percent) {
+        let hook = Step::Hook(HookPlace::BeforeShift(50), HookName::new("clear-cache").unwrap());
+        assert_eq!(hook.to_string(), "before-shift-50:clear-cache");
+        let with_more = [Step::Shift(10), Step::Soak(100), Step::CheckSlots(50), hook];
+        for step in NAMES.iter().map(|(step, _)| *step).chain(with_more) {
             assert_ne!(step.to_string(), "unnamed");
             assert_eq!(step.to_string().parse::<Step>().unwrap(), step);
         }
         assert!("shift-101".parse::<Step>().is_err());
         assert!("7".parse::<Step>().is_err());
+        assert!("before-lunch:clear-cache".parse::<Step>().is_err());
+        assert!("before-deploy:".parse::<Step>().is_err());
     }
 }

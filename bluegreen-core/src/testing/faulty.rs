@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use crate::error::Result;
 use crate::gate::{Gate, Verdict, Window};
 use crate::health::{Health, HealthCheck};
+use crate::hook::{Hook, HookCall};
 use crate::host::{Command, Host, Output, Tunnel};
 use crate::migrator::{Migrator, Phase, When};
 use crate::preview::Preview;
@@ -21,7 +22,7 @@ use crate::types::{Instance, Progress, ServiceName, Slot, Split, Target};
 /// Wraps any adapter, in memory or real: logs each call, and makes it go wrong as [`Faults`] say.
 ///
 /// The text of a call begins with the trait and the method: `router.shift`, `runtime.start`, `store.commit`,
-/// `health.check`, `migrator.migrate`, `gate.judge`, `host.run`; a name given by [`named`](Self::named) takes the place
+/// `health.check`, `migrator.migrate`, `gate.judge`, `hook.run`, `host.run`; a name given by [`named`](Self::named) takes the place
 /// of the trait.
 #[derive(Debug, Clone)]
 pub struct Faulty<T> {
@@ -206,6 +207,18 @@ impl<T: Gate> Gate for Faulty<T> {
 
     async fn learn(&self, live: &Target, instance: &Instance) -> Result<()> {
         self.faults.around(self.call("gate", "learn"), self.inner.learn(live, instance)).await
+    }
+}
+
+#[async_trait]
+impl<T: Hook> Hook for Faulty<T> {
+    async fn run(&self, told: &HookCall) -> Result<()> {
+        let call = self.call("hook", format_args!("run {}:{}", told.place, told.hook));
+        self.faults.around(call, self.inner.run(told)).await
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.inner.is_repeatable()
     }
 }
 

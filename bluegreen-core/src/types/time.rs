@@ -1,7 +1,10 @@
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize, Serializer};
+
+use crate::error::Error;
 
 /// A moment in absolute time (UTC), printed and stored as RFC 3339 with milliseconds.
 ///
@@ -35,6 +38,16 @@ impl Timestamp {
     /// The time from `earlier` to this moment; zero when `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::try_from(self.0.duration_since(earlier.0)).unwrap_or(Duration::ZERO)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        text.parse().map(Self).map_err(|error: jiff::Error| {
+            Error::config(format!("{text:?} is no moment: {error}")).with_hint("write it as 2026-01-31T08:00:00Z")
+        })
     }
 }
 

@@ -41,7 +41,7 @@ fn pipeline(world: &World, story: Story) -> Pipeline {
         Story::WithContract => builder.contract(Contract::AfterBake),
         _ => builder,
     };
-    builder.build().unwrap()
+    world.with_hooks(builder, &world.faults).build().unwrap()
 }
 
 /// What was there before the story begins.
@@ -112,6 +112,7 @@ async fn after_any_fault_at_any_call_a_recovery_settles_everything() {
                 } else {
                     assert!(matches!(story, Story::RollbackOfCanary), "{what}: {:?}", world.router.split());
                 }
+                world.assert_hooks_ran_once();
                 cases += 1;
             }
         }

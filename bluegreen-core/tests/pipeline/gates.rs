@@ -3,9 +3,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bluegreen_core::event::EventKind;
+use bluegreen_core::gates::{BadRequests, RateGate};
 use bluegreen_core::pipeline::{Strategy, TrafficStep, Undecided};
 use bluegreen_core::testing::{Fault, Faulty, ScriptedGate};
-use bluegreen_core::{Error, ErrorKind, Event, Gate, Instance, Result, Slot, Target, Verdict, Window};
+use bluegreen_core::{
+    Error, ErrorKind, Event, Gate, Instance, LogMatches, PerSlot, Result, Slot, Target, Verdict, Window,
+};
 use tokio::time::Instant;
 
 use crate::world::{World, release, seconds};
@@ -212,4 +215,53 @@ async fn a_slot_that_dies_during_a_soak_fails_at_once_without_any_gate() {
     assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
     assert_eq!(world.live(), Some(Slot::Blue));
     world.assert_settled().await;
+}
+
+/// Each slot writes a line at each tick, and exceptions at so many a minute of all traffic, by its share of it.
+fn write_exceptions(world: &World, rates: PerSlot<f64>) -> tokio::task::JoinHandle<()> {
+    const TICK: Duration = Duration::from_millis(500);
+    let (runtime, router) = (world.runtime.clone(), world.router.clone());
+    tokio::spawn(async move {
+        let mut due = PerSlot::new(0.0, 0.0);
+        for number in 0_u64.. {
+            tokio::time::sleep(TICK).await;
+            for slot in Slot::BOTH {
+                runtime.log(slot, &format!("{number} GET /cart 200"));
+                let share = router.split().map_or(0, |split| split.share(slot));
+                due[slot] += rates[slot] * f64::from(share) / 100.0 * TICK.as_secs_f64() / 60.0;
+                while due[slot] >= 1.0 {
+                    due[slot] -= 1.0;
+                    runtime.log(slot, &format!("{number} [error] no such item"));
+                }
+            }
+        }
+    })
+}
+
+async fn deploy_under_exceptions(rates: PerSlot<f64>) -> Result<bluegreen_core::Report> {
+    let world = World::new();
+    live(&world).await;
+    let writes = write_exceptions(&world, rates);
+    let source = LogMatches::per_minute(world.runtime.clone(), world.router.clone(), |line| line.contains("[error]"));
+    let exceptions = BadRequests::PerMinute("exceptions".into());
+    let gate = RateGate::builder(exceptions, source).limit_per_minute(2.0).build().unwrap();
+    let half = TrafficStep::new(50, seconds(60)).max_soak(seconds(3600));
+    let strategy = Strategy::canary([half, TrafficStep::new(100, Duration::ZERO)]);
+    let ended = world.builder().strategy(strategy).gate(gate).build().unwrap().deploy(release("2")).await;
+    writes.abort();
+    ended
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_writes_more_exceptions_than_its_limit_and_the_old_one_is_rolled_back() {
+    let error = deploy_under_exceptions(PerSlot::new(0.5, 30.0)).await.unwrap_err();
+    assert_eq!(error.report().unwrap().outcome.word(), "rolled back");
+    let told = error.chain();
+    assert!(told.contains("of all traffic") && !told.contains("requests"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_writes_as_few_exceptions_as_the_old_one_gets_all_traffic() {
+    let report = deploy_under_exceptions(PerSlot::new(0.2, 0.2)).await.unwrap();
+    assert!(report.to_string().contains("the limit is 2 a minute"), "{report}");
 }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bluegreen_core::hook::{self, HookCall, HookStep};
 use bluegreen_core::memory::{MemoryHealth, MemoryPublic, MemoryRouter, MemoryRuntime, MemoryStateStore};
 use bluegreen_core::pipeline::{PipelineBuilder, Report};
 use bluegreen_core::state::{SlotStatus, State};
 use bluegreen_core::testing::{CallLog, Faults, Faulty, PausedClock, RecordingMigrator};
 use bluegreen_core::{
-    Error, Event, Health, HealthCheck, OperationId, Pipeline, Release, ServiceName, Slot, Target, Version, When,
+    Error, Event, FromFn, Health, HealthCheck, OperationId, Pipeline, Release, ServiceName, Slot, Target, Version, When,
 };
 
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct World {
     pub(crate) clock: PausedClock,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) migrations: CallLog,
+    /// `deploy-1 before-deploy:once`, for each time that a hook began.
+    pub(crate) hooks: CallLog,
 }
 
 impl World {
@@ -32,6 +35,7 @@ impl World {
             clock: PausedClock::new(),
             events: Arc::default(),
             migrations: CallLog::new(),
+            hooks: CallLog::new(),
         };
         world.watch_invariants(&world.faults, "me");
         world
@@ -65,6 +69,43 @@ impl World {
         Faulty::new(RecordingMigrator::new(when, &self.migrations), &self.faults)
     }
 
+    /// Two hooks at each place, of which one must not run twice. Both pass through the faults.
+    pub(crate) fn with_hooks(&self, builder: PipelineBuilder, faults: &Faults) -> PipelineBuilder {
+        type Place = fn(&'static str, Faulty<FromFn<Recording>>) -> HookStep;
+        let places: [Place; 9] = [
+            HookStep::before_deploy,
+            HookStep::after_prepare,
+            HookStep::after_health,
+            HookStep::before_each_shift,
+            HookStep::after_each_shift,
+            HookStep::after_success,
+            HookStep::after_failure,
+            HookStep::after_rollback,
+            HookStep::before_retire,
+        ];
+        let hook = || {
+            let log = self.hooks.clone();
+            let record: Recording = Box::new(move |call| {
+                log.record(format!("{} {}:{}", call.operation, call.place, call.hook));
+                std::future::ready(Ok(()))
+            });
+            Faulty::new(hook::from_fn("record", record), faults)
+        };
+        places.into_iter().fold(builder, |builder, place| {
+            builder.hook(place("once", hook())).hook(place("again", hook()).repeatable(true))
+        })
+    }
+
+    /// No hook ran twice in an operation that must not.
+    pub(crate) fn assert_hooks_ran_once(&self) {
+        let mut ran = self.hooks.calls();
+        ran.retain(|call| call.ends_with(":once"));
+        let mut unique = ran.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), ran.len(), "a hook ran twice: {ran:?}");
+    }
+
     pub(crate) fn state(&self) -> State {
         self.store.state(&service()).expect("a state document")
     }
@@ -95,6 +136,7 @@ impl World {
                 "runtime.start",
                 "runtime.stop",
                 "migrator.migrate",
+                "hook.run",
             ];
             let before = call.strip_prefix("before ");
             if before.is_some_and(|call| acts.iter().any(|act| call.starts_with(act))) {
@@ -143,9 +185,11 @@ impl World {
         self.watch_invariants(&quiet, "rescuer");
         let migrator = RecordingMigrator::new(When::BeforeStart, &self.migrations);
         let builder = self.builder_for(&quiet, "rescuer").migrator(Faulty::new(migrator, &quiet));
-        builder.build().unwrap().recover().await
+        self.with_hooks(builder, &quiet).build().unwrap().recover().await
     }
 }
+
+type Recording = Box<dyn Fn(HookCall) -> std::future::Ready<Result<(), Error>> + Send + Sync>;
 
 pub(crate) fn service() -> ServiceName {
     ServiceName::new("shop").unwrap()

@@ -5,6 +5,7 @@ mod active_probe;
 mod conformance;
 mod encoded;
 mod http_check;
+mod http_hook;
 mod prometheus_page;
 mod promql;
 mod proxy;

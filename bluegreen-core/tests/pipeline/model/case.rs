@@ -58,6 +58,7 @@ pub(super) struct Case {
     pub(super) undecided: u8,
     pub(super) before_start: bool,
     pub(super) bob_migrates: bool,
+    pub(super) hooks: bool,
     pub(super) require_healthy_rollback_target: bool,
 }
 
@@ -80,6 +81,7 @@ fn case(drifts: bool) -> impl Strategy<Value = Case> {
         0..3_u8,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
         prop::bool::weighted(0.8),
     );
     (turns, faults, meanwhile, settings).prop_map(
@@ -96,6 +98,7 @@ fn case(drifts: bool) -> impl Strategy<Value = Case> {
                 undecided,
                 before_start,
                 bob_migrates,
+                hooks,
                 require_healthy_rollback_target,
             ),
         )| Case {
@@ -110,6 +113,7 @@ fn case(drifts: bool) -> impl Strategy<Value = Case> {
             undecided,
             before_start,
             bob_migrates,
+            hooks,
             require_healthy_rollback_target,
         },
     )

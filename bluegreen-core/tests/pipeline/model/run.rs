@@ -42,6 +42,7 @@ pub(super) async fn run(case: Case) {
     }
     ann.clear();
     way_out::find(&stage).await;
+    stage.world.assert_hooks_ran_once();
     if !drifts {
         stage.world.assert_settled().await;
     }

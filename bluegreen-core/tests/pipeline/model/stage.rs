@@ -41,6 +41,7 @@ impl Stage {
             .builder_for(faults, name(by))
             .health(Faulty::new(SickHealth(self.unhealthy.clone()), faults))
             .require_healthy_rollback_target(self.case.require_healthy_rollback_target);
+        let builder = if self.case.hooks { self.world.with_hooks(builder, faults) } else { builder };
         let migrator = |when| {
             let migrator = bluegreen_core::testing::RecordingMigrator::new(when, &self.world.migrations);
             Faulty::new(migrator, faults)
@@ -139,8 +140,15 @@ impl Seen {
                 assert!(!routed(slot) || self.router_changed, "{call}: it has traffic");
             }
         }
-        let acts =
-            ["router.shift", "router.attach", "runtime.prepare", "runtime.start", "runtime.stop", "migrator.migrate"];
+        let acts = [
+            "router.shift",
+            "router.attach",
+            "runtime.prepare",
+            "runtime.start",
+            "runtime.stop",
+            "migrator.migrate",
+            "hook.run",
+        ];
         let before = call.strip_prefix("before ");
         if before.is_some_and(|call| acts.iter().any(|act| call.starts_with(act))) && !self.record_lost {
             let lease = world.store.state(&service()).and_then(|state| state.lease);
