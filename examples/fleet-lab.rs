@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::fleet::{Fleet, Member, Wave};
+use bluegreen_core::fleet::{Fleet, FleetBuilder, Member, Wave};
 use bluegreen_core::gates::{BadRequests, RateGate};
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{PipelineBuilder, Retention, Strategy};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 const MEMBERS: usize = 8;
 
 /// Requests per second to each member: enough for a verdict on one of them within seconds.
-const PER_SECOND: u32 = 200;
+const PER_SECOND: u32 = 100;
 
 /// The share of failed requests that the gate allows, as in the quickstart.
 const ERROR_LIMIT: f64 = 0.01;
@@ -62,7 +62,10 @@ impl Server {
 
     fn member(&self, broken: Option<&str>) -> Result<Member> {
         let runtime = self.runtime(broken == Some(&*self.name))?;
-        Ok(Member::new(&self.name, runtime).router(ProxyRouter::new(self.place.control_socket())))
+        // The public address of this one; a load balancer or DNS would be in front of all.
+        let public =
+            HttpCheck::builder(format!("http://{}/health", self.public)).version_from_json("/version").build()?;
+        Ok(Member::new(&self.name, runtime).router(ProxyRouter::new(self.place.control_socket())).verify(public))
     }
 
     fn clients(&self) -> Running {
@@ -75,26 +78,14 @@ type Display = Arc<ProgressDisplay>;
 fn pipeline(lab: &Place, servers: &[Server], broken: Option<&str>, display: &Display) -> Result<PipelineBuilder> {
     let members: Result<Vec<_>> = servers.iter().map(|server| server.member(broken)).collect();
     let health = HttpCheck::builder("/health").version_from_json("/version").build()?;
-    let fleet = members?.into_iter().fold(Fleet::builder(), bluegreen_core::fleet::FleetBuilder::with_member);
+    let fleet = members?.into_iter().fold(Fleet::builder(), FleetBuilder::with_member);
     let fleet = fleet.health(move |_| health.clone()).max_failures(1).build()?;
-    // Each server has a public address; a load balancer or DNS would be in front of them.
-    let addresses: Result<Vec<_>> = servers.iter().map(|server| public(server.public)).collect();
-    let addresses = addresses?;
-    let verify = fleet.check_each_address(|name| {
-        let index = servers.iter().position(|server| server.name == name.as_str()).unwrap_or_default();
-        addresses[index].clone()
-    });
     Ok(Pipeline::builder("shop")
         .fleet(&fleet)
         .store(FileStateStore::new(lab.state()))
-        .verify(verify)
         .retention(Retention::UntilNextDeploy)
         .check_interval(Duration::from_millis(200))
         .observer(display.clone()))
-}
-
-fn public(address: SocketAddr) -> Result<HttpCheck> {
-    HttpCheck::builder(format!("http://{address}/health")).version_from_json("/version").build()
 }
 
 /// The pipeline for a release that can be compared with the one before: the first wave, a second one, and then all.

@@ -23,6 +23,7 @@ pub struct FleetBuilder {
     members: Vec<Member>,
     policy: Policy,
     health: Option<Box<Checks>>,
+    migrate_on: Option<String>,
 }
 
 impl Fleet {
@@ -61,11 +62,18 @@ impl FleetBuilder {
         Ok(self)
     }
 
-    /// When a member's slot is healthy. The check is given that member's endpoints, as seen from its machine. A pipeline takes
-    /// it for its own.
+    /// When a member's slot is healthy, for each that has no [check of its own](Member::health). The check is given that member's
+    /// endpoints. A pipeline takes it for its own.
     #[must_use]
     pub fn health<C: HealthCheck>(mut self, check: impl Fn(&MemberName) -> C + Send + Sync + 'static) -> Self {
         self.health = Some(Box::new(move |name| Arc::new(check(name))));
+        self
+    }
+
+    /// Migrations run on a member with this label only. Default: on the first that takes part and has a migrator.
+    #[must_use]
+    pub fn migrate_on(mut self, label: impl Into<String>) -> Self {
+        self.migrate_on = Some(label.into());
         self
     }
 
@@ -132,14 +140,19 @@ impl FleetBuilder {
         let names: Result<Vec<_>> = self.members.iter().map(|member| MemberName::new(&*member.name)).collect();
         let names = names.map_err(failed)?;
         self.validate(&names).map_err(failed)?;
-        let health = self.health.map(|health| names.iter().map(health).collect());
+        if let Some(health) = &self.health {
+            for (member, name) in self.members.iter_mut().zip(&names) {
+                member.health.get_or_insert_with(|| health(name));
+            }
+        }
+        self.each_or_none().map_err(failed)?;
         Ok(Fleet {
             shared: Arc::new(Shared {
                 roster: Roster::new(names.len()),
                 members: self.members,
                 names,
                 policy: self.policy,
-                health,
+                migrate_on: self.migrate_on,
                 waves: OnceLock::new(),
                 check_timeout: OnceLock::new(),
                 busy: AtomicBool::new(false),
@@ -156,6 +169,22 @@ impl FleetBuilder {
         }
         let place = |member: &Member| zones.iter().position(|zone| *zone == member.zone);
         self.members.sort_by_key(|member| (!member.is_canary, place(member)));
+    }
+
+    /// What only some members have would silently not hold for the others.
+    fn each_or_none(&self) -> Result<()> {
+        let count = |has: fn(&Member) -> bool| self.members.iter().filter(|member| has(member)).count();
+        let checks = [
+            ("health check", count(|member| member.health.is_some())),
+            ("check of its public address", count(|member| member.verify.is_some())),
+        ];
+        let all = self.members.len();
+        match checks.into_iter().find(|(_, count)| *count > 0 && *count < all) {
+            Some((what, count)) => {
+                Err(Error::config(format!("{count} of {all} members have a {what}: give one to each, or to none")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn validate(&self, names: &[MemberName]) -> Result<()> {

@@ -54,8 +54,8 @@ impl Shared {
         let limit = PREPARE_DEADLINE + how.start_deadline;
         let results = self.each(behind, limit, |member| {
             let mut how = how.clone();
-            if let Some(own) = &self.health {
-                how.health = own[member].clone();
+            if let Some(own) = &self.members[member].health {
+                how.health = own.clone();
             }
             Box::pin(bring_up(self.members[member].clone(), how))
         });

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::health::HealthCheck;
+use crate::migrator::Migrator;
 use crate::router::Router;
 use crate::runtime::Runtime;
 
@@ -16,6 +18,9 @@ pub struct Member {
     pub(super) weight: u32,
     pub(super) is_canary: bool,
     pub(super) address: Option<String>,
+    pub(super) health: Option<Arc<dyn HealthCheck>>,
+    pub(super) verify: Option<Arc<dyn HealthCheck>>,
+    pub(super) migrator: Option<Arc<dyn Migrator>>,
 }
 
 impl Member {
@@ -30,6 +35,9 @@ impl Member {
             weight: 1,
             is_canary: false,
             address: None,
+            health: None,
+            verify: None,
+            migrator: None,
         }
     }
 
@@ -41,6 +49,30 @@ impl Member {
         self
     }
 
+    /// When its slots are healthy, by a check that reaches this machine: it is given the member's endpoints as they are seen from
+    /// there. See also [`FleetBuilder::health`](super::FleetBuilder::health).
+    #[must_use]
+    pub fn health(mut self, check: impl HealthCheck) -> Self {
+        self.health = Some(Arc::new(check));
+        self
+    }
+
+    /// What answers at this machine's own public address, where each has one. A pipeline that is given no check of the public
+    /// address then asks that of each member that takes part.
+    #[must_use]
+    pub fn verify(mut self, check: impl HealthCheck) -> Self {
+        self.verify = Some(Arc::new(check));
+        self
+    }
+
+    /// What runs migrations on this machine. They run once, on the first member that takes part and has a migrator: see
+    /// [`FleetBuilder::migrate_on`](super::FleetBuilder::migrate_on).
+    #[must_use]
+    pub fn migrator(mut self, migrator: impl Migrator) -> Self {
+        self.migrator = Some(Arc::new(migrator));
+        self
+    }
+
     /// Where it stands. Waves go zone by zone, in the order in which zones are first named.
     #[must_use]
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
@@ -48,7 +80,7 @@ impl Member {
         self
     }
 
-    /// Adds a label, by which a member can be chosen: see [`Fleet::migrator`](super::Fleet::migrator).
+    /// Adds a label, by which a member can be chosen: see [`FleetBuilder::migrate_on`](super::FleetBuilder::migrate_on).
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.labels.insert(label.into());

@@ -74,7 +74,6 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::health::HealthCheck;
-use crate::migrator::Migrator;
 use crate::report::MemberReport;
 use crate::state::{MemberRecord, OperationKind, State};
 use crate::types::{MemberName, Slot, Split, Target};
@@ -134,10 +133,11 @@ impl Fleet {
         FleetCheck { shared: self.shared.clone(), checks, of_slot }
     }
 
-    /// Runs migrations once, on the first member that takes part, or the first of those with this label.
-    pub fn migrator<M: Migrator>(&self, label: Option<&str>, migrator: impl Fn(&MemberName) -> M) -> FleetMigrator {
-        let migrators = self.names().iter().map(|name| Arc::new(migrator(name)) as Arc<dyn Migrator>).collect();
-        FleetMigrator { shared: self.shared.clone(), label: label.map(str::to_owned), migrators }
+    /// Runs migrations once, on one of the members that have a migrator; `None` where none has.
+    /// [`PipelineBuilder::fleet`](crate::pipeline::PipelineBuilder::fleet) uses it.
+    pub fn migrator(&self) -> Option<FleetMigrator> {
+        let any = self.shared.members.iter().any(|member| member.migrator.is_some());
+        any.then(|| FleetMigrator { shared: self.shared.clone(), label: self.shared.migrate_on.clone() })
     }
 
     /// Makes it the fleet of one pipeline, with its waves.
@@ -161,9 +161,16 @@ impl Fleet {
         self.shared.have_routers()
     }
 
+    /// The check of all members' slots, where they have checks of their own.
     pub(crate) fn health(&self) -> Option<FleetCheck> {
-        let checks = self.shared.health.clone()?;
-        Some(FleetCheck { shared: self.shared.clone(), checks, of_slot: true })
+        let checks: Option<_> = self.shared.members.iter().map(|member| member.health.clone()).collect();
+        checks.map(|checks| FleetCheck { shared: self.shared.clone(), checks, of_slot: true })
+    }
+
+    /// The check of all members' public addresses, where they have some of their own.
+    pub(crate) fn verify(&self) -> Option<FleetCheck> {
+        let checks: Option<_> = self.shared.members.iter().map(|member| member.verify.clone()).collect();
+        checks.map(|checks| FleetCheck { shared: self.shared.clone(), checks, of_slot: false })
     }
 
     /// Takes what is recorded of the members. Returns what a reader should know.

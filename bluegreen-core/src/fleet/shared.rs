@@ -1,8 +1,8 @@
 //! What the parts of a fleet have in common: calls on many members at once, and what the policy makes of those that fail.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
@@ -15,7 +15,6 @@ use super::policy::Policy;
 use super::roster::{Roster, Tolerance};
 use super::wave::Waves;
 use crate::error::{Effect, Error, ErrorKind, Result};
-use crate::health::HealthCheck;
 use crate::state::MemberRecord;
 use crate::types::MemberName;
 
@@ -30,7 +29,8 @@ pub(crate) struct Shared {
     pub(super) members: Vec<Member>,
     pub(super) names: Vec<MemberName>,
     pub(super) policy: Policy,
-    pub(super) health: Option<Vec<Arc<dyn HealthCheck>>>,
+    /// The label of the members on which migrations run; any unless set.
+    pub(super) migrate_on: Option<String>,
     /// Set by the pipeline that the fleet belongs to.
     pub(super) waves: OnceLock<Waves>,
     pub(super) check_timeout: OnceLock<Duration>,

@@ -95,8 +95,8 @@ impl PipelineBuilder {
         self
     }
 
-    /// Deploys to all members of a fleet. Its runtime, its routers and its health check are used, except where the pipeline is
-    /// given another; members without routers need one that they share.
+    /// Deploys to all members of a fleet. Their runtimes, routers, checks and migrators are used, except where the pipeline is given
+    /// another; members without routers need one that they share.
     #[must_use]
     pub fn fleet(mut self, fleet: &Fleet) -> Self {
         self.fleet = Some(fleet.clone());
@@ -274,6 +274,12 @@ impl PipelineBuilder {
         }
         if let (None, Some(check)) = (&self.health, fleet.health()) {
             self.health = Some(Arc::new(check));
+        }
+        if let (None, Some(check)) = (&self.verify, fleet.verify()) {
+            self.verify = Some(Arc::new(check));
+        }
+        if let (None, Some(migrator)) = (&self.migrator, fleet.migrator()) {
+            self.migrator = Some(Arc::new(migrator));
         }
         let waves = match self.strategy.waves.is_empty() {
             true => Waves::default(),

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use bluegreen_core::fleet::Unreachable;
+use bluegreen_core::fleet::{Fleet, FleetBuilder, Unreachable};
 use bluegreen_core::testing::{CallLog, Fault, Faults, Faulty, RecordingMigrator};
 use bluegreen_core::{Reason, Slot, When};
 
@@ -63,12 +63,14 @@ async fn two_deployers_at_once_do_not_collide() {
 async fn migrations_run_once_and_on_another_member_only_if_the_first_did_not_begin() {
     let yard = Yard::new(3);
     let ran: Arc<Mutex<Vec<(String, CallLog)>>> = Arc::default();
-    let fleet = yard.fleet().build().unwrap();
-    let migrator = fleet.migrator(None, |name| {
+    let members = yard.machines.iter().map(|machine| {
         let log = CallLog::new();
-        ran.lock().unwrap().push((name.to_string(), log.clone()));
-        Faulty::new(RecordingMigrator::new(When::BeforeStart, &log), &yard.faults)
+        ran.lock().unwrap().push((machine.name.to_owned(), log.clone()));
+        let migrator = Faulty::new(RecordingMigrator::new(When::BeforeStart, &log), &yard.faults);
+        Yard::member(machine, &yard.faults).migrator(migrator)
     });
+    let fleet = members.fold(Fleet::builder(), FleetBuilder::with_member).build().unwrap();
+    let migrator = fleet.migrator().unwrap();
     let target = bluegreen_core::Target::new(
         crate::world::service(),
         Slot::Blue,

@@ -23,6 +23,10 @@ fn a_fleet_that_can_never_deploy_is_refused_with_a_sentence() {
         (with(plain().router(MemoryRouter::new()).weight(0)), "the weight of web2 is zero"),
         (Fleet::builder().with_member(plain().address("10.0.0.1;reload")), "neither a host name nor an IP address"),
         (with(plain().router(MemoryRouter::new()).address("10.0.0.1")), "leave out the address"),
+        (
+            with(plain().router(MemoryRouter::new()).health(bluegreen_core::memory::MemoryHealth::new())),
+            "1 of 2 members have a health check",
+        ),
         (of(&["web1", "web2"]).max_failures(2), "all 2 members may fail"),
         (of(&["web1", "web2"]).max_failures_percent(100), "all 2 members may fail"),
         (of(&["web1"]).max_failures_percent(101), "above 100"),
