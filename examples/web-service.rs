@@ -1,10 +1,11 @@
-//! A deploy tool for one service of any language on one server: systemd runs it, nginx is in front. Copy it, and change what is
-//! different with you.
+//! A deploy tool for one service of any language on one server or many: systemd runs it, nginx is in front on each. Copy it, and
+//! change what is different with you.
 //!
 //! ```text
-//! web-service setup             prepare the server, once (needs root there)
+//! web-service setup             prepare the servers, once (needs root there)
 //! web-service deploy 1.4.0      build it, start it beside the live one, migrate, switch; the old one stays warm
 //! web-service rollback          back to the release before, at once
+//! web-service resume 1.4.0      bring up the servers that a deploy left behind
 //! web-service check --max-age 7d   exits with 1 if the last deploy is longer ago
 //! web-service status | history [--by ann] [--outcome rolled-back] [--json] | logs [-f] | exec -- WORDS... | recover | restore
 //! ```
@@ -15,6 +16,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use bluegreen_core::fleet::{Fleet, Member};
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::state::{HistoryFilter, Outcome};
@@ -31,7 +33,7 @@ use futures::StreamExt as _;
 use serde::Deserialize;
 
 #[derive(Parser)]
-#[command(about = "Deploys a service to one server with systemd and nginx")]
+#[command(about = "Deploys a service to servers with systemd and nginx")]
 struct Arguments {
     /// What is deployed, and where to.
     #[arg(long, global = true, default_value = "deploy.toml")]
@@ -42,7 +44,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Prepare the server, once; it can be repeated.
+    /// Prepare the servers, once; it can be repeated.
     Setup {
         /// Print the script for an administrator instead of running it.
         #[arg(long)]
@@ -50,6 +52,8 @@ enum Verb {
     },
     /// Build a release and bring it live; the one that was live stays warm.
     Deploy { version: Version },
+    /// Bring the live release to the servers that a deploy left behind.
+    Resume { version: Version },
     /// Give the traffic back to the release before.
     Rollback,
     /// Show what runs, and who is live.
@@ -71,7 +75,7 @@ enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Run a command in the live release, with its environment and this terminal.
+    /// Run a command in the live release on the first server, with its environment and this terminal.
     Exec {
         #[arg(last = true, required = true)]
         words: Vec<String>,
@@ -104,7 +108,9 @@ struct Wanted {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     service: String,
-    server: String,
+    servers: Vec<String>,
+    #[serde(default)]
+    max_failures: usize,
     ssh_config: Option<PathBuf>,
     public: String,
     user: String,
@@ -129,38 +135,43 @@ pub(crate) async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<()> {
     let settings = Settings::read(&arguments.settings)?;
-    let host = settings.host()?;
-    let runtime = settings.runtime(&host)?;
-    let pipeline = settings.pipeline(&host)?.observer(ProgressDisplay::stderr()).build()?;
+    let hosts = settings.hosts()?;
+    let pipeline = settings.pipeline(&hosts)?.observer(ProgressDisplay::stderr()).build()?;
     let report = match arguments.verb {
         Verb::Deploy { version } => pipeline.deploy(settings.build(&version).await?).await?,
+        Verb::Resume { version } => pipeline.resume(settings.build(&version).await?).await?,
         Verb::Rollback => pipeline.rollback().await?,
         Verb::Recover => pipeline.recover().await?,
         Verb::Restore => pipeline.restore().await?,
-        Verb::Setup { print } => return set_up(&runtime, &settings.router(&host)?, print).await,
-        other => return show(other, &runtime, &host, &pipeline).await,
+        Verb::Setup { print } => return set_up(&settings, &hosts, print).await,
+        Verb::Exec { words } => {
+            let release = settings.runtime(&hosts[0])?.exec(live(&pipeline).await?, words);
+            std::process::exit(hosts[0].console(&release).await?.status.unwrap_or(1));
+        }
+        other => return show(other, &pipeline).await,
     };
     println!("{report}");
     Ok(())
 }
 
-async fn set_up(runtime: &SystemdRuntime, router: &NginxRouter, print: bool) -> Result<()> {
-    if print {
-        print!("{}{}", runtime.setup_script(), router.setup_script());
-        return Ok(());
+async fn set_up(settings: &Settings, hosts: &[SshHost], print: bool) -> Result<()> {
+    for host in hosts {
+        let (runtime, router) = (settings.runtime(host)?, settings.router(host)?);
+        if print {
+            // It is the same on each.
+            print!("{}{}", runtime.setup_script(), router.setup_script());
+            return Ok(());
+        }
+        runtime.setup().await?;
+        router.setup().await?;
     }
-    runtime.setup().await?;
-    router.setup().await
+    Ok(())
 }
 
 /// What leaves no report.
-async fn show(verb: Verb, runtime: &SystemdRuntime, host: &SshHost, pipeline: &Pipeline) -> Result<()> {
+async fn show(verb: Verb, pipeline: &Pipeline) -> Result<()> {
     match verb {
         Verb::Status => print!("{}", pipeline.status().await?),
-        Verb::Exec { words } => {
-            let output = host.console(&runtime.exec(live(pipeline).await?, words)).await?;
-            std::process::exit(output.status.unwrap_or(1));
-        }
         Verb::Logs { slot, lines, follow } => {
             let slot = if let Some(slot) = slot { slot } else { live(pipeline).await? };
             if !follow {
@@ -217,9 +228,15 @@ impl Settings {
         toml::from_str(&text).map_err(|error| about(Error::config(error.to_string())))
     }
 
-    pub(crate) fn host(&self) -> Result<SshHost> {
-        let Some(file) = &self.ssh_config else { return SshHostBuilder::from_ssh_config(&self.server)?.build() };
-        SshHostBuilder::from_ssh_config_file(file, &self.server)?.build()
+    pub(crate) fn hosts(&self) -> Result<Vec<SshHost>> {
+        let host = |server: &String| match &self.ssh_config {
+            Some(file) => SshHostBuilder::from_ssh_config_file(file, server)?.build(),
+            None => SshHostBuilder::from_ssh_config(server)?.build(),
+        };
+        if self.servers.is_empty() {
+            return Err(Error::config("`servers` is empty: name one at least"));
+        }
+        self.servers.iter().map(host).collect()
     }
 
     pub(crate) fn runtime(&self, host: &SshHost) -> Result<SystemdRuntime> {
@@ -237,21 +254,24 @@ impl Settings {
         runtime.build()
     }
 
-    /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
-    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<PipelineBuilder> {
-        let runtime = self.runtime(host)?;
-        // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
-        let health = HttpCheck::builder("/version").version_from_body().through(host.clone()).build()?;
+    /// The deploy itself: what runs where, who gets the traffic, where the record is, and what has to be true.
+    pub(crate) fn pipeline(&self, hosts: &[SshHost]) -> Result<PipelineBuilder> {
+        let fleet = self.servers.iter().zip(hosts).try_fold(Fleet::builder(), |fleet, (server, host)| {
+            let runtime = self.runtime(host)?;
+            // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
+            let health = HttpCheck::builder("/version").version_from_body().through(host.clone()).build()?;
+            let name = server.rsplit('@').next().unwrap_or(server);
+            let mut member = Member::new(name, runtime.clone()).router(self.router(host)?).health(health);
+            if let Some(words) = &self.migrate {
+                member = member.migrator(CommandMigrator::builder(&runtime, words).build());
+            }
+            Ok::<_, Error>(fleet.with_member(member))
+        });
         let public = HttpCheck::builder(format!("{}/version", self.public)).version_from_body().build()?;
-        let mut pipeline = Pipeline::builder(&self.service)
-            .router(self.router(host)?)
-            .store(HostStateStore::new(host.clone(), format!("/srv/{}/state", self.service)))
-            .health(health)
-            .verify(public);
-        if let Some(words) = &self.migrate {
-            pipeline = pipeline.migrator(CommandMigrator::builder(&runtime, words).build());
-        }
-        Ok(pipeline.runtime(runtime))
+        Ok(Pipeline::builder(&self.service)
+            .fleet(&fleet?.max_failures(self.max_failures).build()?)
+            .store(HostStateStore::new(hosts[0].clone(), format!("/srv/{}/state", self.service)))
+            .verify(public))
     }
 
     fn router(&self, host: &SshHost) -> Result<NginxRouter> {

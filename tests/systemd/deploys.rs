@@ -50,7 +50,7 @@ async fn a_release_that_fails_is_not_seen_by_anyone() {
         std::fs::write(file, format!("{program}\n{rest}")).unwrap();
         let settings = Settings::read(&service.path("deploy.toml")).unwrap();
         let release = settings.build(&version.parse().unwrap()).await.unwrap();
-        let builder = settings.pipeline(&settings.host().unwrap()).unwrap();
+        let builder = settings.pipeline(&settings.hosts().unwrap()).unwrap();
         let builder = builder.check_interval(Duration::from_millis(100)).start_deadline(Duration::from_secs(12));
         let error = builder.lease_ttl(Duration::from_secs(10)).build().unwrap().deploy(release).await.unwrap_err();
         assert!(error.chain().contains(told), "{version}: {}", error.chain());
@@ -89,5 +89,5 @@ async fn a_deployer_killed_in_any_step_is_recovered_from_and_no_request_is_lost(
 async fn the_settings_to_begin_with_are_complete() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web-service.toml");
     let settings = Settings::read(&file).unwrap();
-    settings.pipeline(&settings.host().unwrap()).unwrap().build().unwrap();
+    settings.pipeline(&settings.hosts().unwrap()).unwrap().build().unwrap();
 }

@@ -4,6 +4,7 @@
 mod assets;
 mod conformance;
 mod deploys;
+mod fleet;
 mod migrations;
 mod programs;
 mod round_trips;

@@ -19,7 +19,7 @@ async fn far(service: &Service) -> Pipeline {
     let settings = std::fs::read_to_string(service.path("deploy.toml")).unwrap();
     std::fs::write(service.path("far.toml"), settings.replace("/ssh_config\"", "/far_ssh_config\"")).unwrap();
     let settings = Settings::read(&service.path("far.toml")).unwrap();
-    Service::quick(settings.pipeline(&settings.host().unwrap()).unwrap()).build().unwrap()
+    Service::quick(settings.pipeline(&settings.hosts().unwrap()).unwrap()).build().unwrap()
 }
 
 /// What the second took longer than the first, step by step and as a whole, in round trips.

@@ -1,7 +1,7 @@
 //! The deploy tool `examples/web-service.rs` on a server of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Service {
         let toml = format!(
             r#"
             service = "shop"
-            server = "server"
+            servers = ["server"]
             ssh_config = "{folder}/ssh_config"
             public = "http://{address}"
             user = "deploy"
@@ -62,8 +62,11 @@ impl Service {
 
     /// Puts a version where the tool finds it.
     pub(crate) fn build(&self, version: &str) {
-        let build = self.path(version);
-        std::fs::create_dir_all(&build).unwrap();
+        Self::build_in(&self.path(version), version);
+    }
+
+    pub(crate) fn build_in(build: &Path, version: &str) {
+        std::fs::create_dir_all(build).unwrap();
         let program = include_str!("../../examples/services/shop.py");
         std::fs::write(build.join("shop.py"), format!("{program}\n# {version}\n")).unwrap();
     }
@@ -99,7 +102,7 @@ impl Service {
 
     pub(crate) fn builder(&self) -> PipelineBuilder {
         let settings = Settings::read(&self.path("deploy.toml")).unwrap();
-        Self::quick(settings.pipeline(&settings.host().unwrap()).unwrap())
+        Self::quick(settings.pipeline(&settings.hosts().unwrap()).unwrap())
     }
 
     pub(crate) fn quick(builder: PipelineBuilder) -> PipelineBuilder {

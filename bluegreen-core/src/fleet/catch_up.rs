@@ -75,7 +75,7 @@ impl Shared {
         }
         let left = self.roster.aside().len();
         if left > self.may_fail() && !failed.is_empty() {
-            return Err(self.failure(&failed, true));
+            return Err(self.failure(failed, true));
         }
         Ok(done)
     }

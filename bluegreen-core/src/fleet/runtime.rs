@@ -197,7 +197,7 @@ impl Shared {
         }
         if !failed.is_empty() && !self.allows(failed.len()) {
             let failed = failed.into_iter().filter_map(|(member, result)| result.err().map(|error| (member, error)));
-            return Err(self.failure(&failed.collect::<Vec<_>>(), false));
+            return Err(self.failure(failed.collect(), false));
         }
         for (member, preview) in failed {
             if let Err(error) = preview {
@@ -216,11 +216,11 @@ impl Shared {
         if there.is_empty() {
             return match away.is_empty() {
                 true => Err(Error::new(ErrorKind::Unreachable, "all members are set aside").not_applied()),
-                false => Err(self.failure(&away, false)),
+                false => Err(self.failure(away, false)),
             };
         }
         if !away.is_empty() && !self.allows(away.len()) {
-            return Err(self.failure(&away, true));
+            return Err(self.failure(away, true));
         }
         for (member, error) in away {
             self.roster.set_aside(member, error.summary());

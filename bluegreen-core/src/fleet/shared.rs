@@ -138,7 +138,7 @@ impl Shared {
             return Ok(done);
         }
         if done.is_empty() || !self.allows(failed.len()) {
-            return Err(self.failure(&failed, !done.is_empty()));
+            return Err(self.failure(failed, !done.is_empty()));
         }
         for (member, error) in failed {
             self.roster.set_aside(member, error.summary());
@@ -162,9 +162,14 @@ impl Shared {
         self.policy.may_fail(self.members.len())
     }
 
-    pub(super) fn failure(&self, failed: &[(usize, Error)], others_did_it: bool) -> Error {
+    pub(super) fn failure(&self, mut failed: Vec<(usize, Error)>, others_did_it: bool) -> Error {
+        if self.members.len() == 1
+            && let Some((_, error)) = failed.pop()
+        {
+            return error;
+        }
         let mut reasons: Vec<(String, Vec<usize>)> = Vec::new();
-        for (member, error) in failed {
+        for (member, error) in &failed {
             let reason = error.summary();
             match reasons.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, members)) => members.push(*member),

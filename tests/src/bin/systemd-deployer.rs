@@ -16,7 +16,7 @@ fn main() -> ExitCode {
 
 async fn crash(settings: &Path, step: &str, version: &str) -> Result<()> {
     let settings = tool::Settings::read(settings)?;
-    let pipeline = killed_in(step, settings.pipeline(&settings.host()?)?)?;
+    let pipeline = killed_in(step, settings.pipeline(&settings.hosts()?)?)?;
     let version: Version = version.parse()?;
     pipeline.deploy(settings.build(&version).await?).await.map(drop)
 }
