@@ -70,6 +70,7 @@
 //! | a compose file, on a server | `docker::ComposeRuntime` with `host` or `engine` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] |
 //! | two servers and a floating IP (DigitalOcean, Hetzner, your own network) | `ssh::GitRuntime`, or a runtime of your own | `floatingip::FloatingIpRouter` | [`FileStateStore`] |
 //! | servers behind a cloud load balancer | the same | `floatingip::LoadBalancerRouter` | [`FileStateStore`] |
+//! | many servers | one of the above for each member of a [`Fleet`] | the same; or one router in front of all | [`HostStateStore`] on one of them |
 //! | something else | implement [`Runtime`] | implement [`Router`] | implement [`StateStore`] |
 //!
 //! `nginx::NginxSymlinkRouter` keeps the classic layout of `sites-enabled`, at the price of a reload per switch. A store on
@@ -116,6 +117,7 @@
 //! | deploy several services with one tool | `docs/guides/several-services.md` |
 //! | decide what a tool prints, and its exit status | `docs/guides/output.md` |
 //! | back up the state, and restore it | `docs/guides/backup.md` |
+//! | deploy to many servers in waves | `docs/fleets.md` |
 //! | read events, reports and the state in other programs | `docs/json.md` |
 //! | test your own pipeline | `docs/testing-your-pipeline.md` |
 //! | write an adapter | `docs/writing-an-adapter.md` |
