@@ -56,6 +56,15 @@ pub enum EventKind {
         #[serde(flatten)]
         change: MemberChange,
     },
+    /// A step has been done on so many members of a fleet. Told about twenty times in a step, however many there are.
+    Members {
+        /// On how many it is done, or has failed.
+        done: usize,
+        /// Of how many.
+        total: usize,
+        /// On how many it has failed.
+        failed: usize,
+    },
     /// A step begins.
     StepStarted {
         /// How long it may take.

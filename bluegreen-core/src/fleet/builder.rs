@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Fleet;
+use super::listener::Listener;
 use super::member::Member;
 use super::policy::{Policy, Unreachable};
 use super::roster::Roster;
@@ -156,6 +157,7 @@ impl FleetBuilder {
                 waves: OnceLock::new(),
                 check_timeout: OnceLock::new(),
                 busy: AtomicBool::new(false),
+                listener: Listener::default(),
             }),
         })
     }

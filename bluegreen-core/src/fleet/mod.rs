@@ -56,6 +56,7 @@ mod catch_up;
 mod change;
 mod check;
 pub mod defaults;
+mod listener;
 mod member;
 mod migrator;
 mod policy;
@@ -217,9 +218,11 @@ impl Fleet {
         }
     }
 
-    /// Says that an operation runs, until what is returned is dropped.
-    pub(crate) fn occupy(&self) -> Occupied {
+    /// Says that an operation runs, until what is returned is dropped, and who is told on how many members a call is done, of how
+    /// many, and on how many it failed.
+    pub(crate) fn occupy(&self, tell: impl Fn(usize, usize, usize) + Send + Sync + 'static) -> Occupied {
         self.shared.busy.store(true, Ordering::Release);
+        self.shared.listener.set(Some(Arc::new(tell)));
         Occupied(self.shared.clone())
     }
 
@@ -345,6 +348,7 @@ pub(crate) struct Occupied(Arc<Shared>);
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.0.busy.store(false, Ordering::Release);
+        self.0.listener.set(None);
     }
 }
 

@@ -10,6 +10,7 @@ use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::defaults::{FIRST_PAUSE, LOOK_DEADLINE};
+use super::listener::Listener;
 use super::member::Member;
 use super::policy::Policy;
 use super::roster::{Roster, Tolerance};
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(super) roster: Roster,
     /// Whether an operation of this process runs on it.
     pub(super) busy: AtomicBool,
+    /// Who is told how far that is.
+    pub(super) listener: Listener,
 }
 
 impl Shared {
@@ -81,6 +84,7 @@ impl Shared {
         call: impl Fn(usize) -> BoxFuture<'static, Result<T>> + Sync,
     ) -> Vec<(usize, Result<T>)> {
         let stops = self.policy.stop_on_first && !self.roster.is_tolerant();
+        let total = who.len();
         let calls = stream::iter(who).map(|member| {
             let call = &call;
             async move {
@@ -91,10 +95,12 @@ impl Shared {
             }
         });
         let mut calls = Box::pin(calls.buffer_unordered(self.policy.max_parallel));
-        let mut results = Vec::new();
+        let (mut results, mut failures) = (Vec::new(), 0);
         while let Some((member, result)) = calls.next().await {
             let failed = result.is_err();
+            failures += usize::from(failed);
             results.push((member, result));
+            self.listener.progressed(results.len(), total, failures);
             if failed && stops {
                 break;
             }

@@ -95,6 +95,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
             format!("{service}: {kind} {result} ({})", short(millis(*took)))
         }
         EventKind::Transfer { .. }
+        | EventKind::Members { .. }
         | EventKind::Checked { .. }
         | EventKind::Soaking { .. }
         | EventKind::Draining { .. } => return None,

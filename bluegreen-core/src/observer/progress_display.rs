@@ -73,6 +73,7 @@ impl Observer for ProgressDisplay {
             EventKind::StepStarted { .. }
             | EventKind::Soaking { .. }
             | EventKind::Checked { .. }
+            | EventKind::Members { .. }
             | EventKind::Draining { .. } => {}
             EventKind::Finished { .. } => {
                 self.clear();
@@ -118,6 +119,8 @@ fn live(event: &Event) -> Option<String> {
             let said: Vec<_> = verdicts.iter().map(|said| format!("{} {}", said.gate, said.verdict)).collect();
             format!("{step}: {left} {}", said.join("; "))
         }
+        EventKind::Members { done, total, failed: 0 } => format!("{step}: {done} of {total} members"),
+        EventKind::Members { done, total, failed } => format!("{step}: {done} of {total} members, {failed} failed"),
         EventKind::Draining { in_flight } => match in_flight {
             Some(count) => format!("{step}: {count} requests in flight"),
             None => format!("{step}: the router cannot count requests, waiting"),

@@ -182,16 +182,19 @@ impl Session {
     /// Has the fleet go by what is recorded of its members, before the first look at them.
     fn take_fleet(&mut self, state: &State) -> Result<(), Halt> {
         let Some(fleet) = self.context.fleet.as_ref().filter(|_| self.occupied.is_none()) else { return Ok(()) };
-        self.occupied = Some(fleet.occupy());
+        let (reporter, of_members) = (self.reporter.clone(), fleet.clone());
+        self.occupied = Some(fleet.occupy(move |done, total, failed| {
+            tell_of_members(&of_members, &reporter);
+            reporter.say(EventKind::Members { done, total, failed });
+        }));
         let notes = fleet.begin(state, Some(self.kind)).map_err(Halt::Refused)?;
         notes.into_iter().for_each(|note| self.reporter.note(note));
         Ok(())
     }
 
-    /// Tells what became of members of the fleet since this was last called.
     fn tell_of_members(&self) {
-        for (member, change) in self.context.fleet.iter().flat_map(Fleet::take_changes) {
-            self.reporter.say(EventKind::Member { member, change });
+        if let Some(fleet) = &self.context.fleet {
+            tell_of_members(fleet, &self.reporter);
         }
     }
 
@@ -577,6 +580,13 @@ impl Session {
                 None
             }
         }
+    }
+}
+
+/// Tells what became of members of the fleet since this was last called.
+fn tell_of_members(fleet: &Fleet, reporter: &Reporter) {
+    for (member, change) in fleet.take_changes() {
+        reporter.say(EventKind::Member { member, change });
     }
 }
 

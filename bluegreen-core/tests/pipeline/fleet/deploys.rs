@@ -117,6 +117,25 @@ async fn the_number_of_journal_writes_does_not_depend_on_the_number_of_members()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_tells_on_how_many_members_it_is_done_and_who_has_failed() {
+    let yard = Yard::new(12);
+    let pipeline = yard.lenient(1);
+    deploy(&pipeline, "1.0").await.unwrap();
+    yard.events.lock().unwrap().clear();
+    yard.faults.on("m3.start", Fault::Fail);
+    deploy(&pipeline, "1.1").await.unwrap();
+    let events = yard.events.lock().unwrap().clone();
+    let in_start = events.iter().filter(|event| event.step == Some(bluegreen_core::state::Step::Start));
+    let told: Vec<_> = in_start
+        .filter_map(|event| match event.what {
+            EventKind::Members { done, total, failed } => Some((done, total, failed)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((told.len(), *told.last().unwrap()), (12, (12, 12, 1)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_router_in_front_of_all_members_is_told_all_endpoints() {
     use bluegreen_core::fleet::{Fleet, Member};
     use bluegreen_core::memory::{MemoryHealth, MemoryRouter, MemoryRuntime, MemoryStateStore};
