@@ -67,6 +67,26 @@ async fn events_reports_and_state_are_what_the_schema_says() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_fleet_is_what_the_schema_says() {
+    let yard = crate::fleet::yard::Yard::new(3);
+    let pipeline = yard.lenient(1);
+    let mut reports = vec![pipeline.deploy(release("1")).await.unwrap()];
+    yard.faults.on("m1.start", Fault::Fail);
+    reports.push(pipeline.deploy(release("2")).await.unwrap());
+    let behind = yard.state();
+    reports.push(pipeline.resume(release("2")).await.unwrap());
+    let (event, report, state) = (schema_of("event"), schema_of("report"), schema_of("state"));
+    let events = yard.events.lock().unwrap().clone();
+    events.iter().for_each(|value| assert_valid(&event, value));
+    reports.iter().for_each(|value| assert_valid(&report, value));
+    [behind, yard.state()].iter().for_each(|value| assert_valid(&state, value));
+    let changes: Vec<_> = events.iter().map(|value| serde_json::to_value(value).unwrap()["change"].clone()).collect();
+    for change in ["set-aside", "rejoined", "switched"] {
+        assert!(changes.contains(&json!(change)), "no {change}");
+    }
+}
+
 #[test]
 fn the_schema_refuses_what_is_not_documented() {
     let event = json!({

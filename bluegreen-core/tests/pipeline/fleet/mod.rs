@@ -8,4 +8,4 @@ mod model;
 mod policy;
 mod refused;
 mod resume;
-mod yard;
+pub(crate) mod yard;

@@ -15,15 +15,15 @@ use crate::world::{release, service};
 const NAMES: [&str; 12] = ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10", "m11"];
 
 #[derive(Debug, Clone)]
-pub(super) struct Machine {
-    pub(super) name: &'static str,
-    pub(super) runtime: MemoryRuntime,
-    pub(super) router: MemoryRouter,
+pub(crate) struct Machine {
+    pub(crate) name: &'static str,
+    pub(crate) runtime: MemoryRuntime,
+    pub(crate) router: MemoryRouter,
 }
 
 impl Machine {
     /// The version that its own router sends all traffic to.
-    pub(super) fn serves(&self) -> Option<String> {
+    pub(crate) fn serves(&self) -> Option<String> {
         let live = self.router.split()?.sole()?;
         match self.runtime.instance(live) {
             Instance::Running { version, .. } => Some(version?.to_string()),
@@ -31,25 +31,25 @@ impl Machine {
         }
     }
 
-    pub(super) fn set_reachable(&self, reachable: bool) {
+    pub(crate) fn set_reachable(&self, reachable: bool) {
         Slot::BOTH.into_iter().for_each(|slot| self.runtime.set_reachable(slot, reachable));
     }
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Yard {
-    pub(super) machines: Vec<Machine>,
-    pub(super) store: MemoryStateStore,
-    pub(super) faults: Faults,
-    pub(super) events: Arc<Mutex<Vec<Event>>>,
+pub(crate) struct Yard {
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) store: MemoryStateStore,
+    pub(crate) faults: Faults,
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Yard {
-    pub(super) fn new(members: usize) -> Self {
+    pub(crate) fn new(members: usize) -> Self {
         Self::of(members, Granularity::AllOrNothing)
     }
 
-    pub(super) fn of(members: usize, granularity: Granularity) -> Self {
+    pub(crate) fn of(members: usize, granularity: Granularity) -> Self {
         let machine = |name: &&'static str| Machine {
             name,
             runtime: MemoryRuntime::new(),
@@ -66,7 +66,7 @@ impl Yard {
     }
 
     /// At every call: traffic goes to slots that run, and nothing that has traffic is stopped, on each machine by itself.
-    pub(super) fn watch_invariants(&self, faults: &Faults) {
+    pub(crate) fn watch_invariants(&self, faults: &Faults) {
         let machines = self.machines.clone();
         faults.witness(move |call| {
             for machine in &machines {
@@ -82,29 +82,29 @@ impl Yard {
         });
     }
 
-    pub(super) fn member(machine: &Machine, faults: &Faults) -> Member {
+    pub(crate) fn member(machine: &Machine, faults: &Faults) -> Member {
         let runtime = Faulty::new(machine.runtime.clone(), faults).named(machine.name);
         let router = Faulty::new(machine.router.clone(), faults).named(machine.name);
         Member::new(machine.name, runtime).router(router)
     }
 
     /// All machines as a fleet.
-    pub(super) fn fleet(&self) -> FleetBuilder {
+    pub(crate) fn fleet(&self) -> FleetBuilder {
         self.fleet_of(&self.machines, &self.faults)
     }
 
-    pub(super) fn fleet_of(&self, machines: &[Machine], faults: &Faults) -> FleetBuilder {
+    pub(crate) fn fleet_of(&self, machines: &[Machine], faults: &Faults) -> FleetBuilder {
         let faults = faults.clone();
         let builder =
             machines.iter().fold(Fleet::builder(), |fleet, machine| fleet.with_member(Self::member(machine, &faults)));
         builder.health(move |name| Faulty::new(MemoryHealth::new(), &faults).named(checked(name)))
     }
 
-    pub(super) fn builder(&self, fleet: FleetBuilder) -> PipelineBuilder {
+    pub(crate) fn builder(&self, fleet: FleetBuilder) -> PipelineBuilder {
         self.builder_for(fleet, &self.faults, "me")
     }
 
-    pub(super) fn builder_for(&self, fleet: FleetBuilder, faults: &Faults, holder: &str) -> PipelineBuilder {
+    pub(crate) fn builder_for(&self, fleet: FleetBuilder, faults: &Faults, holder: &str) -> PipelineBuilder {
         let fleet = fleet.build().unwrap();
         let public = fleet.check_each_address(|name| {
             let machine = self.machine(name);
@@ -125,36 +125,36 @@ impl Yard {
     }
 
     /// A pipeline over all machines, with the usual policy.
-    pub(super) fn pipeline(&self) -> Pipeline {
+    pub(crate) fn pipeline(&self) -> Pipeline {
         self.builder(self.fleet()).build().unwrap()
     }
 
     /// One that lets so many members fail.
-    pub(super) fn lenient(&self, max_failures: usize) -> Pipeline {
+    pub(crate) fn lenient(&self, max_failures: usize) -> Pipeline {
         self.builder(self.fleet().max_failures(max_failures)).build().unwrap()
     }
 
-    pub(super) fn machine(&self, name: &MemberName) -> &Machine {
+    pub(crate) fn machine(&self, name: &MemberName) -> &Machine {
         self.machines.iter().find(|machine| machine.name == name.as_str()).unwrap()
     }
 
     /// The version that each machine serves.
-    pub(super) fn serve(&self) -> Vec<Option<String>> {
+    pub(crate) fn serve(&self) -> Vec<Option<String>> {
         self.machines.iter().map(Machine::serves).collect()
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.store.state(&service()).expect("a state document")
     }
 
     /// The names on record of those that are set aside.
-    pub(super) fn set_aside(&self) -> Vec<String> {
+    pub(crate) fn set_aside(&self) -> Vec<String> {
         let members = self.state().members;
         members.into_iter().filter(|(_, record)| record.set_aside.is_some()).map(|(name, _)| name.to_string()).collect()
     }
 
     /// Recovers as another process that nothing goes wrong for.
-    pub(super) async fn recover(&self) -> Result<Report> {
+    pub(crate) async fn recover(&self) -> Result<Report> {
         let quiet = Faults::new();
         self.watch_invariants(&quiet);
         let fleet = self.fleet_of(&self.machines, &quiet);
@@ -162,13 +162,13 @@ impl Yard {
     }
 
     /// All members serve this version, and the record agrees.
-    pub(super) fn assert_all_serve(&self, version: &str) {
+    pub(crate) fn assert_all_serve(&self, version: &str) {
         assert_eq!(self.serve(), vec![Some(version.to_owned()); self.machines.len()]);
         self.assert_settled();
     }
 
     /// The lease is free, nothing is unfinished, and the record knows what each member does.
-    pub(super) fn assert_settled(&self) {
+    pub(crate) fn assert_settled(&self) {
         let state = self.state();
         assert!(state.lease.is_none(), "the lease is free: {:?}", state.lease);
         assert!(state.operation.is_none(), "nothing is unfinished: {:?}", state.operation);
@@ -196,6 +196,6 @@ fn checked(name: &MemberName) -> &'static str {
     CHECKED[NAMES.iter().position(|known| *known == name.as_str()).unwrap()]
 }
 
-pub(super) async fn deploy(pipeline: &Pipeline, version: &str) -> Result<Report> {
+pub(crate) async fn deploy(pipeline: &Pipeline, version: &str) -> Result<Report> {
     pipeline.deploy(release(version)).await
 }
