@@ -1,0 +1,30 @@
+//! HAProxy
+mod addresses;
+mod attach;
+mod backend;
+mod balancer;
+mod before;
+mod builder;
+mod command;
+mod error;
+mod lock;
+mod members;
+mod name;
+mod park;
+mod place;
+mod plan;
+mod router;
+mod seen;
+mod server;
+mod setup;
+mod shift;
+mod socket;
+mod state_file;
+mod table;
+mod token;
+mod weights;
+
+pub use backend::{DEFAULT_SERVERS_PER_SLOT, HaproxyBackend, Mode};
+pub use builder::{DEFAULT_CONFIRM_DEADLINE, DEFAULT_SOCKET, DEFAULT_TIMEOUT, HaproxyRouterBuilder};
+pub use park::Park;
+pub use router::HaproxyRouter;
