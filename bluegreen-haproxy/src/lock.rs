@@ -88,10 +88,11 @@ impl<'a> Lock<'a> {
                 self.socket.send(part).await?;
                 continue;
             }
-            let end = [Command::ShowLock, Command::Experimental, Command::ReleaseLock];
-            let mut answers = self.socket.send(&[part, &LOOK[..], &end].concat()).await?;
-            let is_ours = Token::of_holder(&answers[part.len() + LOOK.len()]) == Some(Some(self.token.clone()));
-            let answers = answers.drain(part.len()..part.len() + LOOK.len()).collect();
+            let end = [Command::Experimental, Command::ReleaseLock];
+            let all = [part, &[Command::ShowLock], &LOOK, &end].concat();
+            let mut answers = self.socket.send(&all).await?.split_off(part.len());
+            answers.truncate(1 + LOOK.len());
+            let is_ours = Token::of_holder(&answers.remove(0)) == Some(Some(self.token.clone()));
             return Ok(Changed { answers, is_ours });
         }
     }

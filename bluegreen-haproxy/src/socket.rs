@@ -14,6 +14,9 @@ use crate::name::Name;
 /// More than the counters of thousands of servers: whatever sends more is not HAProxy.
 const MAX_ANSWER: u64 = 16 << 20;
 
+/// Begins the answer to [`Command::ShowLock`]. What is asked behind it never has an empty answer.
+const VARIABLE: &str = "proc.";
+
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) host: Arc<dyn Host>,
@@ -93,13 +96,20 @@ async fn exchange(stream: &mut dyn Stream, line: &str) -> std::io::Result<String
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// The answer to each command: an empty line ends each, and none contains one.
+/// The answer to each command: an empty line ends each, and none contains one. Behind a variable HAProxy 2.6 leaves that line out.
 fn blocks(text: &str, count: usize) -> Result<Vec<String>> {
-    let lines: Vec<_> = text.strip_suffix('\n').unwrap_or("cut off").split('\n').collect();
-    let mut blocks: Vec<_> = lines.split(|line| line.is_empty()).map(|lines| lines.join("\n")).collect();
-    // Nothing stands behind the last empty line.
-    let is_whole = blocks.pop().is_some_and(|rest| rest.is_empty());
-    if is_whole && blocks.len() == count {
+    let (mut blocks, mut lines) = (Vec::new(), Vec::new());
+    let mut rest = text.split_inclusive('\n').peekable();
+    while let Some(line) = rest.next() {
+        match line.strip_suffix('\n') {
+            Some("") => blocks.push(std::mem::take(&mut lines).join("\n")),
+            Some(line) if line.starts_with(VARIABLE) && rest.peek().is_some_and(|next| *next != "\n") => {
+                blocks.push(line.to_owned());
+            }
+            _ => lines.push(line.trim_end_matches('\n')),
+        }
+    }
+    if lines.is_empty() && blocks.len() == count {
         return Ok(blocks);
     }
     let begin: String = text.chars().take(80).collect();
@@ -116,9 +126,12 @@ mod tests {
 
     #[test]
     fn each_command_has_its_answer() {
-        let answers = |text, count| blocks(text, count).ok();
+        let answers = |text: &str, count| blocks(text, count).ok();
         assert_eq!(answers("\nNo such server.\n\n\n", 3), Some(vec!["".into(), "No such server.".into(), "".into()]));
         assert_eq!(answers("1\n# a\nrow\n\n\n", 2), Some(vec!["1\n# a\nrow".into(), "".into()]));
+        let lock = "\nproc.lock: type=str value=<a>\n1\n# a\n\n";
+        assert_eq!(answers(lock, 3).unwrap()[1..], ["proc.lock: type=str value=<a>", "1\n# a"]);
+        assert_eq!(answers(&lock.replace(">\n", ">\n\n"), 3), answers(lock, 3));
         for garbage in ["", "\n\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "1\n# a\nro", "1\n# a\nrow\n", "x", "\n\n\n\n"] {
             assert_eq!(answers(garbage, 3), None, "{garbage:?}");
         }
