@@ -1,7 +1,5 @@
 //! An HAProxy with two apps behind it.
 
-use std::net::SocketAddr;
-
 use bluegreen_core::{Endpoint, Instance, LocalHost, Router, Slot, Split, Version};
 use bluegreen_haproxy::{HaproxyBackend, HaproxyRouter, HaproxyRouterBuilder, Mode};
 use bluegreen_testkit::haproxy::TestHaproxy;
@@ -78,8 +76,4 @@ impl Setup {
     pub(crate) async fn get(&self) -> Response {
         get(&self.haproxy.address(), "shop.test", "/").await.unwrap()
     }
-}
-
-pub(crate) fn address(app: &App) -> SocketAddr {
-    app.address().parse().unwrap()
 }
