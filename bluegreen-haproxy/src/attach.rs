@@ -47,9 +47,12 @@ pub(crate) async fn detach(balancer: &Balancer, slot: Slot) -> Result<()> {
     let planned = balancer.read(&answers).and_then(|seen| {
         let present = places_of(&seen, slot);
         if present != kept.before && present != kept.written {
-            return Err(Error::new(ErrorKind::Conflict, format!("the servers of {slot} were changed since, and stay as they are"))
-                .with_reason(Reason::ChangedElsewhere)
-                .not_applied());
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("the servers of {slot} were changed since, and stay as they are"),
+            )
+            .with_reason(Reason::ChangedElsewhere)
+            .not_applied());
         }
         let commands = commands(balancer, &seen, slot, &kept.before)?;
         Ok((seen, commands))
@@ -131,11 +134,21 @@ fn commands(balancer: &Balancer, seen: &Seen, slot: Slot, wanted: &[Place]) -> R
             if !has_share && server.state() == State::Ready {
                 first.push(Command::SetState(name(), balancer.park.state()));
             }
-            first.extend(place.address.filter(|address| server.address() != Some(*address)).map(|address| Command::SetAddress(name(), address)));
+            first.extend(
+                place
+                    .address
+                    .filter(|address| server.address() != Some(*address))
+                    .map(|address| Command::SetAddress(name(), address)),
+            );
             first.push(Command::SetWeight(name(), 1));
             server.weight = 1;
         } else if place.is_used {
-            first.extend(place.address.filter(|address| server.address() != Some(*address)).map(|address| Command::SetAddress(name(), address)));
+            first.extend(
+                place
+                    .address
+                    .filter(|address| server.address() != Some(*address))
+                    .map(|address| Command::SetAddress(name(), address)),
+            );
         } else if server.weight > 0 {
             last.push(Command::SetWeight(name(), 0));
             server.weight = 0;

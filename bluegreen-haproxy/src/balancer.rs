@@ -38,7 +38,8 @@ impl Balancer {
     }
 
     pub(crate) fn read(&self, answers: &[String]) -> Result<Seen> {
-        Seen::read(answers, &self.socket.backend, &self.members).map_err(|error| error.with("host", &self.socket.host))
+        let seen = Seen::read(answers, &self.socket.backend, &self.members);
+        seen.map_err(|error| error.with("socket", &self.socket.address).with("host", &self.socket.host))
     }
 
     /// Refuses what is another service's.

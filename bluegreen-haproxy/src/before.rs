@@ -26,7 +26,13 @@ pub(crate) async fn read(balancer: &Balancer, slot: Slot) -> Result<Option<Kept>
 }
 
 /// Keeps what was before the first attach of this release.
-pub(crate) async fn keep(balancer: &Balancer, slot: Slot, key: &str, present: &[Place], wanted: &[Place]) -> Result<()> {
+pub(crate) async fn keep(
+    balancer: &Balancer,
+    slot: Slot,
+    key: &str,
+    present: &[Place],
+    wanted: &[Place],
+) -> Result<()> {
     let earlier = read(balancer, slot).await?.filter(|kept| kept.key == key).map(|kept| kept.before);
     let before = earlier.unwrap_or_else(|| present.to_vec());
     write(balancer, slot, &Kept { key: key.to_owned(), before, written: wanted.to_vec() }).await

@@ -180,7 +180,8 @@ impl HaproxyRouterBuilder {
 }
 
 fn members(servers: PerSlot<Vec<String>>) -> Result<Members> {
-    let names = |names: Vec<String>| names.into_iter().map(|name| Name::new("server", name)).collect::<Result<Vec<_>>>();
+    let names =
+        |names: Vec<String>| names.into_iter().map(|name| Name::new("server", name)).collect::<Result<Vec<_>>>();
     let servers = PerSlot::new(names(servers.blue)?, names(servers.green)?);
     if servers.iter().any(Vec::is_empty) {
         return Err(Error::config("each slot needs a server"));

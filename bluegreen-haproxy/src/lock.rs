@@ -51,7 +51,7 @@ impl<'a> Lock<'a> {
             let take = [Command::Experimental, Command::TakeLock(token.clone()), Command::ShowLock];
             let mut answers = socket.ask(&[&take[..], &LOOK].concat()).await?;
             let look = answers.split_off(take.len());
-            let holder = Token::of_holder(&answers[2]).ok_or_else(|| no_variables(&answers))?;
+            let holder = Token::of_holder(&answers[2]).ok_or_else(|| no_variables(socket, &answers))?;
             match holder {
                 Some(holder) if holder == token => return Ok((Self { socket, token, taken }, look)),
                 Some(holder) => match &other {
@@ -110,9 +110,10 @@ impl<'a> Lock<'a> {
 /// Of 200 bytes at most.
 const COMMANDS_PER_LINE: usize = 60;
 
-fn no_variables(answers: &[String]) -> Error {
+fn no_variables(socket: &Socket, answers: &[String]) -> Error {
     let answer = answers.iter().find(|answer| !answer.is_empty()).map_or("nothing", |answer| answer.as_str());
     let first = answer.lines().next().unwrap_or_default();
     Error::new(ErrorKind::Unsupported, format!("HAProxy keeps no variables: it answered {first:?}"))
+        .with("socket", &socket.address)
         .with_hint("HAProxy 2.4 or later is needed, and `level admin` on its socket")
 }

@@ -21,10 +21,8 @@ impl Name {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_".contains(&byte));
         match is_name {
             true => Ok(Self(text)),
-            false => {
-                Err(Error::config(format!("{text:?} cannot be the name of a {what}"))
-                    .with_hint(format!("use 1 to {MAX_LENGTH} letters, digits, `.`, `:`, `-` and `_`")))
-            }
+            false => Err(Error::config(format!("{text:?} cannot be the name of a {what}"))
+                .with_hint(format!("use 1 to {MAX_LENGTH} letters, digits, `.`, `:`, `-` and `_`"))),
         }
     }
 

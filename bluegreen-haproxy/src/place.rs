@@ -38,7 +38,9 @@ pub(crate) fn assign(seen: &Seen, slot: Slot, addresses: &[SocketAddr]) -> Resul
     }
     if addresses.len() > places.len() {
         let what = format!("{slot} has {} endpoints, and the backend {} servers for it", addresses.len(), places.len());
-        return Err(Error::config(what).with_hint("add servers for this slot to HAProxy's configuration, and reload it"));
+        return Err(
+            Error::config(what).with_hint("add servers for this slot to HAProxy's configuration, and reload it")
+        );
     }
     let mut left: Vec<_> = addresses.to_vec();
     for place in &mut places {

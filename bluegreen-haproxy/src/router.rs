@@ -46,11 +46,21 @@ impl HaproxyRouter {
         let balancer = &self.balancer;
         balancer.verify().await?;
         let level = balancer.socket.ask(&[Command::ShowLevel]).await?;
-        if level[0].trim() != "admin" {
-            let what = format!("the socket gives the level {:?}, and changes need `level admin`", level[0].trim());
-            return Err(Error::new(ErrorKind::Unauthorized, what)
-                .not_applied()
-                .with_hint("write `stats socket <path> mode 660 level admin` into HAProxy's configuration"));
+        match level[0].trim() {
+            "admin" => {}
+            level @ ("operator" | "user") => {
+                let what = format!("the socket gives the level {level:?}, and changes need `level admin`");
+                return Err(Error::new(ErrorKind::Unauthorized, what)
+                    .not_applied()
+                    .with("socket", &balancer.socket.address)
+                    .with_hint("write `stats socket <path> mode 660 level admin` into HAProxy's configuration"));
+            }
+            other => {
+                let what = format!("HAProxy answered {other:?}, which is no level of a socket");
+                return Err(Error::new(ErrorKind::Unexpected, what)
+                    .not_applied()
+                    .with("socket", &balancer.socket.address));
+            }
         }
         let seen = balancer.look().await?;
         let mut preview = Preview::default();
@@ -65,7 +75,8 @@ impl HaproxyRouter {
         }
         if balancer.keeps_state && !state_file::is_up_to_date(balancer, &seen.states).await? {
             let path = state_file::path(&balancer.state_directory);
-            preview = preview.note(format!("{path} is not what HAProxy does: its next reload would change the traffic."));
+            preview =
+                preview.note(format!("{path} is not what HAProxy does: its next reload would change the traffic."));
         }
         tracing::debug!(%slot, "looked at the backend");
         Ok(preview)

@@ -33,6 +33,10 @@ impl Seen {
     /// # Errors
     /// `NotFound` when there is no such backend; `Config` when it is not what it should be; `Unexpected` for what is no answer.
     pub(crate) fn read(answers: &[String], backend: &Name, members: &Members) -> Result<Self> {
+        Self::checked(answers, backend, members).map_err(Error::not_applied)
+    }
+
+    fn checked(answers: &[String], backend: &Name, members: &Members) -> Result<Self> {
         let [states, stat] = answers else { return Err(unreadable("a number of answers")) };
         if states.starts_with("Can't find") || stat.starts_with("No such") {
             return Err(refused(&Command::ShowServers.text(backend), states));
@@ -41,7 +45,7 @@ impl Seen {
             let begin: String = states.chars().take(80).collect();
             unreadable(&format!("what begins with {begin:?}"))
         })?;
-        seen.check(members).map_err(|error| error.not_applied())?;
+        seen.check(members)?;
         Ok(seen)
     }
 

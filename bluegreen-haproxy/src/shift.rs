@@ -89,7 +89,8 @@ fn has_servers_up(seen: &Seen, to: Split) -> Result<()> {
 
 fn is_down(seen: &Seen, slot: Slot) -> Error {
     let what = format!("HAProxy's own check holds every server of {slot} down: {}", seen.down(slot));
-    Error::new(ErrorKind::Unhealthy, what).with_hint("compare the `check` of these servers with what the release answers")
+    Error::new(ErrorKind::Unhealthy, what)
+        .with_hint("compare the `check` of these servers with what the release answers")
 }
 
 /// Waits until `slowstart` gives each server its whole share, which matters where both slots have one.

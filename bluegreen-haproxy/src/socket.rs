@@ -14,6 +14,9 @@ use crate::name::Name;
 /// More than the counters of thousands of servers: whatever sends more is not HAProxy.
 const MAX_ANSWER: u64 = 16 << 20;
 
+/// Between two tries to connect to a socket that others crowd.
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
+
 /// Begins the answer to [`Command::ShowLock`]. What is asked behind it never has an empty answer.
 const VARIABLE: &str = "proc.";
 
@@ -70,20 +73,31 @@ impl Socket {
 
     async fn connect(&self) -> Result<(Box<dyn Stream>, Tunnel)> {
         let tunnel = self.host.tunnel(&self.address).await?;
-        let connected = match tunnel.address().strip_prefix("unix:") {
-            Some(path) => UnixStream::connect(path).await.map(|stream| Box::new(stream) as Box<dyn Stream>),
-            None => TcpStream::connect(tunnel.address()).await.map(|stream| Box::new(stream) as Box<dyn Stream>),
-        };
-        match connected {
+        match connect_to(tunnel.address()).await {
             Ok(stream) => Ok((stream, tunnel)),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                Err(Error::new(ErrorKind::Unauthorized, "this account may not connect to HAProxy's socket")
-                    .with_source(error)
-                    .with_hint("add the account to the group of the socket, or set `user`, `group` and `mode` of `stats socket`"))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(Error::new(
+                ErrorKind::Unauthorized,
+                "this account may not connect to HAProxy's socket",
+            )
+            .with_source(error)
+            .with_hint(
+                "add the account to the group of the socket, or set `user`, `group` and `mode` of `stats socket`",
+            )),
             Err(error) => Err(Error::new(ErrorKind::Unreachable, "nobody listens on HAProxy's socket")
                 .with_source(error)
                 .with_hint("start HAProxy, and compare the path with `stats socket` in its configuration")),
+        }
+    }
+}
+
+async fn connect_to(address: &str) -> std::io::Result<Box<dyn Stream>> {
+    let Some(path) = address.strip_prefix("unix:") else { return Ok(Box::new(TcpStream::connect(address).await?)) };
+    loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => return Ok(Box::new(stream)),
+            // HAProxy serves ten connections at a time, and lets as many wait.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => tokio::time::sleep(BETWEEN_TRIES).await,
+            Err(error) => return Err(error),
         }
     }
 }
@@ -132,7 +146,8 @@ mod tests {
         let lock = "\nproc.lock: type=str value=<a>\n1\n# a\n\n";
         assert_eq!(answers(lock, 3).unwrap()[1..], ["proc.lock: type=str value=<a>", "1\n# a"]);
         assert_eq!(answers(&lock.replace(">\n", ">\n\n"), 3), answers(lock, 3));
-        for garbage in ["", "\n\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "1\n# a\nro", "1\n# a\nrow\n", "x", "\n\n\n\n"] {
+        for garbage in ["", "\n\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "1\n# a\nro", "1\n# a\nrow\n", "x", "\n\n\n\n"]
+        {
             assert_eq!(answers(garbage, 3), None, "{garbage:?}");
         }
     }

@@ -40,7 +40,9 @@ mod tests {
     #[test]
     fn what_checks_found_is_no_difference_and_a_weight_is() {
         let row = |operation, weight, age| {
-            format!("1\n# be_id ...\n3 shop 1 blue1 127.0.0.1 {operation} 4 {weight} 0 {age} 1 0 0 8 0 0 0 - 80 - 0 0 - - 0")
+            format!(
+                "1\n# be_id ...\n3 shop 1 blue1 127.0.0.1 {operation} 4 {weight} 0 {age} 1 0 0 8 0 0 0 - 80 - 0 0 - - 0"
+            )
         };
         assert_eq!(told(&row(2, 30, 5)), told(&row(0, 30, 77)));
         assert_ne!(told(&row(2, 30, 5)), told(&row(2, 31, 5)));

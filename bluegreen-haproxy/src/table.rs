@@ -19,7 +19,7 @@ impl Table {
     }
 
     fn read(text: &str, split: impl Fn(&str) -> Vec<String>) -> Option<Self> {
-        let (head, rest) = text.split_once('\n')?;
+        let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
         let names = split(head.strip_prefix("# ")?);
         Some(Self { names, rows: rest.lines().filter(|line| !line.is_empty()).map(split).collect() })
     }

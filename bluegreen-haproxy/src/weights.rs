@@ -72,9 +72,8 @@ mod tests {
 
     #[test]
     fn weights_are_the_percentages_where_they_can_be() {
-        let of = |percent, blue, green| {
-            weights_for(Split::toward(Slot::Green, percent).unwrap(), PerSlot::new(blue, green))
-        };
+        let of =
+            |percent, blue, green| weights_for(Split::toward(Slot::Green, percent).unwrap(), PerSlot::new(blue, green));
         assert_eq!(of(10, 1, 1), PerSlot::new(vec![90], vec![10]));
         assert_eq!(of(50, 2, 2), PerSlot::new(vec![25, 25], vec![25, 25]));
         assert_eq!(of(10, 3, 1), PerSlot::new(vec![30; 3], vec![10]));

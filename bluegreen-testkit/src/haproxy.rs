@@ -60,7 +60,8 @@ impl TestHaproxy {
         let log = std::fs::File::create(self.path("log")).unwrap();
         command.args(["-W", "-db", "-f"]).arg(self.path("haproxy.cfg"));
         self.child = Some(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
-        assert!(comes(PATIENCE, || self.worker().is_some()), "haproxy did not start: {}", self.log());
+        let runs = || self.worker().is_some() && self.takes_signals();
+        assert!(comes(PATIENCE, runs), "haproxy did not start: {}", self.log());
     }
 
     /// Ends it, by its own pid.
@@ -86,7 +87,17 @@ impl TestHaproxy {
     pub fn reload(&self) {
         let old = self.worker();
         pids::send(self.master(), Signal::USR2);
-        assert!(comes(PATIENCE, || self.worker().is_some_and(|new| Some(new) != old)), "no reload: {}", self.log());
+        let is_new = || self.worker().is_some_and(|new| Some(new) != old) && self.takes_signals();
+        assert!(comes(PATIENCE, is_new), "no reload: {}", self.log());
+    }
+
+    /// Whether the master has started its worker, and then itself anew to wait for signals: one that comes earlier is lost.
+    fn takes_signals(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.master())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        let usr2 = 1 << (Signal::USR2.as_raw() - 1);
+        caught & usr2 != 0 && pids::has(self.master(), "HAPROXY_MWORKER_WAIT_ONLY=1")
     }
 
     /// The pid of the master.

@@ -15,7 +15,10 @@ async fn each_unfit_backend_is_refused_with_what_is_wrong() {
     let green = format!("  server green1 g.invalid:1 {OUT}\n");
     let cases = [
         (section(&blue), "has no server for green: its servers are blue1"),
-        (section(&format!("{blue}{green}  server web1 127.0.0.1:9\n")), "web1 belongs to neither slot, and has traffic"),
+        (
+            section(&format!("{blue}{green}  server web1 127.0.0.1:9\n")),
+            "web1 belongs to neither slot, and has traffic",
+        ),
         (section(&format!("{blue}  server green1 127.0.0.1:9 backup\n")), "green1 is a backup"),
         (section(&format!("{blue}{green}")).replace("roundrobin", "static-rr"), "`balance static-rr` does not divide"),
         (section(&format!("{blue}{green}")).replace("roundrobin", "first"), "`balance first` does not divide"),
@@ -36,7 +39,9 @@ async fn each_unfit_backend_is_refused_with_what_is_wrong() {
             assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
             assert!(error.to_string().contains(wrong), "{error}");
         }
-        let told = |states: &str| states.lines().map(|line| line.split(' ').take(9).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
+        let told = |states: &str| {
+            states.lines().map(|line| line.split(' ').take(9).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
         assert_eq!(told(&haproxy.cli("show servers state")).len(), told(&before).len());
     }
 }
@@ -60,7 +65,10 @@ async fn a_backend_of_the_users_own_with_fixed_addresses_is_switched_and_never_m
 
     let error = router.attach(Slot::Blue, &at(["127.0.0.1:4000"])).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Config, Effect::NotApplied), "{error}");
-    assert!(error.to_string().contains("a reload would send its requests to the address in the configuration"), "{error}");
+    assert!(
+        error.to_string().contains("a reload would send its requests to the address in the configuration"),
+        "{error}"
+    );
     let keeping = builder(&haproxy).state_file(true).build().unwrap();
     let error = keeping.attach(Slot::Green, &at(["127.0.0.2:4000"])).await.unwrap_err();
     assert!(error.to_string().contains("only where the configuration has a name"), "{error}");

@@ -124,7 +124,8 @@ async fn a_socket_without_the_right_to_change_anything_is_refused_before_a_deplo
 #[tokio::test(flavor = "multi_thread")]
 async fn the_setup_script_makes_the_directory_and_can_be_repeated() {
     let Some(haproxy) = TestHaproxy::start("http", &generated(1).render().unwrap()) else { return };
-    let router = builder(&haproxy).state_directory(haproxy.path("made/by/setup").display().to_string()).build().unwrap();
+    let router =
+        builder(&haproxy).state_directory(haproxy.path("made/by/setup").display().to_string()).build().unwrap();
     for _ in 0..2 {
         router.setup().await.unwrap();
     }

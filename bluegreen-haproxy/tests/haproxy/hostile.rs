@@ -51,7 +51,8 @@ async fn no_name_and_no_address_becomes_a_command() {
     }
     assert_eq!(s.haproxy.server("blue1"), before);
     assert_eq!(s.current().await, Some(BLUE));
-    eventually("the lock is free", async || s.haproxy.cli("get var proc.bluegreen_lock_shop").starts_with("Variable")).await;
+    eventually("the lock is free", async || s.haproxy.cli("get var proc.bluegreen_lock_shop").starts_with("Variable"))
+        .await;
 }
 
 fn builder_of(s: &Setup, backend: &str) -> bluegreen_haproxy::HaproxyRouterBuilder {

@@ -120,11 +120,12 @@ async fn what_a_restart_forgets_is_drift_and_restore_puts_it_right() {
         }
         let tool = pipeline_of(&haproxy);
         let status = tool.status().await.unwrap();
-        let switched = |drift: &Drift| matches!(drift, Drift::Switched { recorded: Some(split), found: None } if *split == GREEN);
-        assert!(status.drift.iter().any(switched), "{:?}", status.drift);
+        let switched =
+            |drift: &Drift| matches!(drift, Drift::Switched { recorded: Some(split), found: None } if *split == GREEN);
+        assert!(status.observed.drift.iter().any(switched), "{:?}", status.observed.drift);
         tool.restore().await.unwrap();
         assert_eq!(get(&haproxy.address(), "shop.test", "/").await.unwrap().body, "green");
-        assert_eq!(tool.status().await.unwrap().drift, []);
+        assert_eq!(tool.status().await.unwrap().observed.drift, []);
     }
     pipeline_of(&haproxy).rollback().await.unwrap();
     assert_eq!(get(&haproxy.address(), "shop.test", "/").await.unwrap().body, "blue");
@@ -134,7 +135,8 @@ async fn what_a_restart_forgets_is_drift_and_restore_puts_it_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recover_after_a_death_in_the_shift_and_a_restart_brings_the_traffic_back() {
     for keeps_state in [false, true] {
-        let section = generated(1).line("load-server-state-from-file local").line("server-state-file-name {dir}/state/servers");
+        let section =
+            generated(1).line("load-server-state-from-file local").line("server-state-file-name {dir}/state/servers");
         let section = if keeps_state { section } else { generated(1) };
         let Some(mut haproxy) = start(section, Mode::Http) else { return };
         let (apps, store) = (Apps::start().await, MemoryStateStore::new());
@@ -155,10 +157,14 @@ async fn recover_after_a_death_in_the_shift_and_a_restart_brings_the_traffic_bac
 
         let tool = pipeline(of(&haproxy), &haproxy, &apps, &store);
         let recovered = tool.recover().await;
-        let restored = if recovered.is_err() || looking.current().await.unwrap().is_none() { Some(tool.restore().await) } else { None };
+        let restored = if recovered.is_err() || looking.current().await.unwrap().is_none() {
+            Some(tool.restore().await)
+        } else {
+            None
+        };
         let answer = get(&haproxy.address(), "shop.test", "/").await.unwrap();
         assert_eq!(answer.status, 200, "{keeps_state}: {ended:?} {recovered:?} {restored:?}");
-        assert_eq!(tool.status().await.unwrap().drift, [], "{keeps_state}");
+        assert_eq!(tool.status().await.unwrap().observed.drift, [], "{keeps_state}");
         tool.deploy(release("1.2")).await.unwrap();
     }
 }

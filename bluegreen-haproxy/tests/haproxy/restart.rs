@@ -59,7 +59,7 @@ async fn without_a_state_file_a_restart_routes_nothing_to_anybody_and_attach_and
     s.router.shift(Some(BLUE), GREEN).await.unwrap();
     let before = s.blue.requests();
     s.haproxy.reload();
-    assert_eq!((s.current().await, s.get().await.status), (None, 503));
+    assert_eq!((s.current().await, s.get().await.status.as_u16()), (None, 503));
     s.haproxy.kill();
     assert_eq!(s.router.current().await.unwrap_err().kind(), ErrorKind::Unreachable);
     s.haproxy.run();
@@ -149,8 +149,15 @@ fn the_generated_section_is_one_that_haproxy_takes() {
     let path = |name: &str| haproxy.path(name).display().to_string();
     for mode in [Mode::Http, Mode::Tcp] {
         let backend = generated(3).mode(mode).state_file(path("servers")).server_options("check inter 2s maxconn 50");
-        let text = format!("defaults\n  timeout connect 1s\n  timeout client 1s\n  timeout server 1s\n{}", backend.render().unwrap());
+        let text = format!(
+            "defaults\n  timeout connect 1s\n  timeout client 1s\n  timeout server 1s\nfrontend web\n  bind 127.0.0.1:8080\n  default_backend shop\n{}",
+            backend.render().unwrap()
+        );
         std::fs::write(path("generated.cfg"), text).unwrap();
-        bluegreen_testkit::process::run(std::process::Command::new("haproxy").args(["-c", "-f", &path("generated.cfg")]));
+        bluegreen_testkit::process::run(std::process::Command::new("haproxy").args([
+            "-c",
+            "-f",
+            &path("generated.cfg"),
+        ]));
     }
 }

@@ -13,10 +13,17 @@ use crate::setup::{BLUE, GREEN, Setup, generated, share, start};
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_in_switches_and_canaries_in_both_modes() {
     for mode in [Mode::Http, Mode::Tcp] {
-        let Some(s) = Setup::of(match start(generated(1), mode) {
-            Some(haproxy) => haproxy,
-            None => return,
-        }, |builder| builder).await else { return };
+        let Some(s) = Setup::of(
+            match start(generated(1), mode) {
+                Some(haproxy) => haproxy,
+                None => return,
+            },
+            |builder| builder,
+        )
+        .await
+        else {
+            return;
+        };
         s.first().await;
         let load = Load::start(&s.haproxy.address(), "shop.test", 8, 4);
         for _ in 0..10 {
@@ -96,14 +103,18 @@ async fn many_deployers_at_once_move_the_traffic_one_after_the_other() {
     for (percent, result) in futures_of(shifts).await {
         match result {
             Ok(()) => won.push(percent),
-            Err(error) => assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}"),
+            Err(error) => {
+                assert_eq!((error.kind(), error.effect()), (ErrorKind::Conflict, Effect::NotApplied), "{error}")
+            }
         }
     }
     assert_eq!(won.len(), 1, "{won:?}");
     assert_eq!(s.current().await, Some(Split::toward(Slot::Green, won[0]).unwrap()));
 }
 
-async fn futures_of<T: Send + 'static>(futures: impl Iterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+async fn futures_of<T: Send + 'static>(
+    futures: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
     let mut set: tokio::task::JoinSet<T> = futures.collect();
     let mut all = Vec::new();
     while let Some(done) = set.join_next().await {
