@@ -65,9 +65,14 @@ impl Balancer {
 
     /// Notes for the next start of HAProxy what it does now, where that is wanted.
     pub(crate) async fn keep(&self, seen: &Seen) {
-        if self.keeps_state
-            && let Err(error) = state_file::write(self, &seen.states).await
-        {
+        if !self.keeps_state {
+            return;
+        }
+        let write = async {
+            self.make_directory().await?;
+            state_file::write(self.host(), &self.state_directory, &seen.states).await
+        };
+        if let Err(error) = write.await {
             // The traffic has moved all the same. `preview` tells about the file until it is right.
             tracing::warn!(%error, "what HAProxy reads at its next start is out of date");
         }

@@ -42,7 +42,7 @@ impl HaproxyRouter {
         move |error| error.with_operation(what).with("router", &router)
     }
 
-    async fn previewed(&self, slot: Slot) -> Result<Preview> {
+    async fn previewed(&self) -> Result<Preview> {
         let balancer = &self.balancer;
         balancer.verify().await?;
         let level = balancer.socket.ask(&[Command::ShowLevel]).await?;
@@ -73,12 +73,13 @@ impl HaproxyRouter {
         if seen.algorithm == "leastconn" {
             preview = preview.note("`balance leastconn` divides connections, and so requests only roughly.");
         }
-        if balancer.keeps_state && !state_file::is_up_to_date(balancer, &seen.states).await? {
+        if balancer.keeps_state
+            && !state_file::is_up_to_date(balancer.host(), &balancer.state_directory, &seen.states).await?
+        {
             let path = state_file::path(&balancer.state_directory);
             preview =
                 preview.note(format!("{path} is not what HAProxy does: its next reload would change the traffic."));
         }
-        tracing::debug!(%slot, "looked at the backend");
         Ok(preview)
     }
 }
@@ -107,8 +108,8 @@ impl Router for HaproxyRouter {
         current.await.map_err(self.about("ask HAProxy for the split"))
     }
 
-    async fn preview(&self, slot: Slot) -> Result<Preview> {
-        self.previewed(slot).await.map_err(self.about("look at the backend"))
+    async fn preview(&self, _slot: Slot) -> Result<Preview> {
+        self.previewed().await.map_err(self.about("look at the backend"))
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {

@@ -1,8 +1,6 @@
 //! The file that HAProxy reads at its start: what its servers were told.
 
-use bluegreen_core::Result;
-
-use crate::balancer::Balancer;
+use bluegreen_core::{Host, Result};
 
 /// What a line of `show servers state` says beside what was told: how long a state lasts, and what checks found.
 const OBSERVED: [usize; 7] = [5, 9, 10, 11, 12, 13, 14];
@@ -11,15 +9,14 @@ pub(crate) fn path(state_directory: &str) -> String {
     format!("{}/servers", state_directory.trim_end_matches('/'))
 }
 
-pub(crate) async fn write(balancer: &Balancer, states: &str) -> Result<()> {
+pub(crate) async fn write(host: &dyn Host, state_directory: &str, states: &str) -> Result<()> {
     // HAProxy reads it as root, before it gives that up.
-    let path = path(&balancer.state_directory);
-    balancer.host().write(&path, format!("{states}\n").as_bytes(), 0o644).await
+    host.write(&path(state_directory), format!("{states}\n").as_bytes(), 0o644).await
 }
 
 /// Whether the file tells HAProxy at its next start to do what it does now.
-pub(crate) async fn is_up_to_date(balancer: &Balancer, states: &str) -> Result<bool> {
-    let kept = balancer.host().read(&path(&balancer.state_directory)).await?;
+pub(crate) async fn is_up_to_date(host: &dyn Host, state_directory: &str, states: &str) -> Result<bool> {
+    let kept = host.read(&path(state_directory)).await?;
     let kept = kept.map(|kept| String::from_utf8_lossy(&kept).into_owned()).unwrap_or_default();
     Ok(told(&kept) == told(states))
 }
