@@ -29,9 +29,11 @@ pub(crate) enum Command {
     /// Takes the lock if nobody has it.
     TakeLock(Token),
     ShowLock,
-    ReleaseLock,
-    /// Takes the lock away from this holder: once, whoever else tries it too.
-    BreakLock(Token),
+    /// Takes the lock away from this holder: once, whoever else tries it too. The holder gives it back in the same way, so that it never
+    /// takes it away from who came after it.
+    TakeLockFrom(Token),
+    /// Forgets that the lock was taken from this holder.
+    Forget(Token),
 }
 
 impl Command {
@@ -57,11 +59,11 @@ impl Command {
             // The conditions are HAProxy's own: where one does not hold, what stands behind it is not done either.
             Self::TakeLock(token) => format!("{ASIDE} str({token}),set-var({},ifnotset)", lock_of(backend)),
             Self::ShowLock => format!("get var {}", lock_of(backend)),
-            Self::ReleaseLock => format!("{ASIDE} str(released),unset-var({})", lock_of(backend)),
-            Self::BreakLock(token) => {
+            Self::TakeLockFrom(token) => {
                 let lock = lock_of(backend);
-                format!("{ASIDE} str(broken),set-var({lock}_broken_{token},ifnotset),unset-var({lock})")
+                format!("{ASIDE} str(over),set-var({lock}_over_{token},ifnotset),unset-var({lock})")
             }
+            Self::Forget(token) => format!("{ASIDE} str(over),unset-var({}_over_{token})", lock_of(backend)),
         }
     }
 

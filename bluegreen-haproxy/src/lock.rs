@@ -57,7 +57,7 @@ impl<'a> Lock<'a> {
                 Some(holder) => match &other {
                     Some((known, since)) if *known == holder => {
                         if since.elapsed() > HELD_AT_MOST {
-                            socket.ask(&[Command::Experimental, Command::BreakLock(holder)]).await?;
+                            socket.ask(&[Command::Experimental, Command::TakeLockFrom(holder)]).await?;
                         }
                     }
                     _ => other = Some((holder, taken)),
@@ -88,8 +88,7 @@ impl<'a> Lock<'a> {
                 self.socket.send(part).await?;
                 continue;
             }
-            let end = [Command::Experimental, Command::ReleaseLock];
-            let all = [part, &[Command::ShowLock], &LOOK, &end].concat();
+            let all = [part, &[Command::ShowLock], &LOOK, &self.end()].concat();
             let mut answers = self.socket.send(&all).await?.split_off(part.len());
             answers.truncate(1 + LOOK.len());
             let is_ours = Token::of_holder(&answers.remove(0)) == Some(Some(self.token.clone()));
@@ -99,11 +98,13 @@ impl<'a> Lock<'a> {
 
     /// Gives the lock back, where nothing is to be changed. If that fails, others wait until it is over.
     pub(crate) async fn release(self) {
-        if self.taken.elapsed() < HELD_AT_MOST / 2
-            && let Err(error) = self.socket.ask(&[Command::Experimental, Command::ReleaseLock]).await
-        {
+        if let Err(error) = self.socket.ask(&self.end()).await {
             tracing::debug!(%error, "the lock of the backend could not be given back");
         }
+    }
+
+    fn end(&self) -> [Command; 3] {
+        [Command::Experimental, Command::TakeLockFrom(self.token.clone()), Command::Forget(self.token.clone())]
     }
 }
 

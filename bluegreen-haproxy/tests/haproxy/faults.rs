@@ -122,7 +122,7 @@ async fn a_socket_without_the_right_to_change_anything_is_refused_before_a_deplo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_setup_script_makes_the_directory_and_can_be_repeated() {
+async fn the_setup_script_makes_the_directory_can_be_repeated_and_gives_nobody_the_group_root() {
     let Some(haproxy) = TestHaproxy::start("http", &generated(1).render().unwrap()) else { return };
     let router =
         builder(&haproxy).state_directory(haproxy.path("made/by/setup").display().to_string()).build().unwrap();
@@ -131,5 +131,19 @@ async fn the_setup_script_makes_the_directory_and_can_be_repeated() {
     }
     let mode = std::fs::metadata(haproxy.path("made/by/setup")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
-    assert!(router.setup_script().contains("usermod -aG"));
+    // Whoever is in the group of root's socket would be root.
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let run = |router: &HaproxyRouter| {
+        let script = router.setup_script();
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(script).env("DEPLOY_USER", "nobody").output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = run(&router);
+    assert!(said.contains("belongs to the group root: give it one of its own"), "{said}");
+    let said = run(&builder(&haproxy).socket(haproxy.path("none.sock").display().to_string()).build().unwrap());
+    assert!(said.contains("there is no socket"), "{said}");
 }

@@ -9,7 +9,7 @@ use bluegreen_haproxy::{HaproxyBackend, Mode};
 use bluegreen_testkit::haproxy::TestHaproxy;
 use bluegreen_testkit::traffic::Load;
 
-use crate::setup::{BLUE, GREEN, Setup, generated, router, share, start};
+use crate::setup::{BLUE, GREEN, Setup, builder, generated, share, start};
 
 /// A backend that reads what the router wrote last.
 fn kept() -> HaproxyBackend {
@@ -89,9 +89,8 @@ async fn a_shift_during_a_reload_is_made_or_refused_and_the_router_tells_which()
     s.first().await;
     let load = Load::start(&s.haproxy.address(), "shop.test", 0, 4);
     let done = Arc::new(AtomicBool::new(false));
-    let (stop, shifter) = (Arc::clone(&done), router(&s.haproxy));
-    let keeper = crate::setup::builder(&s.haproxy).state_file(true).build().unwrap();
-    drop(shifter);
+    let stop = Arc::clone(&done);
+    let keeper = builder(&s.haproxy).state_file(true).build().unwrap();
     let shifts = tokio::spawn(async move {
         let (mut made, mut failed) = (0, 0);
         while !stop.load(Ordering::Relaxed) {
@@ -126,7 +125,7 @@ async fn haproxy_killed_in_the_middle_of_a_shift_leaves_nothing_that_a_shift_doe
     let mut now = BLUE;
     for micros in [0, 50, 100, 200, 400, 800, 1600, 3200] {
         let to = if now == BLUE { GREEN } else { BLUE };
-        let shifter = crate::setup::builder(&s.haproxy).state_file(true).build().unwrap();
+        let shifter = builder(&s.haproxy).state_file(true).build().unwrap();
         let shift = tokio::spawn(async move { shifter.shift(Some(now), to).await });
         tokio::time::sleep(Duration::from_micros(micros)).await;
         s.haproxy.kill();
