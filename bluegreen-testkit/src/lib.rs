@@ -14,6 +14,7 @@ pub mod beam;
 pub mod docker;
 #[cfg(feature = "fakes")]
 pub mod fakes;
+pub mod haproxy;
 pub mod host;
 pub mod http;
 #[cfg(feature = "lab")]

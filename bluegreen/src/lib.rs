@@ -71,11 +71,17 @@
 //! | two servers and a floating IP (DigitalOcean, Hetzner, your own network) | `ssh::GitRuntime`, or a runtime of your own | `floatingip::FloatingIpRouter` | [`FileStateStore`] |
 //! | servers behind a cloud load balancer | the same | `floatingip::LoadBalancerRouter` | [`FileStateStore`] |
 //! | many servers | one of the above for each member of a [`Fleet`] | the same; or one router in front of all | [`HostStateStore`] on one of them |
+//! | several servers behind an HAProxy, here or on a server | a runtime whose slots have several endpoints | `haproxy::HaproxyRouter` | [`FileStateStore`], or [`HostStateStore`] on the same host |
 //! | something else | implement [`Runtime`] | implement [`Router`] | implement [`StateStore`] |
 //!
 //! `nginx::NginxSymlinkRouter` keeps the classic layout of `sites-enabled`, at the price of a reload per switch. A store on
 //! a host is shared by everyone who deploys to that host; a [`FileStateStore`] belongs to one machine, which must be the
 //! only one that deploys.
+//!
+//! The routers that divide traffic by any percentage without a reload are `local::ProxyRouter`, `nginx::NginxRouter` and
+//! `haproxy::HaproxyRouter`. HAProxy is for slots of several servers, for TCP, for sticky sessions, and where it stands in front already.
+//! Caddy is left out on purpose: a change of its configuration cuts WebSockets, and a switch would be one. Traefik is left out
+//! unless it is shown to drain: a server that is taken out must keep its requests to their end.
 //!
 //! Every pipeline also needs a check of a slot and a check of the public address: `http::HttpCheck` for both, or a
 //! [`CommandCheck`] that runs a command. Beside them there are `http::SmokeTest`, the metric sources
@@ -91,6 +97,7 @@
 //! | `local` | the module `local`: processes of this machine, the embedded proxy | yes: a first deploy needs nothing else |
 //! | `ring` | HTTPS with ring, where the program has installed no crypto provider of its own | yes: without it, HTTPS fails until the program installs one |
 //! | `nginx` | the module `nginx`: routers for nginx on any host | no |
+//! | `haproxy` | the module `haproxy`: a router for HAProxy on any host | no |
 //! | `release` | the module `release`: programs of any language as units of systemd | no |
 //! | `ssh` | the module `ssh`: servers over SSH, Elixir and Erlang releases, deploys by `git push` | no |
 //! | `docker` | the module `docker`: compose projects, single containers, migrations in containers, image builds | no |
@@ -120,6 +127,7 @@
 //! | deploy to many servers in waves | `docs/fleets.md` |
 //! | read events, reports and the state in other programs | `docs/json.md` |
 //! | test your own pipeline | `docs/testing-your-pipeline.md` |
+//! | put HAProxy in front | `docs/haproxy.md` |
 //! | write an adapter | `docs/writing-an-adapter.md` |
 //! | see what is guaranteed, and the limits of each guarantee | `docs/guarantees.md` |
 //!
@@ -134,6 +142,9 @@ pub use bluegreen_docker as docker;
 #[cfg(feature = "floatingip")]
 #[doc(inline)]
 pub use bluegreen_floatingip as floatingip;
+#[cfg(feature = "haproxy")]
+#[doc(inline)]
+pub use bluegreen_haproxy as haproxy;
 #[cfg(feature = "http")]
 #[doc(inline)]
 pub use bluegreen_http as http;

@@ -67,7 +67,7 @@ fn each_published_adapter_of_the_workspace_is_a_feature_and_a_module() {
 #[test]
 fn an_optional_feature_of_an_adapter_can_be_enabled_by_the_facade() {
     let all: BTreeSet<_> = features().into_values().flatten().collect();
-    for adapter in ["core", "docker", "floatingip", "http", "local", "nginx", "ssh"] {
+    for adapter in ["core", "docker", "floatingip", "haproxy", "http", "local", "nginx", "ssh"] {
         let manifest: toml::Table = toml::from_str(&read(&format!("../bluegreen-{adapter}/Cargo.toml"))).unwrap();
         let own = manifest.get("features").and_then(toml::Value::as_table);
         for feature in own.into_iter().flat_map(toml::Table::keys).filter(|name| *name != "default") {

@@ -147,6 +147,8 @@ async fn answer(
             });
             let switching = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
             let headers = switching.header(CONNECTION, "upgrade").header(UPGRADE, "websocket");
+            // The answer to the key of `open_web_socket`, which some proxies demand.
+            let headers = headers.header("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
             Ok(headers.body(Full::default()).unwrap())
         }
         // As an app behind a router of its own may say.

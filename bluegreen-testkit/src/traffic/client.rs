@@ -72,7 +72,9 @@ pub async fn get(address: &str, host: &str, path: &str) -> Result<Response, Stri
 /// A WebSocket's handshake; afterwards every byte written comes back as a line, with the app's name in front.
 pub async fn open_web_socket(address: &str, host: &str) -> BufReader<TcpStream> {
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
-    let request = format!("GET /socket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade";
+    let request = format!("GET /socket HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n{key}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
