@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::PipelineBuilder;
-use bluegreen_core::{Command, Error, ErrorKind, HostStateStore, Pipeline, Release, Result, Secret, Slot, Version};
+use bluegreen_core::{Command, Error, ErrorKind, Host, HostStateStore, Pipeline, Release, Result, Secret, Slot, Version};
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_release::{Artifact, CommandMigrator, SystemdRuntime};
@@ -164,7 +164,7 @@ impl Settings {
         SshHostBuilder::from_ssh_config_file(file, &self.server)?.build()
     }
 
-    pub(crate) fn runtime(&self, host: &SshHost) -> Result<SystemdRuntime> {
+    pub(crate) fn runtime(&self, host: &(impl Host + Clone)) -> Result<SystemdRuntime> {
         let mut runtime =
             SystemdRuntime::builder(host.clone(), &self.service).user(&self.user).command(&self.run).ports(self.ports);
         for path in &self.shared {
@@ -180,7 +180,7 @@ impl Settings {
     }
 
     /// The deploy itself: what runs, who gets the traffic, where the record is, and what has to be true.
-    pub(crate) fn pipeline(&self, host: &SshHost) -> Result<PipelineBuilder> {
+    pub(crate) fn pipeline(&self, host: &(impl Host + Clone)) -> Result<PipelineBuilder> {
         let runtime = self.runtime(host)?;
         // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
         let health = HttpCheck::builder("/version").version_from_body().through(host.clone()).build()?;
@@ -196,7 +196,7 @@ impl Settings {
         Ok(pipeline.runtime(runtime))
     }
 
-    fn router(&self, host: &SshHost) -> Result<NginxRouter> {
+    fn router(&self, host: &(impl Host + Clone)) -> Result<NginxRouter> {
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
         NginxRouter::new(host.clone(), self.nginx.clone().service(&self.service).slots(([blue], [green])))
     }

@@ -137,6 +137,7 @@ mod text;
 mod transfer;
 mod tunnel;
 mod verifier;
+mod waiting_shell;
 
 pub use beam::{
     Artifact, BeamMigrator, BeamMigratorBuilder, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bluegreen_core::{Pipeline, Report};
 use bluegreen_tests::delay::delayed;
+use bluegreen_tests::round_trips::RoundTrips;
 
 use crate::service::Service;
 use crate::tool::Settings;
@@ -53,4 +54,23 @@ async fn a_deploy_and_a_rollback_wait_for_their_server_no_more_often_than_this()
     let trips = [round_trips(deploy, deploy_far), round_trips(rollback, rollback_far)];
     // Measured: 101 to 105, and 59. The rest is for a machine that was busier at the second time.
     assert!(trips[0] <= 140.0 && trips[1] <= 90.0, "{trips:?}");
+}
+
+/// Long enough for no heartbeat to come between.
+const TTL: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn a_deploy_and_a_rollback_ask_their_server_no_more_often_than_this() {
+    let Some(service) = Service::start().await else { return };
+    service.deploy("1.0").await;
+    service.deploy("1.1").await;
+    let trips = RoundTrips::default();
+    let settings = Settings::read(&service.path("deploy.toml")).unwrap();
+    let builder = settings.pipeline(&trips.of(settings.host().unwrap())).unwrap();
+    let pipeline = Service::quick(builder).lease_ttl(TTL).observer(trips.clone()).build().unwrap();
+    pipeline.deploy(service.release("1.2").await).await.unwrap();
+    let deploy = trips.take("deploy");
+    pipeline.rollback().await.unwrap();
+    let rollback = trips.take("rollback");
+    assert!(deploy <= 70 && rollback <= 40, "{deploy} {rollback}");
 }
