@@ -257,15 +257,16 @@ impl Connection {
         let mut refusals = 0;
         loop {
             let prepared = self.prepared.notified();
-            let (some_are_there, is_enough) = {
+            let (some_are_there, some_will_be) = {
                 let spare = self.lock_spare();
-                (!spare.shells.is_empty(), self.in_use() + spare.count() > self.allowed())
+                (!spare.shells.is_empty(), spare.preparing > 0)
             };
-            if is_enough {
-                // Some are being opened in advance, and one of them is for us.
-                if !some_are_there {
-                    prepared.await;
-                }
+            if some_are_there {
+                return Ok(None);
+            }
+            if some_will_be {
+                // It is there sooner than one that is only begun now, and takes the same place at the server.
+                prepared.await;
                 return Ok(None);
             }
             let alone = !self.others_in_use();
@@ -365,22 +366,21 @@ impl Connection {
         for _ in 0..missing {
             let connection = Arc::clone(self);
             tokio::spawn(async move {
-                let started = async {
-                    let channel = connection.open_channel().await?;
-                    WaitingShell::start(channel).await.map_err(Failure::Protocol)
+                let started = match connection.open_channel().await {
+                    Ok(channel) => WaitingShell::start(channel, connection.patience()).await,
+                    Err(_) => None,
                 };
-                let started = started.await;
                 {
                     let mut spare = connection.lock_spare();
                     spare.preparing -= 1;
                     match started {
-                        Ok(shell) => {
+                        Some(shell) => {
                             spare.shells.push(shell);
                             if spare.refusals < MAX_REFUSALS {
                                 spare.refusals = 0;
                             }
                         }
-                        Err(_) => spare.refusals += 1,
+                        None => spare.refusals += 1,
                     }
                 }
                 connection.prepared.notify_waiters();

@@ -84,9 +84,23 @@ async fn run(
     };
     let mut exec = Exec::new(connection, way, None, &script, Feed::Nothing);
     exec.ask().await?;
-    let mut said = Vec::new();
+    let input = exec.input();
+    let feed = async {
+        if let Some(input) = input {
+            input.close().await;
+        }
+    };
+    tokio::pin!(feed);
+    let (mut said, mut fed) = (Vec::new(), false);
     loop {
-        match exec.next().await? {
+        let event = tokio::select! {
+            event = exec.next() => event?,
+            () = &mut feed, if !fed => {
+                fed = true;
+                continue;
+            }
+        };
+        match event {
             Event::Stdout(_) => {}
             Event::Stderr(data) => said.extend_from_slice(&data),
             Event::Ended(Ended { status: Some(0), .. }) => return Ok(Ok(())),

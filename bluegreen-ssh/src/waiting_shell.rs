@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 
+use crate::beginning::Beginning;
 use crate::connection::CloseOnDrop;
 use crate::marker::Marker;
 use crate::script;
@@ -23,11 +25,35 @@ pub(crate) struct WaitingShell {
 }
 
 impl WaitingShell {
-    /// Asks the server to start one on this channel. That it has is not waited for.
-    pub(crate) async fn start(channel: Channel<Msg>) -> Result<Self, russh::Error> {
+    /// Has the server start one on this channel; `None` when it does not get to where it waits.
+    pub(crate) async fn start(channel: Channel<Msg>, patience: Duration) -> Option<Self> {
         let marker = Marker::new();
-        channel.exec(true, script::waiting(&marker)).await?;
-        Ok(Self { channel, marker, early: VecDeque::new() })
+        let mut shell = Self { channel, marker, early: VecDeque::new() };
+        let ready = tokio::time::timeout(patience, shell.is_ready()).await;
+        if ready == Ok(true) {
+            return Some(shell);
+        }
+        shell.close();
+        None
+    }
+
+    async fn is_ready(&mut self) -> bool {
+        let mut stderr = Beginning::new(&self.marker);
+        if self.channel.exec(true, script::waiting(&self.marker)).await.is_err() {
+            return false;
+        }
+        while let Some(message) = self.channel.wait().await {
+            match &message {
+                ChannelMsg::Eof | ChannelMsg::Close | ChannelMsg::Failure => return false,
+                ChannelMsg::ExtendedData { data, .. } => drop(stderr.pass(data.clone())),
+                _ => {}
+            }
+            self.early.push_back(message);
+            if stderr.pid().is_some() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether the server runs it still, as far as is known.

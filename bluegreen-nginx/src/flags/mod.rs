@@ -95,7 +95,7 @@ impl Router for NginxRouter {
 
     async fn preview(&self, _slot: Slot) -> Result<Preview> {
         self.server
-            .owned(attach::preview(&self.server))
+            .owned_look(attach::preview(&self.server))
             .await
             .map_err(|error| error.with_operation("look at the site").with("router", self))
     }
