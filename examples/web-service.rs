@@ -15,7 +15,9 @@ use std::process::ExitCode;
 
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::PipelineBuilder;
-use bluegreen_core::{Command, Error, ErrorKind, Host, HostStateStore, Pipeline, Release, Result, Secret, Slot, Version};
+use bluegreen_core::{
+    Command, Error, ErrorKind, Host, HostStateStore, Pipeline, Release, Result, Secret, Slot, Version,
+};
 use bluegreen_http::HttpCheck;
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_release::{Artifact, CommandMigrator, SystemdRuntime};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bluegreen_core::{Error, ErrorKind};
 use russh::client::{self, Handle, Msg};
-use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf};
+use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -95,19 +95,6 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.released.notify_one();
-    }
-}
-
-/// Closes a channel that is given up: one that is only dropped would hold one of the server's sessions for ever.
-pub(crate) struct CloseOnDrop(pub(crate) Arc<ChannelWriteHalf<Msg>>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let channel = Arc::clone(&self.0);
-            // One that is closed already stays so.
-            runtime.spawn(async move { channel.close().await });
-        }
     }
 }
 

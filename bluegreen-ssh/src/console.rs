@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::connection::CloseOnDrop;
+use crate::close_on_drop::CloseOnDrop;
 use crate::exec::name_of;
 use crate::files::failed;
 use crate::run;

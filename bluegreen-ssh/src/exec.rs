@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::beginning::Beginning;
-use crate::connection::{CloseOnDrop, Connection, Place, Way};
+use crate::close_on_drop::CloseOnDrop;
+use crate::connection::{Connection, Place, Way};
 use crate::failure::Failure;
 use crate::marker::{Marker, Word};
 use crate::script::{Feed, Rendered, Script};
@@ -177,8 +178,8 @@ impl Exec {
     /// The script has not been run, except where the error says so.
     pub(crate) async fn ask(&mut self) -> Result<(), Failure> {
         for _ in 0..MAX_CHANNELS {
-            let asked = std::mem::take(&mut self.asked)
-                || self.write.exec(true, self.rendered.exec.as_str()).await.is_ok();
+            let asked =
+                std::mem::take(&mut self.asked) || self.write.exec(true, self.rendered.exec.as_str()).await.is_ok();
             match self.answer().await {
                 Some(Answer::Accepted) => {
                     // Not beside the request: two small packets would wait for each other at some jump hosts.

@@ -10,7 +10,7 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 
 use crate::beginning::Beginning;
-use crate::connection::CloseOnDrop;
+use crate::close_on_drop::CloseOnDrop;
 use crate::marker::Marker;
 use crate::script;
 

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bluegreen_core::event::{Event, EventKind};
@@ -14,12 +15,19 @@ use bluegreen_core::{Command, Host, Observer, Output, Progress, Result, Tunnel};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// What one thing that is asked of an `SshHost` waits for. Its own tests hold it to that.
 const ASKED: u32 = 1;
 
+/// A file that is sent: it is asked for, checked, and put in place.
+const UPLOAD: u32 = 3;
+
 /// A connection through a tunnel: the server opens a channel; then it is asked.
 const THROUGH_A_TUNNEL: u32 = 2;
+
+/// For how long an answer is held, for each of its round trips: what begins at a time of its own has begun before it.
+const HELD: Duration = Duration::from_millis(30);
 
 /// Counts the round trips of all hosts that share it.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +39,8 @@ struct Log {
     depth: u32,
     /// Where the present look at a program that is not ready began.
     mark: u32,
+    /// How many looks found one that was not: what was asked beside them is not counted.
+    ill: u32,
     asked: Vec<Asked>,
     steps: Vec<(Step, u32, u32)>,
 }
@@ -56,17 +66,25 @@ impl RoundTrips {
     }
 
     async fn counting<T>(&self, what: impl Into<String>, cost: u32, work: impl Future<Output = T>) -> T {
-        let from = self.log().depth;
+        let asked = self.now();
         let done = work.await;
-        self.answered(what.into(), from, cost);
+        sleep(HELD * cost).await;
+        self.answered(what.into(), asked, cost);
         done
     }
 
-    fn answered(&self, what: String, from: u32, cost: u32) {
+    fn now(&self) -> (u32, u32) {
+        let log = self.log();
+        (log.depth, log.ill)
+    }
+
+    fn answered(&self, what: String, (from, ill): (u32, u32), cost: u32) {
         let mut log = self.log();
-        let to = from + cost;
-        log.depth = log.depth.max(to);
-        log.asked.push(Asked { what, from, to });
+        if log.ill == ill {
+            let to = from + cost;
+            log.depth = log.depth.max(to);
+            log.asked.push(Asked { what, from, to });
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -97,6 +115,7 @@ impl Observer for RoundTrips {
         match &event.what {
             EventKind::Checked { reason: Some(_), .. } | EventKind::Draining { in_flight: Some(1..) } => {
                 log.depth = log.mark;
+                log.ill += 1;
             }
             EventKind::StepDone { .. } | EventKind::StepFailed { .. } => {
                 let from = log.steps.last().map_or(0, |(_, _, to)| *to);
@@ -143,7 +162,7 @@ impl<H: Host> Host for Counted<H> {
     }
 
     async fn upload(&self, local: &Path, remote: &str, progress: &Progress) -> Result<()> {
-        self.trips.counting(format!("upload {remote}"), ASKED, self.host.upload(local, remote, progress)).await
+        self.trips.counting(format!("upload {remote}"), UPLOAD, self.host.upload(local, remote, progress)).await
     }
 
     async fn download(&self, remote: &str, local: &Path, progress: &Progress) -> Result<()> {
@@ -172,7 +191,7 @@ impl<H: Host> Host for Counted<H> {
 
 /// Carries one connection; the first bytes of its answer are when it was answered.
 async fn carry(mut client: TcpStream, through: String, trips: RoundTrips, what: String) -> std::io::Result<()> {
-    let from = trips.log().depth;
+    let asked = trips.now();
     let mut server = TcpStream::connect(through).await?;
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
@@ -184,8 +203,9 @@ async fn carry(mut client: TcpStream, through: String, trips: RoundTrips, what: 
         let (mut buffer, mut what) = (vec![0; 64 << 10], Some(what));
         loop {
             let count = from_server.read(&mut buffer).await?;
-            if let Some(what) = what.take() {
-                trips.answered(what, from, THROUGH_A_TUNNEL);
+            if let Some(what) = what.take_if(|_| count > 0) {
+                sleep(HELD * THROUGH_A_TUNNEL).await;
+                trips.answered(what, asked, THROUGH_A_TUNNEL);
             }
             match count {
                 0 => return to_client.shutdown().await,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -18,7 +19,7 @@ use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::event::EventKind;
 use crate::report::Report;
 use crate::state::{HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
-use crate::types::{OperationId, Slot, Timestamp, Version};
+use crate::types::{Instance, OperationId, PerSlot, Slot, Timestamp, Version};
 
 /// The version of the step sequence that this code writes into journals.
 const PLAN_VERSION: u32 = 1;
@@ -69,6 +70,11 @@ pub(super) struct Session {
     may_stop: bool,
     /// What the next step may take where that is longer than such steps usually may.
     allowance: Duration,
+    /// Whether the next step looks while its start is written, and waits for that itself before it acts.
+    looks_first: bool,
+    begun: watch::Sender<bool>,
+    /// What ran in each slot when it was last seen.
+    seen: PerSlot<Option<Instance>>,
     heartbeat: Option<Heartbeat>,
     started: Timestamp,
     began: Instant,
@@ -119,6 +125,9 @@ impl Session {
             route: None,
             may_stop: true,
             allowance: Duration::ZERO,
+            looks_first: false,
+            begun: watch::Sender::default(),
+            seen: PerSlot::default(),
             heartbeat: Some(heartbeat),
             started,
             began,
@@ -134,6 +143,27 @@ impl Session {
     /// Gives the next step so much time, where such steps usually may take less.
     pub(super) fn allow(&mut self, allowance: Duration) {
         self.allowance = allowance;
+    }
+
+    /// Lets the next step look while its start is written. Before it acts, it has to wait until that is so.
+    pub(super) fn looks_first(&mut self) -> Begun {
+        self.looks_first = true;
+        self.begun.send_replace(false);
+        Begun { begun: self.begun.subscribe(), lease: self.lease.clone() }
+    }
+
+    /// Notes what runs in a slot now.
+    pub(super) fn saw(&mut self, slot: Slot, instance: &Instance) {
+        let seen = Some(instance.clone()).filter(Instance::is_running);
+        match slot {
+            Slot::Blue => self.seen.blue = seen,
+            Slot::Green => self.seen.green = seen,
+        }
+    }
+
+    /// What ran in a slot when it was last seen.
+    pub(super) fn seen(&self, slot: Slot) -> Option<Instance> {
+        self.seen[slot].clone()
     }
 
     /// Says what the operation sets out to do: in the journal, to the observers, and to a later undo.
@@ -164,6 +194,7 @@ impl Session {
         let (context, state) = (self.context.clone(), self.lease.state().await);
         let seen = self.step(Step::Observe, Observed::now(&context, &state)).await?;
         self.agree(&seen).await;
+        Slot::BOTH.into_iter().for_each(|slot| self.saw(slot, seen.slot(slot)));
         Ok(seen)
     }
 
@@ -175,7 +206,7 @@ impl Session {
         }
     }
 
-    /// Runs one step whose end changes nothing in the record but the journal.
+    /// Runs one step that changes nothing in the record but the journal.
     pub(super) async fn step<T: Send>(
         &mut self,
         step: Step,
@@ -184,22 +215,19 @@ impl Session {
         self.step_with_start(step, |_| {}, work).await
     }
 
-    /// As [`step`](Self::step); `before` changes the record as it starts. That it is done is written with what comes next.
+    /// As [`step`](Self::step); `before` changes the record as it starts.
     pub(super) async fn step_with_start<T: Send>(
         &mut self,
         step: Step,
         before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T, Halt> {
-        // Boxed, here and in the deploy: in a debug build, all of it would not fit into the 2 MiB of a worker's stack.
-        let (value, took) = Box::pin(self.work(step, before, work)).await?;
-        let at = self.context.clock.now();
-        self.record(move |state| note(state, step, StepStatus::Done, at)).await;
-        self.reporter.step_ended(took, None);
-        Ok(value)
+        self.step_with_result(step, before, work, |_| {}).await
     }
 
-    /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
+    /// Runs one step: writes that it starts (with `before`), and does `work`. That it is done (with `after`) is written with what
+    /// comes next, at the latest with the end of the operation: a process that dies before leaves what one leaves that dies in
+    /// the step.
     pub(super) async fn step_with_result<T: Send>(
         &mut self,
         step: Step,
@@ -207,13 +235,44 @@ impl Session {
         work: impl Future<Output = Result<T>> + Send,
         after: impl Fn(&mut State) + Send + Sync + 'static,
     ) -> Result<T, Halt> {
+        // Boxed, here and in the deploy: in a debug build, all of it would not fit into the 2 MiB of a worker's stack.
         let (value, took) = Box::pin(self.work(step, before, work)).await?;
-        if let Err(halt) = self.write(step, StepStatus::Done, after).await {
-            self.reporter.step_ended(took, Some(halt.to_string()));
-            return Err(halt);
-        }
+        self.done(step, after).await;
         self.reporter.step_ended(took, None);
         Ok(value)
+    }
+
+    /// A step that changes the record alone, which is written with what comes next.
+    pub(super) async fn step_on_record(
+        &mut self,
+        step: Step,
+        detail: String,
+        change: impl Fn(&mut State) + Send + Sync + 'static,
+    ) -> Result<(), Halt> {
+        self.may_begin(step)?;
+        let at = self.context.clock.now();
+        self.record(move |state| note(state, step, StepStatus::Started, at)).await;
+        self.reporter.step_started(step, limits::limit(&self.context, step));
+        self.reporter.detail(detail);
+        self.done(step, change).await;
+        self.reporter.step_ended(Duration::ZERO, None);
+        Ok(())
+    }
+
+    async fn done(&self, step: Step, after: impl Fn(&mut State) + Send + Sync + 'static) {
+        let at = self.context.clock.now();
+        self.record(move |state| {
+            note(state, step, StepStatus::Done, at);
+            after(state);
+        })
+        .await;
+    }
+
+    fn may_begin(&self, step: Step) -> Result<(), Halt> {
+        match self.may_stop && self.context.cancel.is_cancelled() {
+            true => Err(Halt::Failed(cancelled().with_operation(step.to_string()).not_applied())),
+            false => Ok(()),
+        }
     }
 
     /// Writes that a step starts, and does its work; if that fails, writes so. A step that only looks may look while that is
@@ -226,10 +285,8 @@ impl Session {
         before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<(T, Duration), Halt> {
-        let cancelled = || Error::new(ErrorKind::Cancelled, "cancelled on request");
-        if self.may_stop && self.context.cancel.is_cancelled() {
-            return Err(Halt::Failed(cancelled().with_operation(step.to_string()).not_applied()));
-        }
+        let looks_first = std::mem::take(&mut self.looks_first);
+        self.may_begin(step)?;
         let (began, usual) = (Instant::now(), limits::limit(&self.context, step));
         let limit = usual.max(std::mem::take(&mut self.allowance));
         let cut_off = limits::cut_off(&self.context, step) + (limit - usual);
@@ -246,10 +303,11 @@ impl Session {
         let start = async {
             start.await?;
             self.reporter.step_started(step, limit);
+            self.begun.send_replace(true);
             Ok(())
         };
         let both = async {
-            if step.only_looks() {
+            if step.only_looks() || looks_first {
                 self.reporter.step_looks(step);
                 return tokio::try_join!(start, work).map(|((), result)| result);
             }
@@ -514,6 +572,28 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether the start of a step is written yet.
+pub(super) struct Begun {
+    begun: watch::Receiver<bool>,
+    lease: Arc<LeaseGuard>,
+}
+
+impl Begun {
+    /// Waits until the step's start is written. What follows may act.
+    ///
+    /// # Errors
+    /// When the lease is not certain any more.
+    pub(super) async fn wait(mut self) -> Result<()> {
+        // The sender is the session's, which waits for this.
+        let _ = self.begun.wait_for(|begun| *begun).await;
+        self.lease.ensure_held()
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled on request")
 }
 
 /// The error with its report, which says what a person can do.

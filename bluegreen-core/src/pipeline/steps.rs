@@ -16,20 +16,21 @@ pub(super) async fn start(
     starting: impl Fn(&mut State) + Send + Sync + 'static,
 ) -> Result<(), Halt> {
     let context = session.context.clone();
-    session.step_with_start(step, starting, context.runtime.start(target)).await.map(|_| ())
+    let instance = session.step_with_start(step, starting, context.runtime.start(target)).await?;
+    session.saw(target.slot, &instance);
+    Ok(())
 }
 
 /// Tells the router where the slot listens. A slot that does not run listens nowhere.
 pub(super) async fn attach(session: &mut Session, slot: Slot) -> Result<(), Halt> {
-    let context = session.context.clone();
-    let lease = session.lease.clone();
+    let (context, begun) = (session.context.clone(), session.looks_first());
     let work = async {
         let instance = context.runtime.inspect(slot).await?;
         if !instance.is_running() {
             let error = Error::new(ErrorKind::Unhealthy, format!("{slot} is {instance}, so it gets no traffic"));
             return Err(error.not_applied());
         }
-        lease.ensure_held()?;
+        begun.wait().await?;
         context.router.attach(slot, &instance).await
     };
     session.step(Step::Attach, work).await
@@ -70,11 +71,11 @@ pub(super) async fn stop_noting(
     before: impl Fn(&mut State) + Send + Sync + 'static,
 ) -> Result<(), Halt> {
     let context = session.context.clone();
-    let lease = session.lease.clone();
     let grace = context.settings.stop_grace;
     // A runtime that cannot tell, says why when it is told to stop.
     let grace = observe::in_time(context.runtime.stop_grace(slot, grace)).await.unwrap_or(grace).max(grace);
     session.allow(grace);
+    let begun = session.looks_first();
     let reporter = session.reporter.clone();
     let work = async {
         let split = context.router.current().await?;
@@ -85,7 +86,7 @@ pub(super) async fn stop_noting(
                 "somebody moved it there in the meantime: `status` shows where it goes now, and the next operation goes by that",
             ));
         }
-        lease.ensure_held()?;
+        begun.wait().await?;
         let stopped = context.runtime.stop(slot, grace).await?;
         if !stopped.killed.is_empty() {
             reporter.detail(stopped.to_string());
@@ -133,15 +134,10 @@ pub(super) fn no_migrator() -> Error {
 pub(super) async fn retain(session: &mut Session, old: Slot) -> Result<(), Halt> {
     let until = session.context.retain_until();
     let detail = until.map_or_else(|| "until the next deploy".to_owned(), |until| format!("until {until}"));
-    let reporter = session.reporter.clone();
-    let work = async {
-        reporter.detail(format!("{old} is kept warm {detail}"));
-        Ok(())
-    };
     let retained = move |state: &mut State| {
         let record = state.slot_mut(old);
         record.status = SlotStatus::Retained;
         record.retain_until = until;
     };
-    session.step_with_result(Step::Retain, |_| {}, work, retained).await
+    session.step_on_record(Step::Retain, format!("{old} is kept warm {detail}"), retained).await
 }

@@ -60,8 +60,7 @@ pub(super) async fn preview(server: &Server) -> Result<Preview> {
         return Ok(Preview::default());
     }
     let path = server.config.site_file_path();
-    let (text, version, warnings) =
-        tokio::try_join!(server.site(&path), server.version(), preview::warnings(server))?;
+    let (text, version, warnings) = tokio::try_join!(server.site(&path), server.version(), preview::warnings(server))?;
     let ours = site::flag_site(&server.config, &server.known(text.as_deref()), version)?.text;
     preview::preview(server, warnings, &[Watched { path, text, ours, link: String::new() }]).await
 }
