@@ -75,6 +75,8 @@ pub(super) struct Session {
     begun: watch::Sender<bool>,
     /// What ran in each slot when it was last seen.
     seen: PerSlot<Option<Instance>>,
+    /// A step that is to be written and told of at the end, with what it found.
+    last: Option<(Step, String)>,
     heartbeat: Option<Heartbeat>,
     started: Timestamp,
     began: Instant,
@@ -128,6 +130,7 @@ impl Session {
             looks_first: false,
             begun: watch::Sender::default(),
             seen: PerSlot::default(),
+            last: None,
             heartbeat: Some(heartbeat),
             started,
             began,
@@ -242,8 +245,8 @@ impl Session {
         Ok(value)
     }
 
-    /// A step that changes the record alone, which is written with what comes next.
-    pub(super) async fn step_on_record(
+    /// The last step of an operation, where it changes the record alone: it is written while the operation takes its last look.
+    pub(super) async fn last_step_on_record(
         &mut self,
         step: Step,
         detail: String,
@@ -252,11 +255,19 @@ impl Session {
         self.may_begin(step)?;
         let at = self.context.clock.now();
         self.record(move |state| note(state, step, StepStatus::Started, at)).await;
-        self.reporter.step_started(step, limits::limit(&self.context, step));
-        self.reporter.detail(detail);
         self.done(step, change).await;
-        self.reporter.step_ended(Duration::ZERO, None);
+        self.last = Some((step, detail));
         Ok(())
+    }
+
+    /// Writes the last step, and tells of it.
+    async fn write_last_step(&self) {
+        let Some((step, detail)) = &self.last else { return };
+        // Should it not be written, the end of the operation is not either, which is told.
+        let _ = self.lease.update_or_defer(Box::new(|_| {})).await;
+        self.reporter.step_started(*step, limits::limit(&self.context, *step));
+        self.reporter.detail(detail.clone());
+        self.reporter.step_ended(Duration::ZERO, None);
     }
 
     async fn done(&self, step: Step, after: impl Fn(&mut State) + Send + Sync + 'static) {
@@ -455,7 +466,7 @@ impl Session {
     /// Ends the operation: record, history and lease in one write, after a last look at what there is; then the report.
     pub(super) async fn finish(mut self, outcome: Outcome, error: Option<Error>) -> Result<Report> {
         self.see_it_through();
-        let seen = self.look_again().await;
+        let (seen, ()) = tokio::join!(self.look_again(), self.write_last_step());
         let split = seen.as_ref().and_then(|seen| seen.split);
         let duration = self.began.elapsed();
         let past = self.past(outcome.clone(), duration);

@@ -1,5 +1,7 @@
 //! The steps that several verbs share.
 
+use std::sync::OnceLock;
+
 use super::observe;
 use super::route::refused;
 use super::session::{Halt, Session};
@@ -23,24 +25,45 @@ pub(super) async fn start(
 
 /// Tells the router where the slot listens. A slot that does not run listens nowhere.
 pub(super) async fn attach(session: &mut Session, slot: Slot) -> Result<(), Halt> {
-    let (context, begun) = (session.context.clone(), session.looks_first());
-    let work = async {
+    let (context, seen, begun) = (session.context.clone(), session.seen(slot), session.looks_first());
+    let inspect = async {
         let instance = context.runtime.inspect(slot).await?;
         if !instance.is_running() {
             let error = Error::new(ErrorKind::Unhealthy, format!("{slot} is {instance}, so it gets no traffic"));
             return Err(error.not_applied());
         }
-        begun.wait().await?;
-        context.router.attach(slot, &instance).await
+        Ok(instance)
+    };
+    let work = async {
+        let Some(seen) = seen else {
+            return context.router.attach_after(slot, &inspect.await?, Box::pin(begun.wait())).await;
+        };
+        // The router looks by what was seen last, and changes nothing before that is seen to be so still.
+        let other = OnceLock::new();
+        let is_so_still = async {
+            let (instance, begun) = tokio::join!(inspect, begun.wait());
+            begun?;
+            match instance? {
+                instance if instance == seen => Ok(()),
+                instance => Err(other.get_or_init(|| instance)).map_err(|other| {
+                    Error::new(ErrorKind::Conflict, format!("{slot} is {other} by now")).not_applied()
+                }),
+            }
+        };
+        let attached = context.router.attach_after(slot, &seen, Box::pin(is_so_still)).await;
+        match other.get() {
+            Some(instance) => context.router.attach(slot, instance).await,
+            None => attached,
+        }
     };
     session.step(Step::Attach, work).await
 }
 
 /// Moves traffic, and records the split that the router confirmed.
 pub(super) async fn shift(session: &mut Session, step: Step, from: Option<Split>, to: Split) -> Result<(), Halt> {
-    let context = session.context.clone();
+    let (context, begun) = (session.context.clone(), session.looks_first());
     let work = async {
-        context.router.shift(from, to).await?;
+        context.router.shift_after(from, to, Box::pin(begun.wait())).await?;
         match to.sole() {
             Some(live) => context.runtime.promoted(live).await.map_err(Error::maybe_applied),
             None => Ok(()),
@@ -139,5 +162,5 @@ pub(super) async fn retain(session: &mut Session, old: Slot) -> Result<(), Halt>
         record.status = SlotStatus::Retained;
         record.retain_until = until;
     };
-    session.step_on_record(Step::Retain, format!("{old} is kept warm {detail}"), retained).await
+    session.last_step_on_record(Step::Retain, format!("{old} is kept warm {detail}"), retained).await
 }

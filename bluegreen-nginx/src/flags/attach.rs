@@ -1,6 +1,9 @@
 //! Telling nginx where a slot listens: the only thing that takes a reload.
 
+use std::future::ready;
+
 use bluegreen_core::{Error, ErrorKind, Instance, Preview, Result, Slot};
+use futures::future::BoxFuture;
 
 use super::observe::{self, Seen};
 use crate::before::{self, Kept};
@@ -11,7 +14,13 @@ use crate::server::Server;
 use crate::site;
 use crate::slot_addresses::SlotAddresses;
 
-pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> Result<()> {
+pub(super) async fn attach(
+    server: &Server,
+    slot: Slot,
+    instance: &Instance,
+    begun: BoxFuture<'_, Result<()>>,
+) -> Result<()> {
+    let mut begun = Some(begun);
     if server.config.own_files {
         return Ok(());
     }
@@ -23,7 +32,11 @@ pub(super) async fn attach(server: &Server, slot: Slot, instance: &Instance) -> 
             // Behind it: of a text whose installation has begun, it is seen whether that has ended.
             Ok((text, install::is_open(server, &path).await?))
         };
-        let looks = tokio::try_join!(server.version(), site, install::answer(server), Kept::read(server, &path));
+        let looks = async {
+            tokio::try_join!(server.version(), site, install::answer(server), Kept::read(server, &path))
+        };
+        let (looks, begun) = tokio::join!(looks, begun.take().unwrap_or_else(|| Box::pin(ready(Ok(())))));
+        begun?;
         let (version, (text, is_open), answer, kept) = looks?;
         let said = text.as_deref().and_then(SlotAddresses::in_site);
         let mut known = server.known(text.as_deref());
