@@ -12,7 +12,7 @@ use super::claim::{IfHeld, claim};
 use super::context::Context;
 use super::lease::{Change, Heartbeat, LeaseGuard, WriteError};
 use super::limits;
-use super::observe::Observed;
+use super::observe::{Looking, Observed};
 use super::reporter::{Reporter, millis};
 use super::route::Route;
 use crate::error::{Error, ErrorKind, Reason, Result};
@@ -77,6 +77,8 @@ pub(super) struct Session {
     seen: PerSlot<Option<Instance>>,
     /// A step that is to be written and told of at the end, with what it found.
     last: Option<(Step, String)>,
+    /// The first look, which was begun while the lease was claimed.
+    looking: Option<Looking>,
     heartbeat: Option<Heartbeat>,
     started: Timestamp,
     began: Instant,
@@ -106,10 +108,13 @@ impl Session {
         let if_held = if kind == OperationKind::Recover { IfHeld::TakeOver } else { IfHeld::Refuse };
         let reporter = Reporter::new(context.clone(), id.clone(), kind);
         reporter.about(version, None);
-        let claimed = claim(&context, &reporter, if_held, |state| {
+        let begin = |state: &mut State| {
             // A recovery goes on with the journal of the operation that it takes over.
             state.operation.get_or_insert_with(|| operation.clone());
-        });
+        };
+        let mut looking = None;
+        let claimed =
+            claim(&context, &reporter, if_held, begin, || looking = Some(Looking::begin(context.clone())));
         let (lease, heartbeat) = claimed.await.map_err(|error| match error.reason() {
             Some(Reason::LeaseHeld | Reason::Unfinished) => {
                 let outcome = Outcome::Refused { reason: error.summary() };
@@ -131,6 +136,7 @@ impl Session {
             begun: watch::Sender::default(),
             seen: PerSlot::default(),
             last: None,
+            looking,
             heartbeat: Some(heartbeat),
             started,
             began,
@@ -194,8 +200,14 @@ impl Session {
     /// Looks at the router and both slots, says where the record differs, and brings the record into agreement. The machine of
     /// one slot may be out of reach.
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
-        let (context, state) = (self.context.clone(), self.lease.state().await);
-        let seen = self.step(Step::Observe, Observed::now(&context, &state)).await?;
+        let (context, state, looking) = (self.context.clone(), self.lease.state().await, self.looking.take());
+        let look = async {
+            match looking {
+                Some(looking) => Observed::of(looking.end().await?, &state),
+                None => Observed::now(&context, &state).await,
+            }
+        };
+        let seen = self.step(Step::Observe, look).await?;
         self.agree(&seen).await;
         Slot::BOTH.into_iter().for_each(|slot| self.saw(slot, seen.slot(slot)));
         Ok(seen)
@@ -297,6 +309,8 @@ impl Session {
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<(T, Duration), Halt> {
         let looks_first = std::mem::take(&mut self.looks_first);
+        // What it would see is over when something was done before.
+        self.looking = None;
         self.may_begin(step)?;
         let (began, usual) = (Instant::now(), limits::limit(&self.context, step));
         let limit = usual.max(std::mem::take(&mut self.allowance));
