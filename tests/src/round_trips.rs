@@ -1,7 +1,7 @@
 //! How often one waits for a host: the longest chain of what was asked of it one after another.
 //!
-//! The count is exact and does not depend on how busy the machine is. What is asked side by side counts once, because what is asked
-//! next can only be asked after an answer.
+//! What is asked side by side counts once, because what is asked next can only be asked after an answer. A busy machine may add to
+//! the count, and never takes away from it.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -26,8 +26,9 @@ const UPLOAD: u32 = 3;
 /// A connection through a tunnel: the server opens a channel; then it is asked.
 const THROUGH_A_TUNNEL: u32 = 2;
 
-/// For how long an answer is held, for each of its round trips: what begins at a time of its own has begun before it.
-const HELD: Duration = Duration::from_millis(30);
+/// For how long an answer is held, for each of its round trips: long against what a server takes, so that of two things that are
+/// asked side by side, the one with fewer round trips is answered first.
+const HELD: Duration = Duration::from_millis(250);
 
 /// Counts the round trips of all hosts that share it.
 #[derive(Debug, Clone, Default)]

@@ -57,9 +57,13 @@ async fn a_deploy_and_a_rollback_wait_for_their_server_no_more_often_than_this()
     }
     let [deploy, deploy_far, rollback, rollback_far] = &reports[..] else { unreachable!() };
     let trips = [round_trips(deploy, deploy_far), round_trips(rollback, rollback_far)];
-    // Measured: 101 to 105, and 59. The rest is for a machine that was busier at the second time.
-    assert!(trips[0] <= 140.0 && trips[1] <= 90.0, "{trips:?}");
+    // Measured: 40, the connection included, and 21. The rest is for a machine that was busier at the second time.
+    assert!(trips[0] <= 70.0 && trips[1] <= 40.0, "{trips:?}");
 }
+
+/// How often a deploy waits for its server, and a rollback, beyond the connection.
+const DEPLOY: u32 = 30;
+const ROLLBACK: u32 = 20;
 
 /// Long enough for no heartbeat to come between.
 const TTL: Duration = Duration::from_secs(600);
@@ -78,11 +82,18 @@ async fn a_deploy_and_a_rollback_ask_their_server_no_more_often_than_this() {
         .observer(trips.clone())
         .build()
         .unwrap();
-    pipeline.deploy(service.release("1.2").await).await.unwrap();
-    let deploy = trips.take("deploy");
-    pipeline.rollback().await.unwrap();
-    let rollback = trips.take("rollback");
-    assert!(deploy <= 70 && rollback <= 40, "{deploy} {rollback}");
+    let mut counts = Vec::new();
+    for version in ["1.2", "1.3", "1.4"] {
+        pipeline.deploy(service.release(version).await).await.unwrap();
+        let deploy = trips.take("deploy");
+        pipeline.rollback().await.unwrap();
+        let rollback = trips.take("rollback");
+        if deploy <= DEPLOY && rollback <= ROLLBACK {
+            return;
+        }
+        counts.push((deploy, rollback));
+    }
+    panic!("each time it was more than {DEPLOY} and {ROLLBACK}: {counts:?}");
 }
 
 /// The shortest of a few tries: a busy machine only adds.

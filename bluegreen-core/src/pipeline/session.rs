@@ -113,8 +113,7 @@ impl Session {
             state.operation.get_or_insert_with(|| operation.clone());
         };
         let mut looking = None;
-        let claimed =
-            claim(&context, &reporter, if_held, begin, || looking = Some(Looking::begin(context.clone())));
+        let claimed = claim(&context, &reporter, if_held, begin, || looking = Some(Looking::begin(context.clone())));
         let (lease, heartbeat) = claimed.await.map_err(|error| match error.reason() {
             Some(Reason::LeaseHeld | Reason::Unfinished) => {
                 let outcome = Outcome::Refused { reason: error.summary() };

@@ -32,9 +32,8 @@ pub(super) async fn attach(
             // Behind it: of a text whose installation has begun, it is seen whether that has ended.
             Ok((text, install::is_open(server, &path).await?))
         };
-        let looks = async {
-            tokio::try_join!(server.version(), site, install::answer(server), Kept::read(server, &path))
-        };
+        let looks =
+            async { tokio::try_join!(server.version(), site, install::answer(server), Kept::read(server, &path)) };
         let (looks, begun) = tokio::join!(looks, begun.take().unwrap_or_else(|| Box::pin(ready(Ok(())))));
         begun?;
         let (version, (text, is_open), answer, kept) = looks?;
