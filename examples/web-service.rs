@@ -21,7 +21,7 @@ use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::PipelineBuilder;
 use bluegreen_core::state::{HistoryFilter, Outcome};
 use bluegreen_core::{
-    Command, Error, ErrorKind, HostStateStore, Pipeline, Release, Result, Secret, Slot, Timestamp, Version,
+    Command, Error, ErrorKind, Host, HostStateStore, Pipeline, Release, Result, Secret, Slot, Timestamp, Version,
     parse_duration,
 };
 use bluegreen_http::HttpCheck;
@@ -239,7 +239,7 @@ impl Settings {
         self.servers.iter().map(host).collect()
     }
 
-    pub(crate) fn runtime(&self, host: &SshHost) -> Result<SystemdRuntime> {
+    pub(crate) fn runtime(&self, host: &(impl Host + Clone)) -> Result<SystemdRuntime> {
         let mut runtime =
             SystemdRuntime::builder(host.clone(), &self.service).user(&self.user).command(&self.run).ports(self.ports);
         for path in &self.shared {
@@ -255,7 +255,7 @@ impl Settings {
     }
 
     /// The deploy itself: what runs where, who gets the traffic, where the record is, and what has to be true.
-    pub(crate) fn pipeline(&self, hosts: &[SshHost]) -> Result<PipelineBuilder> {
+    pub(crate) fn pipeline(&self, hosts: &[impl Host + Clone]) -> Result<PipelineBuilder> {
         let fleet = self.servers.iter().zip(hosts).try_fold(Fleet::builder(), |fleet, (server, host)| {
             let runtime = self.runtime(host)?;
             // The idle slot listens on the server's loopback alone, and is looked at through the SSH connection.
@@ -274,7 +274,7 @@ impl Settings {
             .verify(public))
     }
 
-    fn router(&self, host: &SshHost) -> Result<NginxRouter> {
+    fn router(&self, host: &(impl Host + Clone)) -> Result<NginxRouter> {
         let [blue, green] = self.ports.map(|port| format!("127.0.0.1:{port}"));
         NginxRouter::new(host.clone(), self.nginx.clone().service(&self.service).slots(([blue], [green])))
     }

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Reason, Result};
@@ -68,6 +69,15 @@ pub trait Router: Debug + Display + Send + Sync + 'static {
     /// has nothing to do and returns `Ok`. Repeatable; the last call counts.
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()>;
 
+    /// As [`attach`](Self::attach), for a caller that has to write down first that something is changed: a router may look at once,
+    /// and changes nothing before `begun` has completed. An error of it is returned.
+    ///
+    /// A router that does not say otherwise begins with `begun`.
+    async fn attach_after(&self, slot: Slot, instance: &Instance, begun: BoxFuture<'_, Result<()>>) -> Result<()> {
+        begun.await?;
+        self.attach(slot, instance).await
+    }
+
     /// Puts back what the last [`attach`](Self::attach) of a slot has changed, for an operation that is undone: what an undone
     /// deploy leaves is what was there before it. The slot has no traffic. Must not change the split, and must not disturb
     /// traffic to the other slot. Repeatable; a router that keeps nothing of before has nothing to do.
@@ -89,6 +99,13 @@ pub trait Router: Debug + Display + Send + Sync + 'static {
     /// it is `to` already, which is `Ok`. `Unsupported` for a split finer than the [granularity](Self::granularity).
     /// Any other error either leaves the old split in place (`NotApplied`), or says `Unknown`.
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()>;
+
+    /// As [`shift`](Self::shift), for a caller that has to write down first that something is changed: see
+    /// [`attach_after`](Self::attach_after).
+    async fn shift_after(&self, from: Option<Split>, to: Split, begun: BoxFuture<'_, Result<()>>) -> Result<()> {
+        begun.await?;
+        self.shift(from, to).await
+    }
 
     /// Requests that are still in flight on a slot; `None` where the router cannot know.
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>>;

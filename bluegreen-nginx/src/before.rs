@@ -13,7 +13,7 @@ pub(crate) fn key(slot: Slot, instance: &Instance) -> String {
 
 /// What is kept on the host about one file.
 #[derive(Debug, PartialEq, Eq)]
-struct Kept {
+pub(crate) struct Kept {
     key: String,
     /// The digest of the text that was written in its place.
     written: String,
@@ -22,7 +22,7 @@ struct Kept {
 }
 
 impl Kept {
-    async fn read(server: &Server, path: &str) -> Result<Option<Self>> {
+    pub(crate) async fn read(server: &Server, path: &str) -> Result<Option<Self>> {
         let kept = server.text(&server.config.kept_path(path, "before")).await?;
         Ok(kept.as_deref().and_then(Self::parse))
     }
@@ -43,7 +43,13 @@ impl Kept {
 /// Notes that nothing was to be written for this: what is kept of another release is over, also of one in the other slot. It
 /// would be taken for what was there before a later operation, whose process died before it attached anything.
 pub(crate) async fn unchanged(server: &Server, path: &str, key: &str) -> Result<()> {
-    match Kept::read(server, path).await? {
+    let kept = Kept::read(server, path).await?;
+    nothing_written(server, path, key, kept).await
+}
+
+/// As [`unchanged`], where it is known what is kept.
+pub(crate) async fn nothing_written(server: &Server, path: &str, key: &str, kept: Option<Kept>) -> Result<()> {
+    match kept {
         Some(kept) if kept.key != key => forget(server, path).await,
         _ => Ok(()),
     }

@@ -15,7 +15,16 @@ use crate::slot_addresses::SlotAddresses;
 /// Counted are the established connections of nginx's own workers, old ones that finish their requests included. Where
 /// their sockets cannot be seen (not as another user than root), it is all connections from this host to the addresses.
 pub(crate) async fn in_flight(server: &Server, path: &str, slot: Slot) -> Result<Option<u64>> {
-    let site = server.owned(server.site(path)).await?;
+    // Where the configuration says what the site most likely does, that is counted while the site is read.
+    let likely = pattern(server.config.slots.of(slot));
+    let count_likely = async {
+        match &likely {
+            Some(pattern) => count(server, pattern).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (site, counted) = tokio::join!(server.owned_look(server.site(path)), count_likely);
+    let site = site?;
     let known = server.known(site.as_deref());
     let addresses = known.of(slot);
     if addresses.is_empty() {
@@ -24,22 +33,29 @@ pub(crate) async fn in_flight(server: &Server, path: &str, slot: Slot) -> Result
             server.config.own_files || site.as_deref().is_some_and(|text| SlotAddresses::in_site(text).is_none());
         return Ok((!is_silent).then_some(0));
     }
-    let mut patterns = Vec::new();
-    for address in addresses {
-        match parse(address) {
-            Some(addresses) => patterns.extend(addresses.into_iter().flat_map(table_forms)),
-            None => return Ok(None),
-        }
+    match pattern(addresses) {
+        Some(pattern) if Some(&pattern) == likely.as_ref() => counted,
+        Some(pattern) => count(server, &pattern).await.map(Some),
+        None => Ok(None),
     }
-    let pattern = format!("^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ ({}) 01 ", patterns.join("|"));
+}
+
+/// What the connections to these addresses look like in the table; `None` where there are none, or one of them is a name.
+fn pattern(addresses: &[String]) -> Option<String> {
+    let addresses: Option<Vec<_>> = addresses.iter().map(|address| parse(address)).collect();
+    let forms: Vec<_> = addresses?.into_iter().flatten().flat_map(table_forms).collect();
+    (!forms.is_empty()).then(|| format!("^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ ({}) 01 ", forms.join("|")))
+}
+
+async fn count(server: &Server, pattern: &str) -> Result<u64> {
     let script = Script::new("count what is in flight", include_str!("scripts/in_flight.sh")).read_only();
-    let reply = server.run(script.args([&server.config.layout.pid_file, &pattern])).await?;
+    let reply = server.run(script.args([&*server.config.layout.pid_file, pattern])).await?;
     let sockets: BTreeSet<_> = reply.all("socket").collect();
     let hidden = reply.all("sockets").any(|word| word == "unknown");
     let rows = reply.all("tcp").filter_map(|row| row.split_whitespace().nth(INODE));
     // The kernel writes the table while it changes, and may list a connection twice.
     let connections: BTreeSet<_> = rows.filter(|inode| hidden || sockets.contains(inode)).collect();
-    Ok(Some(connections.len() as u64))
+    Ok(connections.len() as u64)
 }
 
 /// The word of a row of `/proc/net/tcp` that is the socket's inode.

@@ -113,15 +113,23 @@ pub(crate) async fn is_in_force(server: &Server, path: &str, text: Option<&str>,
 
 /// Whether every worker of nginx runs the text of this id.
 pub(crate) async fn is_loaded(server: &Server, path: &str, id: &str) -> Result<bool> {
-    let loaded = async {
-        let line = server.line().await?;
-        Ok(server.ask(&line, None).await.is_ok_and(|answer| shows(server, id, &answer) == Shows::New))
-    };
-    let (open, loaded) = tokio::try_join!(is_open(server, path), loaded)?;
-    Ok(loaded && !open)
+    let (open, answer) = tokio::try_join!(is_open(server, path), answer(server))?;
+    Ok(!open && is_shown(server, id, answer.as_ref()))
 }
 
-async fn is_open(server: &Server, path: &str) -> Result<bool> {
+/// What nginx answers now; `None` when it does not.
+pub(crate) async fn answer(server: &Server) -> Result<Option<Answer>> {
+    let line = server.line().await?;
+    Ok(server.ask(&line, None).await.ok())
+}
+
+/// Whether an answer comes from the text of this id.
+pub(crate) fn is_shown(server: &Server, id: &str, answer: Option<&Answer>) -> bool {
+    answer.is_some_and(|answer| shows(server, id, answer) == Shows::New)
+}
+
+/// Whether an installation was begun and not ended.
+pub(crate) async fn is_open(server: &Server, path: &str) -> Result<bool> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     Ok(server.text(&format!("{directory}/.{name}.previous")).await?.is_some())
 }

@@ -13,12 +13,12 @@ pub(crate) struct Watched {
     pub(crate) link: String,
 }
 
-/// What nginx warned of at the last reload, and what others have put into the files that the next attach need not write.
+/// The warnings of the last reload, and what others have put into the files that the next attach need not write.
 ///
 /// # Errors
 /// `Conflict` for a file that it has to write.
-pub(crate) async fn preview(server: &Server, files: &[Watched]) -> Result<Preview> {
-    let mut preview = warnings(server).await?.into_iter().fold(Preview::default(), Preview::note);
+pub(crate) async fn preview(server: &Server, warnings: Vec<String>, files: &[Watched]) -> Result<Preview> {
+    let mut preview = warnings.into_iter().fold(Preview::default(), Preview::note);
     for Watched { path, text, ours, link } in files {
         match changes::refuse(server, path, text.as_deref(), ours, link).await {
             Err(error) if has_fixed_addresses(server, text.as_deref()) => preview = preview.note(note(&error)),
@@ -40,7 +40,8 @@ fn note(error: &Error) -> String {
     format!("{} was changed by somebody else, and stays as it is: {}", value("site"), value("differing lines"))
 }
 
-async fn warnings(server: &Server) -> Result<Vec<String>> {
+/// What nginx warned of at the last reload, about the names of this service.
+pub(crate) async fn warnings(server: &Server) -> Result<Vec<String>> {
     let config = &server.config;
     let said = server.text(&format!("{}/warnings", config.state_directory_path())).await?.unwrap_or_default();
     let ours = |line: &&str| config.server_names.iter().any(|name| line.contains(&format!("\"{name}\"")));

@@ -107,6 +107,13 @@ impl Server {
         work.await
     }
 
+    /// As [`owned`](Self::owned), for what only looks, and so need not wait for the answer.
+    pub(crate) async fn owned_look<T>(&self, look: impl Future<Output = Result<T>>) -> Result<T> {
+        let (verified, seen) = tokio::join!(self.verify(), look);
+        verified?;
+        seen
+    }
+
     /// The text of a site's file, which must not be another service's.
     pub(crate) async fn site(&self, path: &str) -> Result<Option<String>> {
         let text = self.text(path).await?;

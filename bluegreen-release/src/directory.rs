@@ -18,6 +18,10 @@ pub const DEFAULT_KEEP_RELEASES: usize = 5;
 /// How much of a manifest is read: that of half a million members.
 const MANIFEST_LIMIT: usize = 128 << 20;
 
+/// The largest archive that goes to the host with the script that unpacks it, in one round trip: 1 MiB. A larger one is streamed
+/// before, with its progress.
+const GOES_ALONG: u64 = 1 << 20;
+
 /// The releases of one service, each a directory on a [`Host`].
 ///
 /// ```
@@ -110,20 +114,29 @@ impl ReleaseDirectory {
     /// `Conflict` when the version is there with other content; `NotFound` when it is not there and has no artifact;
     /// `Corrupt` and `Config` for an artifact that is cut off or hostile; `Unsupported` when the host lacks a tool.
     pub async fn prepare(&self, target: &Target) -> Result<()> {
-        self.bring(target).await?;
+        self.prepare_beside(target, std::future::ready(Ok(()))).await
+    }
+
+    /// As [`prepare`](Self::prepare), and does something else of the version, once it is known that the version is not there with
+    /// other content.
+    pub(crate) async fn prepare_beside(&self, target: &Target, beside: impl Future<Output = Result<()>>) -> Result<()> {
+        self.bring(target, beside).await?;
         self.link_assets().await
     }
 
-    async fn bring(&self, target: &Target) -> Result<()> {
+    async fn bring(&self, target: &Target, beside: impl Future<Output = Result<()>>) -> Result<()> {
         let begin = self.begin(target);
         let (artifact, reply) = tokio::try_join!(self.read(target), begin.run(&*self.host))?;
         match reply.word() {
-            "present" => match artifact {
-                Some(artifact) => self.same_content(target, &artifact, reply.rest()),
-                None => Ok(()),
-            },
+            "present" => {
+                artifact.map_or(Ok(()), |artifact| self.same_content(target, &artifact, reply.rest()))?;
+                beside.await
+            }
             "absent" => match artifact {
-                Some(artifact) => self.send(target, &artifact, &reply).await,
+                Some(artifact) => {
+                    let (sent, done) = tokio::join!(self.send(target, &artifact, &reply), beside);
+                    sent.and(done)
+                }
                 None => Err(Error::new(ErrorKind::NotFound, "the release is not on the server, and has no artifact")
                     .not_applied()
                     .with("host", &self.host)
@@ -216,21 +229,31 @@ impl ReleaseDirectory {
         let sent = packed.as_file().metadata().map_err(Error::from)?.len();
         let incoming = reply.get("incoming").ok_or_else(|| reply.unexpected())?;
         self.check_room(reply, unpacked.saturating_add(sent))?;
-        let remote = format!("{incoming}/{}.tar.gz", target.version());
-        self.host.upload(packed.path(), &remote, &target.progress).await.map_err(Error::not_applied)?;
+        let text = manifest.text();
+        let mut input = text.clone().into_bytes();
+        let goes_along = sent <= GOES_ALONG;
+        if goes_along {
+            input.extend(tokio::fs::read(packed.path()).await.map_err(|error| Error::from(error).not_applied())?);
+        } else {
+            let remote = format!("{incoming}/{}.tar.gz", target.version());
+            self.host.upload(packed.path(), &remote, &target.progress).await.map_err(Error::not_applied)?;
+        }
         let words = [
             self.directory.clone(),
             target.version().to_string(),
             manifest.digest(),
             self.keep.to_string(),
             from.to_owned(),
+            text.len().to_string(),
+            if goes_along { input.len().to_string() } else { String::new() },
         ];
         let script = Script::new("put a release together", include_str!("scripts/finish_prepare.sh"));
-        let script = waiting(script, bluegreen_core::host::DEFAULT_TIMEOUT)
-            .args(words)
-            .args(self.shared.clone())
-            .stdin(manifest.text());
+        let script =
+            waiting(script, bluegreen_core::host::DEFAULT_TIMEOUT).args(words).args(self.shared.clone()).stdin(input);
         let reply = script.run(&*self.host).await?;
+        if goes_along {
+            target.progress.bytes(&packed.path().display().to_string(), sent, Some(sent));
+        }
         match reply.word() {
             "ready" => Ok(Sent::Ready),
             "present" => self.same_content(target, artifact, reply.rest()).map(|()| Sent::Ready),

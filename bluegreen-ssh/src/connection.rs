@@ -1,14 +1,12 @@
 //! One authenticated connection, with the channels on it.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bluegreen_core::{Error, ErrorKind};
 use russh::client::{self, Handle, Msg};
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelWriteHalf};
+use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -22,6 +20,7 @@ use crate::settings::Settings;
 use crate::socket::Socket;
 use crate::taking_in::TakingIn;
 use crate::verifier::Verifier;
+use crate::waiting_shell::WaitingShell;
 
 /// An open connection. It closes when the last owner, channels included, is gone.
 pub(crate) struct Connection {
@@ -42,10 +41,10 @@ pub(crate) struct Connection {
     settings: Settings,
 }
 
-/// Session channels opened in advance, which save the next commands a round trip each.
+/// Shells started in advance, which save the next commands all round trips but their own.
 #[derive(Default)]
 struct Spare {
-    channels: Vec<Channel<Msg>>,
+    shells: Vec<WaitingShell>,
     preparing: usize,
     /// How often in a row the server did not allow it. A server that never does is not asked for ever.
     refusals: u32,
@@ -54,15 +53,13 @@ struct Spare {
 impl Spare {
     /// How many there are, or will be in a moment.
     fn count(&self) -> usize {
-        self.channels.len() + self.preparing
+        self.shells.len() + self.preparing
     }
 
     /// Opens none any more, as the server closes those that are not used.
     fn distrust(&mut self) {
         self.refusals = MAX_REFUSALS;
-        for channel in self.channels.drain(..) {
-            drop(CloseOnDrop(Arc::new(channel.split().1)));
-        }
+        self.shells.drain(..).for_each(WaitingShell::close);
     }
 }
 
@@ -72,10 +69,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A session channel and its place among those that the server allows.
-pub(crate) struct SessionChannel {
-    pub(crate) channel: Channel<Msg>,
-    pub(crate) place: Place,
+/// How a script gets to the server.
+pub(crate) enum Way {
+    /// A channel on which nothing was asked for yet.
+    Fresh(Channel<Msg>),
+    /// A shell that waits for it.
+    Waiting(WaitingShell),
 }
 
 /// A process that is being ended, as long as this lives.
@@ -96,19 +95,6 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.released.notify_one();
-    }
-}
-
-/// Closes a channel that is given up: one that is only dropped would hold one of the server's sessions for ever.
-pub(crate) struct CloseOnDrop(pub(crate) Arc<ChannelWriteHalf<Msg>>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let channel = Arc::clone(&self.0);
-            // One that is closed already stays so.
-            runtime.spawn(async move { channel.close().await });
-        }
     }
 }
 
@@ -218,34 +204,61 @@ impl Connection {
         let _ = self.dropped.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// A session channel for one command. Waits while as many as the server allows are in use.
-    pub(crate) async fn session(self: &Arc<Self>) -> Result<SessionChannel, Failure> {
+    /// The way for one script, and its place among the sessions that the server allows. Waits while as many as that are in use.
+    pub(crate) async fn session(self: &Arc<Self>) -> Result<(Way, Place), Failure> {
+        let place = self.place().await?;
+        loop {
+            if let Some(mut shell) = self.take_spare() {
+                if shell.is_open() {
+                    return Ok((Way::Waiting(shell), place));
+                }
+                self.lock_spare().distrust();
+            }
+            if let Some(channel) = self.open_within_the_limit().await? {
+                return Ok((Way::Fresh(channel), place));
+            }
+        }
+    }
+
+    /// A session channel on which nothing was asked for yet.
+    pub(crate) async fn fresh_session(self: &Arc<Self>) -> Result<(Channel<Msg>, Place), Failure> {
+        let place = self.place().await?;
+        loop {
+            self.take_spare().into_iter().for_each(WaitingShell::close);
+            if let Some(channel) = self.open_within_the_limit().await? {
+                return Ok((channel, place));
+            }
+        }
+    }
+
+    async fn place(&self) -> Result<Place, Failure> {
         let permit = match Arc::clone(&self.sessions).acquire_owned().await {
             Ok(permit) => permit,
             Err(_) => return Err(self.lost().await),
         };
-        let place = Place { _permit: permit, released: Arc::clone(&self.released) };
+        Ok(Place { _permit: permit, released: Arc::clone(&self.released) })
+    }
+
+    /// A session channel; `None` when one of those that were opened in advance is there now.
+    async fn open_within_the_limit(self: &Arc<Self>) -> Result<Option<Channel<Msg>>, Failure> {
         let mut refusals = 0;
-        let channel = loop {
+        loop {
             let prepared = self.prepared.notified();
-            let is_enough = {
-                let mut spare = self.lock_spare();
-                if let Some(mut channel) = spare.channels.pop() {
-                    if is_open(&mut channel) {
-                        break channel;
-                    }
-                    spare.distrust();
-                }
-                self.in_use() + spare.count() > self.allowed()
+            let (some_are_there, some_will_be) = {
+                let spare = self.lock_spare();
+                (!spare.shells.is_empty(), spare.preparing > 0)
             };
-            if is_enough {
-                // Some are being opened in advance, and one of them is for us.
+            if some_are_there {
+                return Ok(None);
+            }
+            if some_will_be {
+                // It is there sooner than one that is only begun now, and takes the same place at the server.
                 prepared.await;
-                continue;
+                return Ok(None);
             }
             let alone = !self.others_in_use();
             match self.open_channel().await {
-                Ok(channel) => break channel,
+                Ok(channel) => return Ok(Some(channel)),
                 Err(Failure::Protocol(russh::Error::ChannelOpenFailure(reason))) => {
                     // The server allows less than we do: one of ours must end first. Alone, it may be the one that is
                     // being opened in advance that is in the way, so that counts only when it happens again.
@@ -254,11 +267,13 @@ impl Connection {
                         return Err(Failure::Refused(no_session(&reason)));
                     }
                     let _ = tokio::time::timeout(RETRY_SESSION, self.released.notified()).await;
+                    if !self.lock_spare().shells.is_empty() {
+                        return Ok(None);
+                    }
                 }
                 Err(failure) => return Err(failure),
             }
-        };
-        Ok(SessionChannel { channel, place })
+        }
     }
 
     /// A session channel instead of one that the server has closed before it was used. None are opened in advance any more.
@@ -268,11 +283,10 @@ impl Connection {
     }
 
     /// A session channel beyond the limit, to end what runs in another one.
-    pub(crate) async fn extra_session(self: &Arc<Self>) -> Result<Channel<Msg>, Failure> {
-        let spare = self.lock_spare().channels.pop();
-        match spare {
-            Some(channel) => Ok(channel),
-            None => self.open_channel().await,
+    pub(crate) async fn extra_session(self: &Arc<Self>) -> Result<Way, Failure> {
+        match self.take_spare() {
+            Some(shell) => Ok(Way::Waiting(shell)),
+            None => self.open_channel().await.map(Way::Fresh),
         }
     }
 
@@ -323,7 +337,7 @@ impl Connection {
         }
     }
 
-    /// Opens channels in advance: as many as callers that work side by side take at once, within what the server allows.
+    /// Starts shells in advance: as many as callers that work side by side take at once, within what the server allows.
     /// None where only one is allowed.
     pub(crate) fn prepare_spare(self: &Arc<Self>) {
         let missing = {
@@ -339,18 +353,21 @@ impl Connection {
         for _ in 0..missing {
             let connection = Arc::clone(self);
             tokio::spawn(async move {
-                let opened = connection.open_channel().await;
+                let started = match connection.open_channel().await {
+                    Ok(channel) => WaitingShell::start(channel, connection.patience()).await,
+                    Err(_) => None,
+                };
                 {
                     let mut spare = connection.lock_spare();
                     spare.preparing -= 1;
-                    match opened {
-                        Ok(channel) => {
-                            spare.channels.push(channel);
+                    match started {
+                        Some(shell) => {
+                            spare.shells.push(shell);
                             if spare.refusals < MAX_REFUSALS {
                                 spare.refusals = 0;
                             }
                         }
-                        Err(_) => spare.refusals += 1,
+                        None => spare.refusals += 1,
                     }
                 }
                 connection.prepared.notify_waiters();
@@ -358,26 +375,20 @@ impl Connection {
         }
     }
 
+    /// The one that was started first, which is the most likely to wait already.
+    fn take_spare(&self) -> Option<WaitingShell> {
+        let mut spare = self.lock_spare();
+        (!spare.shells.is_empty()).then(|| spare.shells.remove(0))
+    }
+
     fn lock_spare(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the server has left a channel open that was not used yet.
-fn is_open(channel: &mut Channel<Msg>) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        match pin!(channel.wait()).poll(&mut context) {
-            Poll::Pending => return true,
-            Poll::Ready(Some(ChannelMsg::Eof | ChannelMsg::Close) | None) => return false,
-            Poll::Ready(Some(_)) => {}
-        }
-    }
-}
-
 const RETRY_SESSION: Duration = Duration::from_millis(100);
 const MAX_REFUSALS: u32 = 3;
-const SPARES: usize = 3;
+const SPARES: usize = 5;
 
 /// Why a jump host did not lead on.
 fn at_the_jump(failure: Failure, jump: &Settings, to: &Settings) -> Failure {

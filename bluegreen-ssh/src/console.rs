@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::connection::CloseOnDrop;
+use crate::close_on_drop::CloseOnDrop;
 use crate::exec::name_of;
 use crate::files::failed;
 use crate::run;
@@ -38,8 +38,8 @@ pub(crate) async fn run(session: &Session, terminal: &Path, command: &Command) -
     }
 
     let connection = session.connection().await?;
-    let session = connection.session().await.map_err(|failure| Error::from(failure).not_applied())?;
-    let (mut read, write) = session.channel.split();
+    let (channel, place) = connection.fresh_session().await.map_err(|failure| Error::from(failure).not_applied())?;
+    let (mut read, write) = channel.split();
     let write = Arc::new(write);
     let _close = CloseOnDrop(Arc::clone(&write));
     let size = terminal.size();
@@ -84,7 +84,7 @@ pub(crate) async fn run(session: &Session, terminal: &Path, command: &Command) -
             () = &mut feed, if feeding => feeding = false,
         }
     }
-    drop(session.place);
+    drop(place);
     if output.status.is_none() && output.signal.is_none() {
         return Err(Error::new(ErrorKind::Unreachable, "the server closed the terminal without an exit status"));
     }

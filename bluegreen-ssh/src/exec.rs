@@ -1,19 +1,22 @@
 //! A script that runs on the server, from its start to its end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bluegreen_core::{Error, ErrorKind};
 use bytes::Bytes;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::beginning::Beginning;
-use crate::connection::{CloseOnDrop, Connection, Place};
+use crate::close_on_drop::CloseOnDrop;
+use crate::connection::{Connection, Place, Way};
 use crate::failure::Failure;
 use crate::marker::{Marker, Word};
 use crate::script::{Feed, Rendered, Script};
+use crate::waiting_shell::WaitingShell;
 
 /// A running script. When it is dropped, its channel is closed, and the script goes on.
 pub(crate) struct Exec {
@@ -27,8 +30,10 @@ pub(crate) struct Exec {
     rendered: Rendered,
     stdout: Beginning,
     stderr: Beginning,
-    /// A message that came with the server's word that it runs the script.
-    early: Option<ChannelMsg>,
+    /// What came and was not looked at yet.
+    early: VecDeque<ChannelMsg>,
+    /// Whether the server was asked for it before it was needed.
+    asked: bool,
     input: Option<Input>,
     gate: watch::Sender<Gate>,
     /// Until when our shell has to say that it is there.
@@ -60,6 +65,13 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// Sends the script, where it goes this way, before there is anything else to send.
+    pub(crate) async fn begin(&mut self) {
+        if !self.prefix.is_empty() {
+            self.send(Bytes::new()).await;
+        }
+    }
+
     /// Writes bytes. Where the process is gone, they are dropped: [`Exec::next`] tells why.
     pub(crate) async fn send(&mut self, bytes: impl Into<Bytes>) {
         let Some(write) = self.way().await else { return };
@@ -117,13 +129,22 @@ impl Exec {
     /// What is to be run on this channel, before the server has been asked for it: see [`ask`](Self::ask).
     pub(crate) fn new(
         connection: &Arc<Connection>,
-        channel: Channel<Msg>,
+        way: Way,
         place: Option<Place>,
         script: &Script,
         feed: Feed,
     ) -> Self {
-        let marker = Marker::new();
-        let rendered = script.render(&marker, feed);
+        let (channel, marker, rendered, early, asked) = match way {
+            Way::Fresh(channel) => {
+                let marker = Marker::new();
+                let rendered = script.render(&marker, feed);
+                (channel, marker, rendered, VecDeque::new(), false)
+            }
+            Way::Waiting(WaitingShell { channel, marker, early }) => {
+                let rendered = script.render_for_waiting(&marker);
+                (channel, marker, rendered, early, true)
+            }
+        };
         let (gate, opened) = watch::channel(Gate::Waiting);
         let prefix = rendered.by_input.clone().map_or_else(Bytes::new, Bytes::from);
         // Where nothing is to be sent, the end of the input need not wait for anything.
@@ -140,7 +161,8 @@ impl Exec {
             stderr: Beginning::new(&marker),
             marker,
             rendered,
-            early: None,
+            early,
+            asked,
             input: Some(Input { gate: opened, prefix, ended }),
             gate,
             patience: Instant::now() + connection.patience(),
@@ -156,7 +178,8 @@ impl Exec {
     /// The script has not been run, except where the error says so.
     pub(crate) async fn ask(&mut self) -> Result<(), Failure> {
         for _ in 0..MAX_CHANNELS {
-            let asked = self.write.exec(true, self.rendered.exec.as_str()).await.is_ok();
+            let asked =
+                std::mem::take(&mut self.asked) || self.write.exec(true, self.rendered.exec.as_str()).await.is_ok();
             match self.answer().await {
                 Some(Answer::Accepted) => {
                     // Not beside the request: two small packets would wait for each other at some jump hosts.
@@ -170,6 +193,7 @@ impl Exec {
                 Some(Answer::Closed) | None if !self.connection.is_closed() => {
                     let channel = self.connection.replace_closed().await?;
                     let (read, write) = channel.split();
+                    self.early.clear();
                     self.read = read;
                     self.write = Arc::new(write);
                     self._close = CloseOnDrop(Arc::clone(&self.write));
@@ -186,12 +210,12 @@ impl Exec {
 
     async fn answer(&mut self) -> Option<Answer> {
         loop {
-            match self.read.wait().await? {
+            match self.received().await? {
                 ChannelMsg::Success => return Some(Answer::Accepted),
                 ChannelMsg::Failure => return Some(Answer::Refused),
                 ChannelMsg::Close => return Some(Answer::Closed),
                 message @ (ChannelMsg::Data { .. } | ChannelMsg::ExtendedData { .. }) => {
-                    self.early = Some(message);
+                    self.early.push_front(message);
                     return Some(Answer::Accepted);
                 }
                 _ => {}
@@ -269,19 +293,24 @@ impl Exec {
     }
 
     async fn message(&mut self) -> Option<ChannelMsg> {
-        if let Some(early) = self.early.take() {
-            return Some(early);
-        }
         if !matches!(*self.gate.borrow(), Gate::Waiting) {
-            return self.read.wait().await;
+            return self.received().await;
         }
-        match tokio::time::timeout_at(self.patience, self.read.wait()).await {
+        let patience = self.patience;
+        match tokio::time::timeout_at(patience, self.received()).await {
             Ok(message) => message,
             Err(_) => {
                 self.gate.send_replace(Gate::Shut);
                 let _ = self.write.eof().await;
-                self.read.wait().await
+                self.received().await
             }
+        }
+    }
+
+    async fn received(&mut self) -> Option<ChannelMsg> {
+        match self.early.pop_front() {
+            Some(message) => Some(message),
+            None => self.read.wait().await,
         }
     }
 

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::Command;
-use russh::Channel;
-use russh::client::Msg;
 use tokio::sync::oneshot;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Way};
 use crate::exec::{Ended, Event, Exec};
 use crate::failure::Failure;
 use crate::kill_queue::Kill;
@@ -50,8 +48,8 @@ async fn work_off(connection: &Arc<Connection>) {
 /// Ends processes over this connection, or over another one where the server opens no more sessions in it.
 async fn end(connection: &Arc<Connection>, pids: &[String], sudo: bool) -> Result<(), String> {
     let here = async {
-        let channel = connection.extra_session().await?;
-        run(connection, channel, pids, sudo).await
+        let way = connection.extra_session().await?;
+        run(connection, way, pids, sudo).await
     };
     if let Ok(Ok(outcome)) = tokio::time::timeout(PATIENCE, here).await {
         return outcome;
@@ -62,8 +60,8 @@ async fn end(connection: &Arc<Connection>, pids: &[String], sudo: bool) -> Resul
     tracing::debug!("a command is ended over a connection of its own");
     let aside = async {
         let other = Arc::new(Connection::open(connection.settings()).await.map_err(Failure::Refused)?);
-        let channel = other.extra_session().await?;
-        run(&other, channel, pids, sudo).await
+        let way = other.extra_session().await?;
+        run(&other, way, pids, sudo).await
     };
     match tokio::time::timeout(PATIENCE, aside).await {
         Ok(outcome) => outcome.unwrap_or_else(|failure| Err(failure.to_string())),
@@ -74,7 +72,7 @@ async fn end(connection: &Arc<Connection>, pids: &[String], sudo: bool) -> Resul
 /// The outer error: it is not known whether the script was run.
 async fn run(
     connection: &Arc<Connection>,
-    channel: Channel<Msg>,
+    way: Way,
     pids: &[String],
     sudo: bool,
 ) -> Result<Result<(), String>, Failure> {
@@ -84,11 +82,25 @@ async fn run(
     } else {
         Script::inline(KILL, &pids.iter().map(String::as_str).collect::<Vec<_>>())
     };
-    let mut exec = Exec::new(connection, channel, None, &script, Feed::Nothing);
+    let mut exec = Exec::new(connection, way, None, &script, Feed::Nothing);
     exec.ask().await?;
-    let mut said = Vec::new();
+    let input = exec.input();
+    let feed = async {
+        if let Some(input) = input {
+            input.close().await;
+        }
+    };
+    tokio::pin!(feed);
+    let (mut said, mut fed) = (Vec::new(), false);
     loop {
-        match exec.next().await? {
+        let event = tokio::select! {
+            event = exec.next() => event?,
+            () = &mut feed, if !fed => {
+                fed = true;
+                continue;
+            }
+        };
+        match event {
             Event::Stdout(_) => {}
             Event::Stderr(data) => said.extend_from_slice(&data),
             Event::Ended(Ended { status: Some(0), .. }) => return Ok(Ok(())),

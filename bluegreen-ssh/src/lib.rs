@@ -39,6 +39,9 @@
 //! - **Nothing stays behind.** A command that takes too long, or that nobody waits for any more, is ended with all its
 //!   children, as long as there is a connection. A command whose connection is lost may continue. A file has its name only
 //!   when it is complete.
+//! - **What is asked is one round trip.** Shells wait on the server, up to five, each for one script, which goes to it together
+//!   with its input and its environment. They end with the connection. A tunnel's connection is two round trips, and a transfer
+//!   three.
 //! - **Secrets stay out of sight.** Environment variables and standard input are in no process list of the server.
 //!
 //! It needs an account with a POSIX `sh` on a Linux server, and the usual tools of coreutils or busybox. It needs neither SFTP
@@ -110,6 +113,7 @@ mod auth;
 mod beam;
 mod beginning;
 mod builder;
+mod close_on_drop;
 mod connection;
 mod console;
 mod destination;
@@ -137,6 +141,7 @@ mod text;
 mod transfer;
 mod tunnel;
 mod verifier;
+mod waiting_shell;
 
 pub use beam::{
     Artifact, BeamMigrator, BeamMigratorBuilder, BeamRuntime, BeamRuntimeBuilder, DEFAULT_BOOT_DEADLINE,

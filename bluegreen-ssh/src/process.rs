@@ -41,11 +41,11 @@ impl Process {
             connection.dropped_have_ended().await;
             connection.session().await
         };
-        let session = match tokio::time::timeout_at(deadline, session).await {
+        let (way, place) = match tokio::time::timeout_at(deadline, session).await {
             Ok(session) => session?,
             Err(_) => return Err(Failure::Refused(no_free_session())),
         };
-        let exec = Exec::new(connection, session.channel, Some(session.place), script, feed);
+        let exec = Exec::new(connection, way, Some(place), script, feed);
         let running = Running { exec, sudo: script.is_sudo(), tidies: script.is_inline() };
         let mut process = Self { connection: Arc::clone(connection), running: Some(running) };
         let Some(running) = &mut process.running else { return Ok(process) };

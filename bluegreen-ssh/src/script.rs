@@ -77,6 +77,19 @@ impl Script {
         }
     }
 
+    /// For a shell that [waits](waiting) for it.
+    pub(crate) fn render_for_waiting(&self, marker: &Marker) -> Rendered {
+        Rendered::by_input(marker, &self.said(marker))
+    }
+
+    fn said(&self, marker: &Marker) -> String {
+        match &self.text {
+            // The trap is heard only where the exec did not happen.
+            Text::Command(text) => format!("trap '{} >&2' EXIT\n{text}\n", marker.say("unstarted", "$?")),
+            Text::Inline(text) => format!("{text}\n"),
+        }
+    }
+
     /// What the server is asked to run, and what it must read first from standard input, once it has said that it is
     /// ready for it.
     ///
@@ -86,14 +99,8 @@ impl Script {
     ///
     /// On both streams a line of the marker comes first, so that what a profile prints is not taken for output.
     pub(crate) fn render(&self, marker: &Marker, feed: Feed) -> Rendered {
-        let script = match &self.text {
-            // The trap is heard only where the exec did not happen.
-            Text::Command(text) => format!("trap '{} >&2' EXIT\n{text}\n", marker.say("unstarted", "$?")),
-            Text::Inline(text) => format!("{text}\n"),
-        };
-        let [ready, unread] = [("ready", "$$"), ("unread", "0")].map(|(word, value)| marker.say(word, value));
-        let begun = marker.say("begun", "$$");
-        let begin = format!(r#"{begun}; {begun} >&2; eval "$s""#);
+        let script = self.said(marker);
+        let begin = begin(marker);
         if !self.secret && feed != Feed::Bytes {
             let encoded = encode(&script);
             // A profile may have left something else there.
@@ -103,14 +110,7 @@ impl Script {
                 return Rendered { exec, by_input: None };
             }
         }
-        let by_input = format!("{script}#{}\n", marker.half());
-        let lines = by_input.matches('\n').count();
-        // `read` takes no byte more than its line, so the rest of the input belongs to the script.
-        let exec = format!(
-            r##"exec sh -c '{ready} >&2; N=$(printf "\n_"); N=${{N%_}}; s=; l=; n={lines}; while [ $n -gt 0 ]; do IFS= read -r l || break; s=$s$l$N; n=$((n-1)); done; if [ $n -gt 0 ] || [ "$l" != "#{half}" ]; then {unread} >&2; exit 1; fi; unset N n l; {begin}'"##,
-            half = marker.half()
-        );
-        Rendered { exec, by_input: Some(by_input) }
+        Rendered::by_input(marker, &script)
     }
 }
 
@@ -121,6 +121,29 @@ pub(crate) struct Rendered {
     pub(crate) exec: String,
     /// The script, where it goes through standard input.
     pub(crate) by_input: Option<String>,
+}
+
+impl Rendered {
+    fn by_input(marker: &Marker, script: &str) -> Self {
+        let lines = script.matches('\n').count() + 1;
+        Self { exec: waiting(marker), by_input: Some(format!("{lines}\n{script}#{}\n", marker.half())) }
+    }
+}
+
+/// What the server is asked to run for a shell that reads its script from standard input: how many lines it has, and these.
+pub(crate) fn waiting(marker: &Marker) -> String {
+    let [ready, unread] = [("ready", "$$"), ("unread", "0")].map(|(word, value)| marker.say(word, value));
+    // `read` takes no byte more than its line, so the rest of the input belongs to the script.
+    format!(
+        r##"exec sh -c '{ready} >&2; N=$(printf "\n_"); N=${{N%_}}; s=; l=; n=; IFS= read -r n; while [ "$n" -gt 0 ] 2> /dev/null; do IFS= read -r l || break; s=$s$l$N; n=$((n-1)); done; if [ "$n" = 0 ] && [ "$l" = "#{half}" ]; then unset N n l; else {unread} >&2; exit 1; fi; {begin}'"##,
+        half = marker.half(),
+        begin = begin(marker),
+    )
+}
+
+fn begin(marker: &Marker) -> String {
+    let begun = marker.say("begun", "$$");
+    format!(r#"{begun}; {begun} >&2; eval "$s""#)
 }
 
 /// The longest request to run something. RFC 4253 (section 6.1) lets a server refuse packets above 32,768 bytes, and

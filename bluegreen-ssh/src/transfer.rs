@@ -150,7 +150,14 @@ impl Dialogue {
     async fn start(session: &Session, script: &Script) -> Result<Self> {
         let mut process = session.start(script, Feed::Answers, Instant::now() + PATIENCE).await?;
         let input = process.input();
-        Ok(Self { process, input, stdout: bytes::BytesMut::new(), stderr: Tail::new(KEPT_ERRORS) })
+        let mut dialogue = Self { process, input, stdout: bytes::BytesMut::new(), stderr: Tail::new(KEPT_ERRORS) };
+        let mut input = dialogue.input()?;
+        let begin = async move {
+            input.begin().await;
+            Ok(input)
+        };
+        dialogue.input = Some(dialogue.meanwhile(begin).await?);
+        Ok(dialogue)
     }
 
     fn input(&mut self) -> Result<Input> {

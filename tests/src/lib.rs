@@ -3,3 +3,4 @@
 pub mod delay;
 pub mod deployer;
 pub mod killer;
+pub mod round_trips;

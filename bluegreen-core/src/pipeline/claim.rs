@@ -26,12 +26,14 @@ pub(super) enum IfHeld {
     TakeOver,
 }
 
-/// Takes the lease and, in the same write, notes the operation that `begin` makes of the document.
+/// Takes the lease and, in the same write, notes the operation that `begin` makes of the document. Before each try, `free` is told
+/// that nobody holds it: what is seen from then on nobody has changed under a lease, if the claim succeeds.
 pub(super) async fn claim(
     context: &Context,
     reporter: &Reporter,
     if_held: IfHeld,
     begin: impl Fn(&mut State) + Send,
+    mut free: impl FnMut() + Send,
 ) -> Result<(Arc<LeaseGuard>, Heartbeat)> {
     let Context { store, service, settings, .. } = context;
     let id = OperationId::new(format!("lease-{:016x}", fastrand::u64(..)))?;
@@ -44,6 +46,9 @@ pub(super) async fn claim(
             await_death(context, reporter, lease).await?;
         } else if let (Some(operation), IfHeld::Refuse) = (&state.operation, if_held) {
             return Err(unfinished(operation).with("service", service));
+        }
+        if if_held == IfHeld::Refuse {
+            free();
         }
         let asked = Moment::now();
         state.epoch = state.epoch.saturating_add(1);

@@ -30,7 +30,10 @@ pub(super) async fn deploy(session: &mut Session, release: &Release) -> Result<(
 /// Decides where the release goes, and refuses what must not be done, before anything is done.
 pub(super) async fn plan_route(session: &mut Session, release: &Release) -> Result<Route, Halt> {
     let context = session.context.clone();
-    let seen = session.observe().await?;
+    // Where it most likely goes, the router is asked beside.
+    let likely = session.lease.state().await.live.map_or(Slot::Blue, Slot::other);
+    let (seen, preview) = tokio::join!(session.observe(), in_time(context.router.preview(likely)));
+    let seen = seen?;
     let state = session.lease.state().await;
     let divided = health::judge_divided(&context, &session.id, &state, &seen).await;
     let route = Route::into_idle(&context, &session.id, &state, &seen, release.clone(), divided);
@@ -41,7 +44,11 @@ pub(super) async fn plan_route(session: &mut Session, release: &Release) -> Resu
     if let Some(old) = &route.old {
         verify::can_tell(&context, old, seen.slot(old.slot)).await.map_err(Halt::Refused)?;
     }
-    let preview = in_time(context.router.preview(route.target.slot)).await.map_err(Halt::Refused)?;
+    let preview = match route.target.slot {
+        slot if slot == likely => preview,
+        slot => in_time(context.router.preview(slot)).await,
+    };
+    let preview = preview.map_err(Halt::Refused)?;
     preview.notes.into_iter().for_each(|note| session.reporter.note(note));
     session.set_route(route.clone()).await;
     Ok(route)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::context::{Context, Settings};
@@ -15,7 +17,7 @@ use crate::event::EventKind;
 use crate::health::{Health, HealthCheck};
 use crate::log_lines::telling_lines;
 use crate::state::{State, Step};
-use crate::types::{Instance, OperationId, Slot, Target};
+use crate::types::{Instance, OperationId, PerSlot, Slot, Target};
 
 /// How many log lines an error carries; the report has more.
 const LINES_IN_ERROR: usize = 5;
@@ -26,7 +28,7 @@ const REASONS_IN_ERROR: usize = 3;
 /// Waits until the target is healthy, several times in a row, as the version it should be.
 pub(super) async fn step(session: &mut Session, target: &Target) -> Result<(), Halt> {
     let (context, reporter) = (session.context.clone(), session.reporter.clone());
-    let healthy = Box::pin(await_healthy(&context, &reporter, target));
+    let healthy = Box::pin(await_healthy(&context, &reporter, target, session.seen(target.slot)));
     session.step(Step::Health, context.runtime.supervise(target, healthy)).await
 }
 
@@ -53,14 +55,15 @@ pub(super) async fn slots_step(session: &mut Session, route: &Route, percent: u8
     let context = session.context.clone();
     let new = route.target.clone();
     let old = route.old.clone().filter(|_| route.can_go_back);
+    let seen = PerSlot::from_fn(|slot| session.seen(slot));
     let work = async {
         let rollback_target = async {
             match &old {
-                Some(old) => unhealthy(&context, old).await,
+                Some(old) => unhealthy(&context, old, seen[old.slot].as_ref()).await,
                 None => None,
             }
         };
-        match tokio::join!(unhealthy(&context, &new), rollback_target) {
+        match tokio::join!(unhealthy(&context, &new, seen[new.slot].as_ref()), rollback_target) {
             (None, None) => Ok(()),
             (Some(reason), _) => {
                 let what = format!("it is not healthy any more: {reason}");
@@ -108,26 +111,27 @@ pub(super) async fn is_healthy(
     slot: Slot,
 ) -> bool {
     match Route::to_slot(context, operation, state, seen, slot) {
-        Ok(route) => unhealthy(context, &route.target).await.is_none(),
+        Ok(route) => unhealthy(context, &route.target, Some(seen.slot(slot))).await.is_none(),
         Err(_) => false,
     }
 }
 
 /// Why the old slot is no way back, if it is not.
 pub(super) async fn rollback_target_is_unhealthy(context: &Context, route: &Route) -> Option<String> {
-    unhealthy(context, route.old.as_ref()?).await
+    unhealthy(context, route.old.as_ref()?, None).await
 }
 
-/// Why a slot is not healthy, if it is not. Looks a few times: one lost packet must not stop a deploy.
-async fn unhealthy(context: &Context, target: &Target) -> Option<String> {
+/// Why a slot is not healthy, if it is not. Looks a few times: one lost packet must not stop a deploy. `seen` is what ran there
+/// when it was last seen.
+async fn unhealthy(context: &Context, target: &Target, seen: Option<&Instance>) -> Option<String> {
     let mut attempt = 1;
     loop {
-        let (running, reason) = match observe::inspect(context, target.slot).await {
+        let (running, reason) = match look_inside(context, target, seen, observe::inspect(context, target.slot)).await {
             Err(error) => (true, error.chain()),
-            Ok(instance) => match look(&*context.health, context.settings.check_timeout, target, &instance).await {
-                Probe::Healthy => return None,
-                Probe::Unhealthy(reason) => (instance.is_running(), format!("{} is {instance}: {reason}", target.slot)),
-            },
+            Ok((_, Probe::Healthy)) => return None,
+            Ok((instance, Probe::Unhealthy(reason))) => {
+                (instance.is_running(), format!("{} is {instance}: {reason}", target.slot))
+            }
         };
         if attempt == LOOKS || !running {
             if !without_the_unwell(context, target.slot).await {
@@ -148,49 +152,93 @@ pub(super) async fn without_the_unwell(context: &Context, slot: Slot) -> bool {
     }
 }
 
-async fn await_healthy(context: &Context, reporter: &Reporter, target: &Target) -> Result<()> {
-    let Settings { check_interval, check_timeout, healthy_streak: needed, start_deadline, .. } = context.settings;
+/// What is in a slot, and whether it is healthy: side by side where what was `seen` there last is there still.
+async fn look_inside(
+    context: &Context,
+    target: &Target,
+    seen: Option<&Instance>,
+    inspect: impl Future<Output = Result<Instance>>,
+) -> Result<(Instance, Probe)> {
+    let check = |instance| look(&*context.health, context.settings.check_timeout, target, instance);
+    let instance = match seen.filter(|seen| seen.is_running()) {
+        None => inspect.await?,
+        Some(seen) => {
+            let (instance, probe) = tokio::join!(inspect, check(seen));
+            let instance = instance?;
+            if instance == *seen {
+                return Ok((instance, probe));
+            }
+            instance
+        }
+    };
+    let probe = check(&instance).await;
+    Ok((instance, probe))
+}
+
+/// Waits until enough answers in a row are healthy. After the first one, each look begins at its time, and does not wait for the
+/// answer to the one before.
+async fn await_healthy(
+    context: &Context,
+    reporter: &Reporter,
+    target: &Target,
+    mut seen: Option<Instance>,
+) -> Result<()> {
+    let Settings { check_interval, healthy_streak: needed, start_deadline, .. } = context.settings;
     let mut deadline = Instant::now() + start_deadline;
     let (mut streak, mut looks) = (0, 0);
     let mut reasons = Reasons::default();
-    loop {
-        let instance = context.runtime.inspect(target.slot).await?;
-        let ended = match &context.fleet {
-            Some(fleet) if instance.is_degraded() => fleet.set_aside_ended(target.slot).await,
-            _ => None,
+    'looks: loop {
+        let known = seen.take();
+        let look_after = async |pause| {
+            sleep(pause).await;
+            look_inside(context, target, known.as_ref(), context.runtime.inspect(target.slot)).await
         };
-        if ended == Some(true) {
-            continue;
-        }
-        if !instance.is_running() || ended == Some(false) {
-            let what = format!("it ended while it was waited for: {instance}");
-            return Err(with_logs(context, target, Error::new(ErrorKind::Unhealthy, what)).await);
-        }
-        looks += 1;
-        let reason = match look(&*context.health, check_timeout, target, &instance).await {
-            Probe::Healthy => None,
-            Probe::Unhealthy(reason) => Some(reason),
-        };
-        streak = if reason.is_none() { streak + 1 } else { 0 };
-        reporter.say(EventKind::Checked { streak, needed, reason: reason.clone() });
-        if streak == needed {
-            reporter.detail(format!("{needed} healthy answers in a row, {looks} looks"));
-            return Ok(());
-        }
-        if let Some(reason) = reason {
-            reasons.add(reason);
-        }
-        if Instant::now() + check_interval > deadline {
-            if without_the_unwell(context, target.slot).await {
-                // Those that are left have answered until now.
-                deadline += check_interval * (needed + 1);
-                continue;
-            }
-            let what = match reasons.newest_first() {
-                None => format!("{streak} healthy answers in a row within {start_deadline:?}, {needed} are needed"),
-                Some(reasons) => format!("not healthy within {start_deadline:?}: {reasons}"),
+        let at_once = if streak == 0 { 1 } else { needed - streak };
+        let mut answers: FuturesOrdered<_> = (0..at_once).map(|number| look_after(check_interval * number)).collect();
+        while let Some(answer) = answers.next().await {
+            let (instance, probe) = answer?;
+            let ended = match &context.fleet {
+                Some(fleet) if instance.is_degraded() => fleet.set_aside_ended(target.slot).await,
+                _ => None,
             };
-            return Err(with_logs(context, target, Error::new(ErrorKind::Timeout, what)).await);
+            if ended == Some(true) {
+                continue 'looks;
+            }
+            if !instance.is_running() || ended == Some(false) {
+                let what = format!("it ended while it was waited for: {instance}");
+                return Err(with_logs(context, target, Error::new(ErrorKind::Unhealthy, what)).await);
+            }
+            seen = Some(instance);
+            looks += 1;
+            let reason = match probe {
+                Probe::Healthy => None,
+                Probe::Unhealthy(reason) => Some(reason),
+            };
+            let is_ill = reason.is_some();
+            streak = if is_ill { 0 } else { streak + 1 };
+            reporter.say(EventKind::Checked { streak, needed, reason: reason.clone() });
+            if streak == needed {
+                reporter.detail(format!("{needed} healthy answers in a row, {looks} looks"));
+                return Ok(());
+            }
+            if let Some(reason) = reason {
+                reasons.add(reason);
+            }
+            if Instant::now() + check_interval > deadline {
+                if without_the_unwell(context, target.slot).await {
+                    // Those that are left have answered until now.
+                    deadline += check_interval * (needed + 1);
+                    break;
+                }
+                let what = match reasons.newest_first() {
+                    None => format!("{streak} healthy answers in a row within {start_deadline:?}, {needed} are needed"),
+                    Some(reasons) => format!("not healthy within {start_deadline:?}: {reasons}"),
+                };
+                return Err(with_logs(context, target, Error::new(ErrorKind::Timeout, what)).await);
+            }
+            if is_ill {
+                break;
+            }
         }
         sleep(check_interval).await;
     }

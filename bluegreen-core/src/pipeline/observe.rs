@@ -1,8 +1,10 @@
 //! What there is, as the router and the runtime tell it, compared with the record.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use super::context::Context;
 use super::defaults::OBSERVE_TIMEOUT;
@@ -104,15 +106,19 @@ impl fmt::Display for Drift {
 }
 
 impl Observed {
-    /// Asks the router and both slots at the same time. One slot may be out of reach: it counts as stopped, and
-    /// [`Drift::OutOfReach`] says so.
+    /// What there is now, compared with the record.
     pub(super) async fn now(context: &Context, state: &State) -> Result<Self> {
-        let look = futures::join!(current(context), inspect(context, Slot::Blue), inspect(context, Slot::Green));
+        Self::of(Looked::now(context).await, state)
+    }
+
+    /// What was seen, compared with the record. One slot may be out of reach: it counts as stopped, and [`Drift::OutOfReach`] says
+    /// so.
+    pub(super) fn of(Looked(split, blue, green): Looked, state: &State) -> Result<Self> {
         let of_record = |slot: Slot| Instance::Stopped {
             version: state.slot(slot).version.clone(),
             reason: Some("as far as is known: it is out of reach".to_owned()),
         };
-        let (split, blue, green, away) = match look {
+        let (split, blue, green, away) = match (split, blue, green) {
             (Ok(split), Ok(blue), Err(error)) if is_away(&error) => {
                 (split, blue, of_record(Slot::Green), Some((Slot::Green, error)))
             }
@@ -240,6 +246,40 @@ impl Observed {
                 record.status = SlotStatus::Retained;
             }
         }
+    }
+}
+
+/// What the router and both slots answered.
+pub(super) struct Looked(Result<Option<Split>>, Result<Instance>, Result<Instance>);
+
+impl Looked {
+    /// Asks them at the same time.
+    async fn now(context: &Context) -> Self {
+        let asked = futures::join!(current(context), inspect(context, Slot::Blue), inspect(context, Slot::Green));
+        Self(asked.0, asked.1, asked.2)
+    }
+}
+
+/// A look that was begun before it is needed. It ends when this is dropped.
+pub(super) struct Looking(JoinHandle<Looked>);
+
+impl Looking {
+    pub(super) fn begin(context: Arc<Context>) -> Self {
+        Self(tokio::spawn(async move { Looked::now(&context).await }))
+    }
+
+    /// What was seen.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub(super) async fn end(mut self) -> Result<Looked> {
+        (&mut self.0).await.map_err(|error| Error::new(ErrorKind::Unexpected, error.to_string()).not_applied())
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

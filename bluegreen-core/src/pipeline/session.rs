@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -12,7 +13,7 @@ use super::claim::{IfHeld, claim};
 use super::context::Context;
 use super::lease::{Change, Heartbeat, LeaseGuard, WriteError};
 use super::limits;
-use super::observe::Observed;
+use super::observe::{Looking, Observed};
 use super::reporter::{Reporter, millis};
 use super::route::{Route, live_on_record};
 use crate::error::{Error, ErrorKind, Reason, Result};
@@ -20,7 +21,7 @@ use crate::event::EventKind;
 use crate::fleet::{Fleet, Occupied};
 use crate::report::Report;
 use crate::state::{Deployed, HistoryEntry, Operation, OperationKind, Outcome, SlotStatus, State, Step, StepStatus};
-use crate::types::{OperationId, Slot, Timestamp, Version};
+use crate::types::{Instance, OperationId, PerSlot, Slot, Timestamp, Version};
 
 /// The version of the step sequence that this code writes into journals.
 const PLAN_VERSION: u32 = 1;
@@ -74,6 +75,15 @@ pub(super) struct Session {
     occupied: Option<Occupied>,
     /// What the next step may take where that is longer than such steps usually may.
     allowance: Duration,
+    /// Whether the next step looks while its start is written, and waits for that itself before it acts.
+    looks_first: bool,
+    begun: watch::Sender<bool>,
+    /// What ran in each slot when it was last seen.
+    seen: PerSlot<Option<Instance>>,
+    /// A step that is to be written and told of at the end, with what it found.
+    last: Option<(Step, String)>,
+    /// The first look, which was begun while the lease was claimed.
+    looking: Option<Looking>,
     heartbeat: Option<Heartbeat>,
     started: Timestamp,
     began: Instant,
@@ -103,9 +113,14 @@ impl Session {
         let if_held = if kind == OperationKind::Recover { IfHeld::TakeOver } else { IfHeld::Refuse };
         let reporter = Reporter::new(context.clone(), id.clone(), kind);
         reporter.about(version, None);
-        let claimed = claim(&context, &reporter, if_held, |state| {
+        let begin = |state: &mut State| {
             // A recovery goes on with the journal of the operation that it takes over.
             state.operation.get_or_insert_with(|| operation.clone());
+        };
+        let mut looking = None;
+        let claimed = claim(&context, &reporter, if_held, begin, || {
+            // A fleet looks by what is recorded of its members.
+            looking = context.fleet.is_none().then(|| Looking::begin(context.clone()));
         });
         let (lease, heartbeat) = claimed.await.map_err(|error| match error.reason() {
             Some(Reason::LeaseHeld | Reason::Unfinished) => {
@@ -126,6 +141,11 @@ impl Session {
             may_stop: true,
             occupied: None,
             allowance: Duration::ZERO,
+            looks_first: false,
+            begun: watch::Sender::default(),
+            seen: PerSlot::default(),
+            last: None,
+            looking,
             heartbeat: Some(heartbeat),
             started,
             began,
@@ -141,6 +161,27 @@ impl Session {
     /// Gives the next step so much time, where such steps usually may take less.
     pub(super) fn allow(&mut self, allowance: Duration) {
         self.allowance = allowance;
+    }
+
+    /// Lets the next step look while its start is written. Before it acts, it has to wait until that is so.
+    pub(super) fn looks_first(&mut self) -> Begun {
+        self.looks_first = true;
+        self.begun.send_replace(false);
+        Begun { begun: self.begun.subscribe(), lease: self.lease.clone() }
+    }
+
+    /// Notes what runs in a slot now.
+    pub(super) fn saw(&mut self, slot: Slot, instance: &Instance) {
+        let seen = Some(instance.clone()).filter(Instance::is_running);
+        match slot {
+            Slot::Blue => self.seen.blue = seen,
+            Slot::Green => self.seen.green = seen,
+        }
+    }
+
+    /// What ran in a slot when it was last seen.
+    pub(super) fn seen(&self, slot: Slot) -> Option<Instance> {
+        self.seen[slot].clone()
     }
 
     /// Says what the operation sets out to do: in the journal, to the observers, and to a later undo.
@@ -168,14 +209,18 @@ impl Session {
     /// Looks at the router and both slots, says where the record differs, and brings the record into agreement. The machine of
     /// one slot may be out of reach.
     pub(super) async fn observe(&mut self) -> Result<Observed, Halt> {
-        let (context, state) = (self.context.clone(), self.lease.state().await);
+        let (context, state, looking) = (self.context.clone(), self.lease.state().await, self.looking.take());
         self.take_fleet(&state)?;
         let look = async {
             look_at_aside(&context, &state).await;
-            Observed::now(&context, &state).await
+            match looking {
+                Some(looking) => Observed::of(looking.end().await?, &state),
+                None => Observed::now(&context, &state).await,
+            }
         };
         let seen = self.step(Step::Observe, look).await?;
         self.agree(&seen).await;
+        Slot::BOTH.into_iter().for_each(|slot| self.saw(slot, seen.slot(slot)));
         Ok(seen)
     }
 
@@ -206,7 +251,7 @@ impl Session {
         }
     }
 
-    /// Runs one step whose end changes nothing in the record but the journal.
+    /// Runs one step that changes nothing in the record but the journal.
     pub(super) async fn step<T: Send>(
         &mut self,
         step: Step,
@@ -215,19 +260,14 @@ impl Session {
         self.step_with_start(step, |_| {}, work).await
     }
 
-    /// As [`step`](Self::step); `before` changes the record as it starts. That it is done is written with what comes next.
+    /// As [`step`](Self::step); `before` changes the record as it starts.
     pub(super) async fn step_with_start<T: Send>(
         &mut self,
         step: Step,
         before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T, Halt> {
-        // Boxed, here and in the deploy: in a debug build, all of it would not fit into the 2 MiB of a worker's stack.
-        let (value, took) = Box::pin(self.work(step, before, work)).await?;
-        let at = self.context.clock.now();
-        self.record(move |state| note(state, step, StepStatus::Done, at)).await;
-        self.reporter.step_ended(took, None);
-        Ok(value)
+        self.step_with_result(step, before, work, |_| {}).await
     }
 
     /// As [`step`](Self::step); where the work fails, that is noted, and the operation goes on.
@@ -245,7 +285,9 @@ impl Session {
         Ok(())
     }
 
-    /// Runs one step: writes that it starts (with `before`), does `work`, and writes that it is done (with `after`).
+    /// Runs one step: writes that it starts (with `before`), and does `work`. That it is done (with `after`) is written with what
+    /// comes next, at the latest with the end of the operation: a process that dies before leaves what one leaves that dies in
+    /// the step.
     pub(super) async fn step_with_result<T: Send>(
         &mut self,
         step: Step,
@@ -253,13 +295,52 @@ impl Session {
         work: impl Future<Output = Result<T>> + Send,
         after: impl Fn(&mut State) + Send + Sync + 'static,
     ) -> Result<T, Halt> {
+        // Boxed, here and in the deploy: in a debug build, all of it would not fit into the 2 MiB of a worker's stack.
         let (value, took) = Box::pin(self.work(step, before, work)).await?;
-        if let Err(halt) = self.write(step, StepStatus::Done, after).await {
-            self.reporter.step_ended(took, Some(halt.to_string()));
-            return Err(halt);
-        }
+        self.done(step, after).await;
         self.reporter.step_ended(took, None);
         Ok(value)
+    }
+
+    /// The last step of an operation, where it changes the record alone: it is written while the operation takes its last look.
+    pub(super) async fn last_step_on_record(
+        &mut self,
+        step: Step,
+        detail: String,
+        change: impl Fn(&mut State) + Send + Sync + 'static,
+    ) -> Result<(), Halt> {
+        self.may_begin(step)?;
+        let at = self.context.clock.now();
+        self.record(move |state| note(state, step, StepStatus::Started, at)).await;
+        self.done(step, change).await;
+        self.last = Some((step, detail));
+        Ok(())
+    }
+
+    /// Writes the last step, and tells of it.
+    async fn write_last_step(&self) {
+        let Some((step, detail)) = &self.last else { return };
+        // Should it not be written, the end of the operation is not either, which is told.
+        let _ = self.lease.update_or_defer(Box::new(|_| {})).await;
+        self.reporter.step_started(*step, limits::limit(&self.context, *step));
+        self.reporter.detail(detail.clone());
+        self.reporter.step_ended(Duration::ZERO, None);
+    }
+
+    async fn done(&self, step: Step, after: impl Fn(&mut State) + Send + Sync + 'static) {
+        let at = self.context.clock.now();
+        self.record(move |state| {
+            note(state, step, StepStatus::Done, at);
+            after(state);
+        })
+        .await;
+    }
+
+    fn may_begin(&self, step: Step) -> Result<(), Halt> {
+        match self.may_stop && self.context.cancel.is_cancelled() {
+            true => Err(Halt::Failed(cancelled().with_operation(step.to_string()).not_applied())),
+            false => Ok(()),
+        }
     }
 
     /// Writes that a step starts, and does its work; if that fails, writes so. A step that only looks may look while that is
@@ -272,10 +353,10 @@ impl Session {
         before: impl Fn(&mut State) + Send + Sync + 'static,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<(T, Duration), Halt> {
-        let cancelled = || Error::new(ErrorKind::Cancelled, "cancelled on request");
-        if self.may_stop && self.context.cancel.is_cancelled() {
-            return Err(Halt::Failed(cancelled().with_operation(step.to_string()).not_applied()));
-        }
+        let looks_first = std::mem::take(&mut self.looks_first);
+        // What it would see is over when something was done before.
+        self.looking = None;
+        self.may_begin(step)?;
         let (began, usual) = (Instant::now(), limits::limit(&self.context, step));
         let limit = usual.max(std::mem::take(&mut self.allowance));
         let cut_off = limits::cut_off(&self.context, step) + (limit - usual);
@@ -292,10 +373,11 @@ impl Session {
         let start = async {
             start.await?;
             self.reporter.step_started(step, limit);
+            self.begun.send_replace(true);
             Ok(())
         };
         let both = async {
-            if step.only_looks() {
+            if step.only_looks() || looks_first {
                 self.reporter.step_looks(step);
                 return tokio::try_join!(start, work).map(|((), result)| result);
             }
@@ -449,7 +531,7 @@ impl Session {
     /// Ends the operation: record, history and lease in one write, after a last look at what there is; then the report.
     pub(super) async fn finish(mut self, outcome: Outcome, error: Option<Error>) -> Result<Report> {
         self.see_it_through();
-        let seen = self.look_again().await;
+        let (seen, ()) = tokio::join!(self.look_again(), self.write_last_step());
         let split = seen.as_ref().and_then(|seen| seen.split);
         let duration = self.began.elapsed();
         let past = self.past(outcome.clone(), duration);
@@ -597,6 +679,28 @@ async fn look_at_aside(context: &Context, state: &State) {
         Some(split) if split.sole().is_none() => {}
         _ => fleet.look_at_aside(live_on_record(context, state).as_ref()).await,
     }
+}
+
+/// Whether the start of a step is written yet.
+pub(super) struct Begun {
+    begun: watch::Receiver<bool>,
+    lease: Arc<LeaseGuard>,
+}
+
+impl Begun {
+    /// Waits until the step's start is written. What follows may act.
+    ///
+    /// # Errors
+    /// When the lease is not certain any more.
+    pub(super) async fn wait(mut self) -> Result<()> {
+        // The sender is the session's, which waits for this.
+        let _ = self.begun.wait_for(|begun| *begun).await;
+        self.lease.ensure_held()
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled on request")
 }
 
 /// The error with its report, which says what a person can do.

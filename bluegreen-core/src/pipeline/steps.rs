@@ -1,5 +1,7 @@
 //! The steps that several verbs share.
 
+use std::sync::OnceLock;
+
 use super::context::Context;
 use super::observe;
 use super::route::refused;
@@ -23,30 +25,52 @@ pub(super) async fn start(
     starting: impl Fn(&mut State) + Send + Sync + 'static,
 ) -> Result<(), Halt> {
     let context = session.context.clone();
-    session.step_with_start(step, starting, context.runtime.start(target)).await.map(|_| ())
+    let instance = session.step_with_start(step, starting, context.runtime.start(target)).await?;
+    session.saw(target.slot, &instance);
+    Ok(())
 }
 
 /// Tells the router where the slot listens. A slot that does not run listens nowhere.
 pub(super) async fn attach(session: &mut Session, slot: Slot) -> Result<(), Halt> {
-    let context = session.context.clone();
-    let lease = session.lease.clone();
-    let work = async {
+    let (context, seen, begun) = (session.context.clone(), session.seen(slot), session.looks_first());
+    let inspect = async {
         let instance = context.runtime.inspect(slot).await?;
         if !instance.is_running() {
             let error = Error::new(ErrorKind::Unhealthy, format!("{slot} is {instance}, so it gets no traffic"));
             return Err(error.not_applied());
         }
-        lease.ensure_held()?;
-        context.router.attach(slot, &instance).await
+        Ok(instance)
+    };
+    let work = async {
+        let Some(seen) = seen else {
+            return context.router.attach_after(slot, &inspect.await?, Box::pin(begun.wait())).await;
+        };
+        // The router looks by what was seen last, and changes nothing before that is seen to be so still.
+        let other = OnceLock::new();
+        let is_so_still = async {
+            let (instance, begun) = tokio::join!(inspect, begun.wait());
+            begun?;
+            match instance? {
+                instance if instance == seen => Ok(()),
+                instance => Err(other.get_or_init(|| instance)).map_err(|other| {
+                    Error::new(ErrorKind::Conflict, format!("{slot} is {other} by now")).not_applied()
+                }),
+            }
+        };
+        let attached = context.router.attach_after(slot, &seen, Box::pin(is_so_still)).await;
+        match other.get() {
+            Some(instance) => context.router.attach(slot, instance).await,
+            None => attached,
+        }
     };
     session.step(Step::Attach, work).await
 }
 
 /// Moves traffic, and records the split that the router confirmed.
 pub(super) async fn shift(session: &mut Session, step: Step, from: Option<Split>, to: Split) -> Result<(), Halt> {
-    let context = session.context.clone();
+    let (context, begun) = (session.context.clone(), session.looks_first());
     let work = async {
-        context.router.shift(from, to).await?;
+        context.router.shift_after(from, to, Box::pin(begun.wait())).await?;
         match to.sole() {
             Some(live) => context.runtime.promoted(live).await.map_err(Error::maybe_applied),
             None => Ok(()),
@@ -77,11 +101,11 @@ pub(super) async fn stop_noting(
     before: impl Fn(&mut State) + Send + Sync + 'static,
 ) -> Result<(), Halt> {
     let context = session.context.clone();
-    let lease = session.lease.clone();
     let grace = context.settings.stop_grace;
     // A runtime that cannot tell, says why when it is told to stop.
     let grace = observe::in_time(context.runtime.stop_grace(slot, grace)).await.unwrap_or(grace).max(grace);
     session.allow(grace);
+    let begun = session.looks_first();
     let reporter = session.reporter.clone();
     let work = async {
         let split = context.router.current().await?;
@@ -92,7 +116,7 @@ pub(super) async fn stop_noting(
                 "somebody moved it there in the meantime: `status` shows where it goes now, and the next operation goes by that",
             ));
         }
-        lease.ensure_held()?;
+        begun.wait().await?;
         let stopped = context.runtime.stop(slot, grace).await?;
         if !stopped.killed.is_empty() {
             reporter.detail(stopped.to_string());
@@ -140,15 +164,10 @@ pub(super) fn no_migrator() -> Error {
 pub(super) async fn retain(session: &mut Session, old: Slot) -> Result<(), Halt> {
     let until = session.context.retain_until();
     let detail = until.map_or_else(|| "until the next deploy".to_owned(), |until| format!("until {until}"));
-    let reporter = session.reporter.clone();
-    let work = async {
-        reporter.detail(format!("{old} is kept warm {detail}"));
-        Ok(())
-    };
     let retained = move |state: &mut State| {
         let record = state.slot_mut(old);
         record.status = SlotStatus::Retained;
         record.retain_until = until;
     };
-    session.step_with_result(Step::Retain, |_| {}, work, retained).await
+    session.last_step_on_record(Step::Retain, format!("{old} is kept warm {detail}"), retained).await
 }

@@ -6,11 +6,13 @@ mod setup;
 mod switch;
 
 use std::fmt;
+use std::future::ready;
 
 use async_trait::async_trait;
 use bluegreen_core::{
     Error, ErrorKind, Granularity, Host, Instance, Preview, Result, Router, ServiceName, Slot, Split, split_changed,
 };
+use futures::future::BoxFuture;
 
 use crate::before;
 use crate::config::NginxConfig;
@@ -89,13 +91,17 @@ impl Router for NginxRouter {
     }
 
     async fn attach(&self, slot: Slot, instance: &Instance) -> Result<()> {
-        let attached = self.server.owned(attach::attach(&self.server, slot, instance)).await;
+        self.attach_after(slot, instance, Box::pin(ready(Ok(())))).await
+    }
+
+    async fn attach_after(&self, slot: Slot, instance: &Instance, begun: BoxFuture<'_, Result<()>>) -> Result<()> {
+        let attached = self.server.owned(attach::attach(&self.server, slot, instance, begun)).await;
         attached.map_err(|error| error.with_operation("attach a slot").with("router", self).with("slot", slot))
     }
 
     async fn preview(&self, _slot: Slot) -> Result<Preview> {
         self.server
-            .owned(attach::preview(&self.server))
+            .owned_look(attach::preview(&self.server))
             .await
             .map_err(|error| error.with_operation("look at the site").with("router", self))
     }
@@ -111,9 +117,15 @@ impl Router for NginxRouter {
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
+        self.shift_after(from, to, Box::pin(ready(Ok(())))).await
+    }
+
+    async fn shift_after(&self, from: Option<Split>, to: Split, begun: BoxFuture<'_, Result<()>>) -> Result<()> {
         let about = |error: Error| error.with_operation("shift traffic").with("router", self).with("to", to);
         // Where the slots listen is looked at beside, and only matters if there is a switch.
-        let (seen, has_addresses) = tokio::join!(observe::await_consistent(&self.server), self.has_addresses(to));
+        let (seen, has_addresses, begun) =
+            tokio::join!(observe::await_consistent(&self.server), self.has_addresses(to), begun);
+        begun?;
         let now = match seen.map_err(about)? {
             Seen::Agreed(now) if now == Some(to) => return Ok(()),
             Seen::Agreed(now) => now,

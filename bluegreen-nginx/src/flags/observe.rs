@@ -6,7 +6,7 @@ use bluegreen_core::host::{Script, quote};
 use bluegreen_core::{Error, ErrorKind, Result, Slot, Split};
 use tokio::time::{Instant, sleep};
 
-use crate::answer::Green;
+use crate::answer::{Answer, Green};
 use crate::server::{ProbeConnection, Server};
 
 /// For link and nginx to agree: while someone switches, they are read at different moments.
@@ -57,10 +57,11 @@ pub(super) async fn await_consistent(server: &Server) -> Result<Seen> {
 pub(super) async fn look(server: &Server) -> Result<Seen> {
     let ask = async {
         let line = server.line().await?;
-        let answer = server.ask(&line, None).await;
-        Ok((line, answer))
+        // The border of a whole split is known before the split is: asked for at once, it is no round trip more.
+        let asked = tokio::join!(server.ask(&line, None), server.ask(&line, Some(0)), server.ask(&line, Some(99)));
+        Ok((line, asked))
     };
-    let (link, (line, answer)) = tokio::try_join!(look_at_link(server), ask)?;
+    let (link, (line, (answer, first, last))) = tokio::try_join!(look_at_link(server), ask)?;
     let answer = match answer {
         Ok(answer) => answer,
         // Before the first deploy, nginx need not listen there at all.
@@ -97,7 +98,13 @@ pub(super) async fn look(server: &Server) -> Result<Seen> {
     };
     let split = Split::toward(Slot::Green, percent)?;
     let flags = if let Link::Percent { flags, .. } = link { flags } else { 0 };
-    Ok(match damage(server, &line, percent, flags).await {
+    let damage = match percent {
+        _ if flags != u32::from(percent) => Ok(Some(format!("{flags} flags are there"))),
+        0 => first.map(|answer| misdirected(&answer, 0, Slot::Blue)),
+        100 => last.map(|answer| misdirected(&answer, 99, Slot::Green)),
+        _ => wrong_border(server, &line, percent).await,
+    };
+    Ok(match damage {
         Ok(None) => Seen::Agreed(Some(split)),
         Ok(Some(what)) => {
             let error = Error::new(ErrorKind::Conflict, format!("the link says {}, and {what}", link.describe()));
@@ -120,26 +127,21 @@ fn repair(server: &Server, split: Split) -> String {
     )
 }
 
-/// What is wrong with the flags, if anything: their number, or who gets the buckets at the border.
-async fn damage(server: &Server, line: &ProbeConnection, percent: u8, flags: u32) -> Result<Option<String>> {
-    if flags != u32::from(percent) {
-        return Ok(Some(format!("{flags} flags are there")));
-    }
-    wrong_border(server, line, percent).await
-}
-
 /// Who gets the last bucket of green and the first of blue, if it is not them.
 async fn wrong_border(server: &Server, line: &ProbeConnection, percent: u8) -> Result<Option<String>> {
     let wrong = async |bucket: Option<u8>, slot: Slot| {
         let Some(bucket) = bucket else { return Ok::<_, Error>(None) };
-        let answer = server.ask(line, Some(bucket)).await?;
-        let said = answer.slot.map_or_else(|| answer.describe(), |slot| slot.to_string());
-        let sentence = format!("nginx sends bucket {bucket} to {said} in place of {slot}");
-        Ok((answer.slot != Some(slot)).then_some(sentence))
+        Ok(misdirected(&server.ask(line, Some(bucket)).await?, bucket, slot))
     };
     let (last, first) = (percent.checked_sub(1), Some(percent).filter(|bucket| *bucket < 100));
     let (green, blue) = tokio::try_join!(wrong(last, Slot::Green), wrong(first, Slot::Blue))?;
     Ok(green.or(blue))
+}
+
+/// What is wrong with the answer to a request of this bucket, which this slot should get.
+fn misdirected(answer: &Answer, bucket: u8, slot: Slot) -> Option<String> {
+    let said = answer.slot.map_or_else(|| answer.describe(), |slot| slot.to_string());
+    (answer.slot != Some(slot)).then(|| format!("nginx sends bucket {bucket} to {said} in place of {slot}"))
 }
 
 /// Whether nginx does this now. The link is not looked at.

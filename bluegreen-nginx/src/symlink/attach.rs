@@ -111,7 +111,7 @@ pub(super) async fn preview(server: &Server) -> Result<Preview> {
         let ours = site::slot_site(config, slot, &known, version)?.text;
         files.push(Watched { path, text, ours, link: config.link_path() });
     }
-    preview::preview(server, &files).await
+    preview::preview(server, preview::warnings(server).await?, &files).await
 }
 
 /// Puts back what the last attach of a slot has changed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bluegreen_core::{Effect, ErrorKind, Granularity, LocalHost, Reason, Router, Slot};
+use bluegreen_core::{Effect, Error, ErrorKind, Granularity, LocalHost, Reason, Router, Slot};
 use bluegreen_nginx::{BucketBy, NginxRouter};
 use bluegreen_testkit::nginx::TestNginx;
 use bluegreen_testkit::traffic::{App, Client, Load, get, open_web_socket};
@@ -24,6 +24,27 @@ async fn nothing_is_routed_before_the_first_shift() {
     assert_eq!(s.current().await.unwrap(), Some(BLUE));
     assert_eq!(s.get().await.body, "blue");
     assert_eq!(s.get_path("/deployment_id").await.body, "blue");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_changed_before_the_caller_has_written_down_that_it_is() {
+    let Some(s) = flags(TestNginx::start(), |config| config).await else { return };
+    s.first().await;
+    let (site, newer) = (s.nginx.read("conf.d/shop.conf"), App::start("newer").await);
+    let refused = || {
+        Box::pin(async {
+            // Until all looks are over.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            Err(Error::new(ErrorKind::Conflict, "the lease is lost"))
+        })
+    };
+    let shifted = s.router.shift_after(Some(BLUE), GREEN, refused()).await;
+    let attached = s.router.attach_after(Slot::Green, &newer.instance(), refused()).await;
+    for result in [shifted, attached] {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("the lease is lost"), "{error}");
+    }
+    assert_eq!((s.current().await.unwrap(), s.nginx.read("conf.d/shop.conf")), (Some(BLUE), site));
 }
 
 #[tokio::test(flavor = "multi_thread")]

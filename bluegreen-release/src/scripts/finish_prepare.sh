@@ -1,11 +1,12 @@
-# Puts a release together aside, checks every file of it, and renames it into place: BASE VERSION DIGEST KEEP FROM SHARED...
-# Standard input: the manifest. FROM is the release whose files are taken where they are the same; empty for none. Each
+# Puts a release together aside, checks every file of it, and renames it into place: BASE VERSION DIGEST KEEP FROM
+# MANIFEST-SIZE INPUT-SIZE SHARED... Standard input: the manifest, and behind it the archive, INPUT-SIZE bytes together; no INPUT-SIZE
+# where the archive was uploaded before. FROM is the release whose files are taken where they are the same; empty for none. Each
 # SHARED is a path in the release, with a slash at its end for a directory.
 #
 # Replies: `ready`, `present <digest>` when someone else was faster, or `damaged` with the reason on standard error.
-version=$2 digest=$3 keep=$4 from=$5
+version=$2 digest=$3 keep=$4 from=$5 manifest_size=$6 input_size=$7
 base=$(CDPATH= cd -- "$1" && pwd -P) || fail "$1 is gone"
-shift 5
+shift 7
 lock "$base/lock"
 archive=$base/incoming/$version.tar.gz
 release=$base/releases/$version
@@ -21,9 +22,17 @@ if [ -e "$release" ]; then
 fi
 rm -rf "$aside"
 umask 022
-trap 'rm -rf "$aside" "$manifest" "$manifest.old" "$manifest.now"' EXIT
+trap 'rm -rf "$aside" "$manifest" "$manifest.old" "$manifest.now" "$archive.all"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
-(umask 077 && cat > "$manifest") || fail "cannot write in $base/manifests"
+if [ -n "$input_size" ]; then
+    (umask 077 && cat > "$archive.all") || fail "cannot write in $base/incoming"
+    [ "$(wc -c < "$archive.all")" -eq "$input_size" ] || fail "the release did not arrive whole"
+    (umask 077 && head -c "$manifest_size" "$archive.all" > "$manifest" && tail -c "+$((manifest_size + 1))" "$archive.all" > "$archive") ||
+        fail "cannot write in $base"
+    rm -f "$archive.all"
+else
+    (umask 077 && cat > "$manifest") || fail "cannot write in $base/manifests"
+fi
 [ "$(sha256sum < "$manifest" | cut -d' ' -f1)" = "$digest" ] || fail "the manifest did not arrive whole"
 
 damaged() {

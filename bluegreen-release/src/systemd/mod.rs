@@ -133,11 +133,11 @@ impl SystemdRuntime {
     async fn prepare_release(&self, target: &Target) -> Result<()> {
         let environment = self.settings.environment(target).await?;
         self.claim(target).await?;
-        self.releases.prepare(target).await?;
         let script = self.on_slot(target.slot, script::PREPARE, Duration::ZERO);
         let words = [target.version().to_string(), self.unit_digest(target.slot), environment.len().to_string()];
-        let reply = script.args(words).stdin(environment).run(&*self.host).await?;
-        self.check_unit(target.slot, &reply)
+        let script = script.args(words).stdin(environment);
+        let store = async { self.check_unit(target.slot, &script.run(&*self.host).await?) };
+        self.releases.prepare_beside(target, store).await
     }
 
     async fn look_at_unit(&self, slot: Slot) -> Result<()> {

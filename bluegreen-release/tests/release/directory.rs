@@ -37,6 +37,16 @@ async fn unchanged_files_cost_neither_transfer_nor_disk() {
 }
 
 #[tokio::test]
+async fn a_release_that_is_too_large_to_go_with_its_script_arrives_whole_too() {
+    let lab = Lab::new();
+    let noise: String = (0..50_000).map(|n: u32| bluegreen_core::sha256_hex(n.to_string())).collect();
+    lab.build("large", &[("big", &noise)]);
+    lab.releases().prepare(&target("1.0", lab.path("large"))).await.unwrap();
+    assert!(lab.read("releases/1.0/big") == noise);
+    assert_eq!(names(&lab.on_server("incoming")), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_base_whose_files_were_changed_on_the_server_is_not_built_upon() {
     let lab = Lab::new();
     lab.build("first", &[("same", "good"), ("a", "1")]);

@@ -109,11 +109,12 @@ impl Sshd {
         self.sessions().into_iter().for_each(|pid| send(pid, signal));
     }
 
-    /// The commands that run now: children of the sessions that are no sshd.
+    /// The commands that run now: children of the sessions that are no sshd, and no shells that only wait for a script.
     pub fn commands(&self) -> Vec<i32> {
         // One without a name has ended meanwhile: a process of sshd's own, perhaps.
         let is_command = |name: String| !name.is_empty() && !name.starts_with("sshd");
-        self.descendants().into_iter().filter(|pid| is_command(name_of(*pid))).collect()
+        let is_command = |pid: &i32| is_command(name_of(*pid)) && !waits_for_a_script(*pid);
+        self.descendants().into_iter().filter(is_command).collect()
     }
 
     fn descendants(&self) -> Vec<i32> {
@@ -139,4 +140,10 @@ impl Drop for Sshd {
             }
         }
     }
+}
+
+/// Whether this is a shell that the client has started in advance.
+fn waits_for_a_script(pid: i32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).contains("IFS= read -r n;") && descendants(pid).is_empty()
 }
