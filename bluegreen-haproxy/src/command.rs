@@ -29,8 +29,8 @@ pub(crate) enum Command {
     /// Takes the lock if nobody has it.
     TakeLock(Token),
     ShowLock,
-    /// Takes the lock away from this holder: once, whoever else tries it too. The holder gives it back in the same way, so that it never
-    /// takes it away from who came after it.
+    /// Takes the lock away from this holder: once, whoever else tries it too. The holder gives it back in the same way, so that
+    /// it never takes it away from who came after it.
     TakeLockFrom(Token),
     /// Forgets that the lock was taken from this holder.
     Forget(Token),

@@ -15,7 +15,7 @@ pub(crate) fn refused(command: &str, answer: &str) -> Error {
         _ if answer.contains("static LB algorithm") => {
             (ErrorKind::Unsupported, "use `balance roundrobin`, or `hash-type consistent`")
         }
-        _ if answer.contains("Unknown command") => (ErrorKind::Unsupported, "HAProxy 2.4 or later is needed"),
+        _ if answer.contains("Unknown command") => (ErrorKind::Unsupported, "HAProxy 2.6 or later is needed"),
         _ => (ErrorKind::Unexpected, "compare the backend and its servers with HAProxy's configuration"),
     };
     Error::new(kind, format!("HAProxy answered: {}", first.trim()))

@@ -62,6 +62,8 @@ impl<'a> Lock<'a> {
                     }
                     _ => other = Some((holder, taken)),
                 },
+                // Where the condition is not known, the command is refused with words.
+                None if !answers[1].is_empty() => return Err(no_variables(socket, &answers)),
                 None => {}
             }
             if begin.elapsed() > WAIT {
@@ -114,7 +116,7 @@ const COMMANDS_PER_LINE: usize = 60;
 fn no_variables(socket: &Socket, answers: &[String]) -> Error {
     let answer = answers.iter().find(|answer| !answer.is_empty()).map_or("nothing", |answer| answer.as_str());
     let first = answer.lines().next().unwrap_or_default();
-    Error::new(ErrorKind::Unsupported, format!("HAProxy keeps no variables: it answered {first:?}"))
+    Error::new(ErrorKind::Unsupported, format!("HAProxy cannot keep the lock: it answered {first:?}"))
         .with("socket", &socket.address)
-        .with_hint("HAProxy 2.4 or later is needed, and `level admin` on its socket")
+        .with_hint("HAProxy 2.6 or later is needed, and `level admin` on its socket")
 }

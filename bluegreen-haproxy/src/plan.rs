@@ -10,8 +10,9 @@ use crate::seen::Seen;
 use crate::server::Server;
 use crate::weights::weights_for;
 
-/// The commands that are missing between what was seen and the split; `None` routes nothing. What gets more traffic comes first, what
-/// gets less comes later, and what gets none any more comes last: between any two commands somebody takes the requests.
+/// The commands that are missing between what was seen and the split; `None` routes nothing. What gets more traffic comes
+/// first, what gets less comes later, and what gets none any more comes last: between any two commands somebody takes the
+/// requests.
 ///
 /// # Errors
 /// `NotFound` when a slot with a share uses no server.

@@ -15,9 +15,9 @@ use crate::state_file;
 /// Directs traffic by the weights and the states of the servers of one backend: any percentage, at once, without a reload.
 ///
 /// - [`current`](Router::current) is what HAProxy says it was told: the weights of the servers that are ready. A server that
-///   HAProxy's own check holds down still counts, because it gets its share again by itself when it is up. Which servers are down is
-///   told by [`preview`](Router::preview). Weights that somebody else has set are read as the nearest whole percentage, and never
-///   as 0 or 100 % while both slots have traffic.
+///   HAProxy's own check holds down still counts, because it gets its share again by itself when it is up. Which servers are
+///   down is told by [`preview`](Router::preview). Weights that somebody else has set are read as the nearest whole percentage,
+///   and never as 0 or 100 % while both slots have traffic.
 /// - [`shift`](Router::shift) compares, changes and reads back under a lock, which is a variable of HAProxy's process. It is
 ///   confirmed when HAProxy, asked after the last command, shows each server of the backend as it should be, the same process
 ///   held the lock all the time, no slot with a share is held down by HAProxy's checks, and, while both slots have traffic,
@@ -27,10 +27,10 @@ use crate::state_file;
 ///   more comes last. What becomes of a slot without a share is [`Park`](crate::Park).
 /// - [`attach`](Router::attach) gives the slot's servers the addresses of its endpoints by `set server addr`. Servers without an
 ///   endpoint get weight 0, and that is how they are known. Where addresses are fixed in the configuration it only compares.
-/// - [`in_flight`](Router::in_flight) is the sum of `scur` and `qcur` over the slot's servers: requests in HTTP mode, connections in
-///   TCP mode and after an upgrade to a WebSocket.
-/// - After HAProxy was restarted or reloaded, [`current`](Router::current) is what it does then, and a pipeline reports the difference as
-///   drift: see [the crate's page](crate#reloads-and-restarts).
+/// - [`in_flight`](Router::in_flight) is the sum of `scur` and `qcur` over the slot's servers: requests in HTTP mode,
+///   connections in TCP mode and after an upgrade to a WebSocket.
+/// - After HAProxy was restarted or reloaded, [`current`](Router::current) is what it does then, and a pipeline reports the
+///   difference as drift: see [the crate's page](crate#reloads-and-restarts).
 #[derive(Debug)]
 pub struct HaproxyRouter {
     pub(crate) balancer: Arc<Balancer>,

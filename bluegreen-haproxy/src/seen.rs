@@ -140,5 +140,5 @@ impl Seen {
 
 fn unreadable(what: &str) -> Error {
     let what = format!("HAProxy answered {what}, which is no list of servers");
-    Error::new(ErrorKind::Unexpected, what).with_hint("is this the runtime socket of HAProxy, 2.4 or later?")
+    Error::new(ErrorKind::Unexpected, what).with_hint("is this the runtime socket of HAProxy, 2.6 or later?")
 }

@@ -6,9 +6,9 @@ use bluegreen_core::host::SetupScript;
 use crate::router::HaproxyRouter;
 
 impl HaproxyRouter {
-    /// A script that an administrator runs once, as root, so that the account that deploys needs neither root nor sudo: it makes the
-    /// [state directory](crate::HaproxyRouterBuilder::state_directory) and adds the account to the group of the socket. It can be
-    /// repeated. The variable `DEPLOY_USER` says who deploys, where that is not who calls sudo.
+    /// A script that an administrator runs once, as root, so that the account that deploys needs neither root nor sudo: it
+    /// makes the [state directory](crate::HaproxyRouterBuilder::state_directory) and adds the account to the group of the
+    /// socket. It can be repeated. The variable `DEPLOY_USER` says who deploys, where that is not who calls sudo.
     ///
     /// HAProxy's configuration is not touched: put a [`HaproxyBackend`](crate::HaproxyBackend) into it, or what you have.
     ///

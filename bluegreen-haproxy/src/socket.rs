@@ -131,7 +131,7 @@ fn blocks(text: &str, count: usize) -> Result<Vec<String>> {
         true => "HAProxy closed the connection without an answer".to_owned(),
         false => format!("{} bytes that are no answer to {count} commands, beginning with {begin:?}", text.len()),
     };
-    Err(Error::new(ErrorKind::Unexpected, what).with_hint("is this the runtime socket of HAProxy, 2.4 or later?"))
+    Err(Error::new(ErrorKind::Unexpected, what).with_hint("is this the runtime socket of HAProxy, 2.6 or later?"))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use bluegreen_core::{PerSlot, Slot, Split};
 /// HAProxy's largest weight.
 const MAX: usize = 256;
 
-/// The weights of the servers of each slot that get any, for slots of so many servers. The shares are exact, and within a slot weights
-/// differ by 1 at most. A slot without a share has none, and a share that is too small for all servers of its slot goes to the first
-/// of them: one server cannot have more than 256 times what another one has.
+/// The weights of the servers of each slot that get any, for slots of so many servers. The shares are exact, and within a slot
+/// weights differ by 1 at most. A slot without a share has none, and a share that is too small for all servers of its slot goes
+/// to the first of them: one server cannot have more than 256 times what another one has.
 pub(crate) fn weights_for(split: Split, servers: PerSlot<usize>) -> PerSlot<Vec<u16>> {
     if let Some(slot) = split.sole() {
         return PerSlot::from_fn(|each| if each == slot { vec![100; servers[each]] } else { Vec::new() });
@@ -31,7 +31,8 @@ pub(crate) fn weights_for(split: Split, servers: PerSlot<usize>) -> PerSlot<Vec<
     })
 }
 
-/// The split that these sums of weights make, to the nearest percent; a slot with traffic has 1 % at least. `None`: nothing is routed.
+/// The split that these sums of weights make, to the nearest percent; a slot with traffic has 1 % at least. `None`: nothing is
+/// routed.
 pub(crate) fn split_of(weights: PerSlot<u64>) -> Option<Split> {
     let PerSlot { blue, green } = weights;
     let percent = match (blue, green) {
