@@ -8,7 +8,9 @@ use bluegreen_core::{OperationId, ServiceName, Slot, Target, Version};
 
 /// The moment since which each release is counted, in an operation: that of the first look at it.
 #[derive(Debug, Default)]
-pub(crate) struct Beginnings(Mutex<HashMap<(ServiceName, Slot, Version), (OperationId, u64)>>);
+pub(crate) struct Beginnings(Mutex<HashMap<Key, (OperationId, u64)>>);
+
+type Key = (ServiceName, Slot, Version);
 
 /// The time in which is counted, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]
