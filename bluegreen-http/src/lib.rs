@@ -9,6 +9,7 @@
 //! | [`SmokeTest`] | `HealthCheck` | a scenario of requests, from Rust or TOML |
 //! | [`PrometheusPage`] | [`MetricSource`](bluegreen_core::MetricSource) | the instance's own `/metrics` |
 //! | [`PromQl`] | `MetricSource` | a Prometheus server |
+//! | [`NewRelic`], [`Datadog`] | `MetricSource` | their query APIs |
 //! | [`ActiveProbe`] | `MetricSource` | the slot, by requests of its own |
 //! | [`HttpHook`] | [`Hook`](bluegreen_core::Hook) | tells a chat or an API what a pipeline does |
 //!
@@ -77,7 +78,10 @@ mod statuses;
 pub use combine::{All, Any, all, any};
 pub use http_check::{HttpCheck, HttpCheckBuilder};
 pub use http_hook::{DEFAULT_HOOK_TIMEOUT, HttpHook, HttpHookBuilder};
-pub use metrics::{ActiveProbe, ActiveProbeBuilder, PromQl, PromQlBuilder, PrometheusPage, PrometheusPageBuilder};
+pub use metrics::{
+    ActiveProbe, ActiveProbeBuilder, DEFAULT_DATADOG_URL, DEFAULT_NEW_RELIC_URL, Datadog, DatadogBuilder, NewRelic,
+    NewRelicBuilder, PromQl, PromQlBuilder, PrometheusPage, PrometheusPageBuilder,
+};
 pub use reach::{DEFAULT_BODY_LIMIT, DEFAULT_TIMEOUT};
 pub use smoke::{Capture, SmokeTest, SmokeTestBuilder, Step};
 pub use statuses::Statuses;

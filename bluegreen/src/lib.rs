@@ -85,7 +85,7 @@
 //!
 //! Every pipeline also needs a check of a slot and a check of the public address: `http::HttpCheck` for both, or a
 //! [`CommandCheck`] that runs a command. Beside them there are `http::SmokeTest`, the metric sources
-//! `http::PrometheusPage`, `http::PromQl`, `http::ActiveProbe` and [`LogMatches`] for a [`gates::RateGate`], the hook
+//! `http::PrometheusPage`, `http::PromQl`, `http::NewRelic`, `http::Datadog`, `http::ActiveProbe` and [`LogMatches`] for a [`gates::RateGate`], the hook
 //! `http::HttpHook`, and the migrators
 //! `docker::ComposeMigrator` and `ssh::BeamMigrator`.
 //!

@@ -11,6 +11,7 @@ pub(crate) struct Query(Vec<Part>);
 enum Part {
     Text(String),
     Variable { which: Which, quote: char, regex: bool },
+    Tag(Which),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,10 +69,31 @@ impl Query {
         Ok(Self(parts))
     }
 
+    /// A query of Datadog, in which variables are the values of tags and stand in no quotes.
+    pub(crate) fn of_tags(text: &str) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Err(Error::config("an empty query"));
+        }
+        let refused = |why: String| {
+            Error::config(format!("{why} in the query {text:?}")).with_hint("there are slot, version and service")
+        };
+        let (mut parts, mut rest) = (Vec::new(), text);
+        while let Some((plain, after)) = rest.split_once("{{") {
+            let (name, after) = after.split_once("}}").ok_or_else(|| refused("{{ without }}".to_owned()))?;
+            let which = Which::named(name.trim()).ok_or_else(|| refused(format!("unknown variable {name:?}")))?;
+            parts.extend([Part::Text(plain.to_owned()), Part::Tag(which)]);
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        Ok(Self(parts))
+    }
+
     pub(crate) fn render(&self, target: &Target) -> String {
         let parts = self.0.iter().map(|part| match part {
             Part::Text(text) => text.clone(),
             Part::Variable { which, quote, regex } => quoted(which.of(target), *quote, *regex),
+            // Datadog writes tags so. Names hold nothing that could end one.
+            Part::Tag(which) => which.of(target).to_lowercase().replace('+', "_"),
         });
         parts.collect()
     }
@@ -133,6 +155,22 @@ mod tests {
             ("sum(rate(a[5m]))", "sum(rate(a[5m]))"),
         ] {
             assert_eq!(render(text).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn in_a_query_of_tags_variables_are_written_as_tags() {
+        let target = Target::new(
+            ServiceName::new("Shop").unwrap(),
+            Slot::Green,
+            Release::new("1.2+RC3").unwrap(),
+            OperationId::new("test").unwrap(),
+        );
+        let query = Query::of_tags("sum:hits{service:{{service}},version:{{ version }},slot:{{slot}}}.as_count()");
+        let expected = "sum:hits{service:shop,version:1.2_rc3,slot:green}.as_count()";
+        assert_eq!(query.unwrap().render(&target), expected);
+        for bad in ["", "sum:hits{slot:{{slot}", "sum:hits{slot:{{host}}}"] {
+            assert!(Query::of_tags(bad).is_err(), "{bad}");
         }
     }
 

@@ -10,3 +10,4 @@ mod prometheus_page;
 mod promql;
 mod proxy;
 mod smoke_test;
+mod vendors;
