@@ -43,6 +43,10 @@ impl Shared {
                 self.roster.rejoin(member);
             }
         }
+        if self.roster.active().is_empty() {
+            // Then none is behind another.
+            self.all().into_iter().for_each(|member| self.roster.rejoin(member));
+        }
     }
 
     /// Brings up those that are behind and in reach. What fails stays set aside, for a new reason.

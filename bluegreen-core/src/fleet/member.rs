@@ -11,16 +11,16 @@ use crate::runtime::Runtime;
 #[derive(Clone)]
 pub struct Member {
     pub(super) name: String,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) router: Option<Arc<dyn Router>>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) router: Option<Arc<dyn Router>>,
     pub(super) zone: Option<String>,
     pub(super) labels: BTreeSet<String>,
     pub(super) weight: u32,
     pub(super) is_canary: bool,
     pub(super) address: Option<String>,
-    pub(super) health: Option<Arc<dyn HealthCheck>>,
-    pub(super) verify: Option<Arc<dyn HealthCheck>>,
-    pub(super) migrator: Option<Arc<dyn Migrator>>,
+    pub(crate) health: Option<Arc<dyn HealthCheck>>,
+    pub(crate) verify: Option<Arc<dyn HealthCheck>>,
+    pub(crate) migrator: Option<Arc<dyn Migrator>>,
 }
 
 impl Member {

@@ -174,6 +174,15 @@ impl Fleet {
         checks.map(|checks| FleetCheck { shared: self.shared.clone(), checks, of_slot: false })
     }
 
+    /// The only member, where there is one: its own parts then are the pipeline's, which asks it no more often than it would
+    /// without a fleet, and keeps no other record of it.
+    pub(crate) fn sole(&self) -> Option<&Member> {
+        match &*self.shared.members {
+            [member] => Some(member),
+            _ => None,
+        }
+    }
+
     /// Takes what is recorded of the members. Returns what a reader should know.
     ///
     /// # Errors
@@ -203,6 +212,10 @@ impl Fleet {
         shared.roster.load(&shared.names, known, state.split);
         // A deploy decides when it has looked: see `admit`.
         shared.roster.set_tolerance(Tolerance::All);
+        if known.is_empty() && state.live.is_some() && state.split.is_some_and(|split| split.sole().is_some()) {
+            // There was one server, or no fleet: who is at the live version is seen at the first look.
+            shared.all().into_iter().for_each(|member| shared.roster.leave_out(member, "not at the live version yet"));
+        }
         if state.live.is_some() {
             let new = shared.all().into_iter().filter(|member| is_new(&&shared.names[*member]));
             new.for_each(|member| shared.roster.leave_out(member, "new in the fleet: not at the live version yet"));
@@ -319,7 +332,7 @@ impl Fleet {
 
     /// What is recorded of each member.
     pub(crate) fn records(&self) -> BTreeMap<MemberName, MemberRecord> {
-        self.shared.records()
+        if self.sole().is_some() { BTreeMap::new() } else { self.shared.records() }
     }
 
     /// What happened to members since this was last called.
@@ -335,7 +348,8 @@ impl Fleet {
             let record = records.get(name).cloned().unwrap_or_default();
             MemberReport { name: name.clone(), took: self.shared.roster.standing(member).took, record }
         };
-        let mut all: Vec<_> = self.shared.names.iter().enumerate().map(of).collect();
+        let several = self.shared.names.iter().enumerate().filter(|_| self.sole().is_none());
+        let mut all: Vec<_> = several.map(of).collect();
         all.sort_by_key(|member| (member.record.set_aside.is_none(), std::cmp::Reverse(member.took)));
         all
     }

@@ -264,6 +264,13 @@ impl PipelineBuilder {
 
 impl PipelineBuilder {
     fn take_from(&mut self, fleet: &Fleet) -> Result<()> {
+        if let Some(sole) = fleet.sole().cloned() {
+            self.runtime.get_or_insert(sole.runtime);
+            self.router = self.router.take().or(sole.router);
+            self.health = self.health.take().or(sole.health);
+            self.verify = self.verify.take().or(sole.verify);
+            self.migrator = self.migrator.take().or(sole.migrator);
+        }
         self.runtime.get_or_insert_with(|| Arc::new(fleet.runtime()));
         if fleet.has_routers() {
             self.router.get_or_insert_with(|| Arc::new(fleet.router()));

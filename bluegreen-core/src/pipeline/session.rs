@@ -120,7 +120,8 @@ impl Session {
         let mut looking = None;
         let claimed = claim(&context, &reporter, if_held, begin, || {
             // A fleet looks by what is recorded of its members.
-            looking = context.fleet.is_none().then(|| Looking::begin(context.clone()));
+            let alone = context.fleet.as_ref().is_none_or(|fleet| fleet.sole().is_some());
+            looking = alone.then(|| Looking::begin(context.clone()));
         });
         let (lease, heartbeat) = claimed.await.map_err(|error| match error.reason() {
             Some(Reason::LeaseHeld | Reason::Unfinished) => {

@@ -14,7 +14,7 @@ use crate::types::{Instance, Slot, Split, Target};
 /// Whether a release that was up before is to be started again: it does not run, or not on all members of a fleet. Those on which
 /// it runs are left alone.
 pub(super) fn is_to_be_started(context: &Context, found: &Instance) -> bool {
-    !found.is_running() || (context.fleet.is_some() && found.is_degraded())
+    !found.is_running() || (found.is_degraded() && context.fleet.as_ref().is_some_and(|fleet| fleet.sole().is_none()))
 }
 
 /// Starts a prepared release; `starting` changes the record as it begins.

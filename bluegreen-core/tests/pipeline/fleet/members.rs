@@ -24,6 +24,19 @@ async fn a_new_member_is_brought_to_the_live_version_before_it_takes_part() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_server_is_brought_to_the_live_version_of_the_first() {
+    let yard = Yard::new(2);
+    let alone = yard.builder(yard.fleet_of(&yard.machines[..1], &yard.faults)).build().unwrap();
+    deploy(&alone, "1.0").await.unwrap();
+    assert!(yard.state().members.is_empty(), "one server is no fleet");
+    deploy(&yard.pipeline(), "1.1").await.unwrap();
+    yard.assert_all_serve("1.1");
+    let calls = yard.faults.log().calls();
+    let at = |call: &str| calls.iter().position(|have| have.starts_with(call)).unwrap_or_else(|| panic!("{call}"));
+    assert!(at("m1.start blue 1.0") < at("m0.prepare green 1.1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_member_that_was_removed_is_left_alone_and_said_so() {
     let yard = Yard::new(3);
     deploy(&yard.pipeline(), "1.0").await.unwrap();
