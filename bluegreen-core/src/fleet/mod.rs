@@ -212,7 +212,8 @@ impl Fleet {
         shared.roster.load(&shared.names, known, state.split);
         // A deploy decides when it has looked: see `admit`.
         shared.roster.set_tolerance(Tolerance::All);
-        if known.is_empty() && state.live.is_some() && state.split.is_some_and(|split| split.sole().is_some()) {
+        let none_known = known.is_empty() && self.sole().is_none();
+        if none_known && state.live.is_some() && state.split.is_some_and(|split| split.sole().is_some()) {
             // There was one server, or no fleet: who is at the live version is seen at the first look.
             shared.all().into_iter().for_each(|member| shared.roster.leave_out(member, "not at the live version yet"));
         }
