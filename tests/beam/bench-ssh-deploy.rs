@@ -17,7 +17,7 @@ use bluegreen_core::{Host, Progress, Release, Result, Slot};
 use bluegreen_ssh::SshHost;
 use bluegreen_testkit::beam::{APP, release};
 use bluegreen_testkit::process::run;
-use bluegreen_tests::delay::delayed;
+use bluegreen_testkit::delay::delayed;
 
 mod setup;
 #[path = "../../examples/beam-nginx.rs"]

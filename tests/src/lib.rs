@@ -1,5 +1,4 @@
 //! What the end-to-end tests and benches of the workspace share. Nothing here is published.
 
-pub mod delay;
 pub mod deployer;
 pub mod killer;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bluegreen_core::{Pipeline, Report};
-use bluegreen_tests::delay::delayed;
+use bluegreen_testkit::delay::delayed;
 
 use crate::service::Service;
 use crate::tool::Settings;
