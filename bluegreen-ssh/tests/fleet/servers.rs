@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bluegreen_core::fleet::{FleetBuilder, Member};
 use bluegreen_core::pipeline::PipelineBuilder;
-use bluegreen_core::{Fleet, FileStateStore, Health, Pipeline, Slot, health};
+use bluegreen_core::{Fleet, FileStateStore, Health, Pipeline, health};
 use bluegreen_ssh::SshHost;
 use bluegreen_testkit::process::user;
 use bluegreen_testkit::ssh::Sshd;
@@ -54,15 +54,10 @@ impl Server {
     pub fn version(&self) -> Option<String> {
         name_of_link(&self.directory.join("live/current"))
     }
-
-    /// The slot that its live link leads to, seen past the library.
-    pub fn live(&self) -> Option<Slot> {
-        let slot = name_of_link(&self.directory.join("live"))?;
-        Slot::BOTH.into_iter().find(|known| known.to_string() == slot)
-    }
 }
 
-fn name_of_link(link: &Path) -> Option<String> {
+/// The last part of what a link points to.
+pub fn name_of_link(link: &Path) -> Option<String> {
     Some(std::fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
 }
 

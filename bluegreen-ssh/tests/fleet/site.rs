@@ -70,12 +70,19 @@ pub struct Site {
     directory: String,
     environment: String,
     releases: ReleaseDirectory,
+    granularity: Granularity,
 }
 
 impl Site {
     pub fn new(host: SshHost, directory: &str, environment: &str, keep: usize) -> Self {
         let releases = ReleaseDirectory::builder(host.clone(), directory).keep_releases(keep).build().unwrap();
-        Self { host, directory: directory.to_owned(), environment: environment.to_owned(), releases }
+        Self { host, directory: directory.to_owned(), environment: environment.to_owned(), releases, granularity: Granularity::AllOrNothing }
+    }
+
+    /// Divides traffic: its live link then names the share of green in percent, for whoever serves it.
+    pub fn dividing(mut self) -> Self {
+        self.granularity = Granularity::Percent;
+        self
     }
 
     fn on(&self, script: Script, slot: Slot) -> Script {
@@ -131,12 +138,12 @@ impl Runtime for Site {
 #[async_trait]
 impl Router for Site {
     fn granularity(&self) -> Granularity {
-        Granularity::AllOrNothing
+        self.granularity
     }
 
     async fn current(&self) -> Result<Option<Split>> {
         let reply = CURRENT.arg(&*self.directory).run(&self.host).await?;
-        split(reply.word())
+        Ok(split(reply.word()))
     }
 
     async fn attach(&self, _slot: Slot, _instance: &Instance) -> Result<()> {
@@ -144,15 +151,14 @@ impl Router for Site {
     }
 
     async fn shift(&self, from: Option<Split>, to: Split) -> Result<()> {
-        let Some(slot) = to.sole() else {
+        if to.sole().is_none() && self.granularity == Granularity::AllOrNothing {
             return Err(Error::new(ErrorKind::Unsupported, format!("cannot divide traffic: {to}")).not_applied());
-        };
-        let before = from.map_or_else(|| "none".to_owned(), |from| from.majority().to_string());
-        let words = [self.directory.clone(), before, slot.to_string()];
+        }
+        let words = [self.directory.clone(), from.map_or_else(|| "none".to_owned(), word), word(to)];
         let reply = SHIFT.args(words).run(&self.host).await?;
         match reply.word() {
             "switched" => Ok(()),
-            "found" => Err(split_changed(from, split(reply.rest())?).with("router", self)),
+            "found" => Err(split_changed(from, split(reply.rest())).with("router", self)),
             _ => Err(reply.unexpected()),
         }
     }
@@ -187,9 +193,15 @@ fn running(version: Version) -> Instance {
     Instance::Running { version: Some(version), endpoints: Vec::new() }
 }
 
-fn split(word: &str) -> Result<Option<Split>> {
-    match word {
-        "none" => Ok(None),
-        slot => Ok(Slot::BOTH.into_iter().find(|known| known.to_string() == slot).map(Split::all)),
+/// What the live link points to: a slot, or the share of green in percent.
+fn word(split: Split) -> String {
+    split.sole().map_or_else(|| split.share(Slot::Green).to_string(), |slot| slot.to_string())
+}
+
+/// The split of a [`word`]; `None` for what is none.
+pub fn split(word: &str) -> Option<Split> {
+    match Slot::BOTH.into_iter().find(|slot| slot.to_string() == word) {
+        Some(slot) => Some(Split::all(slot)),
+        None => Split::toward(Slot::Green, word.parse().ok()?).ok(),
     }
 }
