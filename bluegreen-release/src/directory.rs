@@ -221,7 +221,9 @@ impl ReleaseDirectory {
 
     /// Sends what the base lacks, and all of it where that cannot be put together with the base.
     async fn send(&self, target: &Target, artifact: &Artifact, reply: &Reply) -> Result<()> {
-        if let (Some(from), Some(base)) = (reply.get("base"), base(reply)) {
+        // A base that shares no file saves nothing.
+        let base = base(reply).filter(|base| artifact.manifest().shares_files_with(base));
+        if let (Some(from), Some(base)) = (reply.get("base"), base) {
             match self.send_beside(target, artifact, reply, from, base).await? {
                 Sent::Ready => return Ok(()),
                 Sent::Damaged(reason) => {

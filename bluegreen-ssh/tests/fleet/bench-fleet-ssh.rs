@@ -23,6 +23,7 @@ use bluegreen_testkit::ssh::sshd_is_here;
 use tempfile::TempDir;
 
 mod servers;
+#[allow(dead_code, reason = "the tests use more of it")]
 mod site;
 
 use servers::{ENVIRONMENT, KEEP_RELEASES, Server, fleet, pipeline};
@@ -109,6 +110,11 @@ async fn main() {
     println!("| members | fleet | bash | Fabric | of the better one | memory per member |");
     println!("|---|---|---|---|---|---|");
     let (mut alone, mut number) = (None, 0);
+    // Neither the first use of the runtime nor that of the allocator is a member's.
+    let mut warm_up = Bench::start(1, None, None, scratch.path()).await;
+    warm_up.version = "1.0".to_owned();
+    warm_up.build();
+    warm_up.ours().await;
     for members in options.members {
         let mut bench = Bench::start(members, options.round_trip, fabric.clone(), scratch.path()).await;
         let mut times = [Vec::new(), Vec::new(), Vec::new()];

@@ -49,9 +49,10 @@ impl RuntimeFixture for Slots {
     type Runtime = FleetRuntime;
 
     async fn open(&self) -> FleetRuntime {
-        let fleet = self.servers.iter().fold(Fleet::builder(), |fleet, server| {
-            fleet.with_member(Member::new(&*server.name, server.site()))
-        });
+        let fleet = self
+            .servers
+            .iter()
+            .fold(Fleet::builder(), |fleet, server| fleet.with_member(Member::new(&*server.name, server.site())));
         fleet.build().unwrap().runtime()
     }
 

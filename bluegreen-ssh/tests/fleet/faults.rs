@@ -61,7 +61,9 @@ async fn a_member_whose_sshd_is_killed_in_any_step_is_set_aside_and_brought_up_l
     }
     let mut lab = Lab::start();
     lab.pipeline().build().unwrap().deploy(lab.build("1.0", 10)).await.unwrap();
-    for (number, step) in sample(STEPS, 1, |step| *step == "verify" || step.starts_with("shift")).into_iter().enumerate() {
+    for (number, step) in
+        sample(STEPS, 1, |step| *step == "verify" || step.starts_with("shift")).into_iter().enumerate()
+    {
         let (before, version) = (lab.versions(), format!("1.{}", number + 1));
         let kill = lab.servers[1].sshd.killer();
         let pipeline = lab.pipeline().observer(observer::from_fn(move |event| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bluegreen_core::fleet::{FleetBuilder, Member};
 use bluegreen_core::pipeline::PipelineBuilder;
-use bluegreen_core::{Fleet, FileStateStore, Health, Pipeline, health};
+use bluegreen_core::{FileStateStore, Fleet, Health, Pipeline, health};
 use bluegreen_ssh::SshHost;
 use bluegreen_testkit::process::user;
 use bluegreen_testkit::ssh::Sshd;

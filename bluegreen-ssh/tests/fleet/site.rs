@@ -39,10 +39,11 @@ reply "stopped $(sed -n 's/^version //p' "$at/record")"
 )
 .read_only();
 
-const STOP: Script = Script::new("stop a release", r#"[ ! -d "$1" ] || { lock "$1/lock"; rm -f "$1/slots/$2/current"; }"#);
+const STOP: Script =
+    Script::new("stop a release", r#"[ ! -d "$1" ] || { lock "$1/lock"; rm -f "$1/slots/$2/current"; }"#);
 
-const CURRENT: Script = Script::new("read the live link", r#"live=$(readlink "$1/live") || reply none; reply "${live##*/}""#)
-    .read_only();
+const CURRENT: Script =
+    Script::new("read the live link", r#"live=$(readlink "$1/live") || reply none; reply "${live##*/}""#).read_only();
 
 /// Switches the live link from one slot to another: BASE FROM TO.
 const SHIFT: Script = Script::new(
@@ -59,9 +60,11 @@ reply switched
 );
 
 /// Reads which version the live link leads to.
-const ANSWERS: Script =
-    Script::new("read the live release", r#"there=$(readlink "$1/live/current") && reply "version ${there##*/}"; reply none"#)
-        .read_only();
+const ANSWERS: Script = Script::new(
+    "read the live release",
+    r#"there=$(readlink "$1/live/current") && reply "version ${there##*/}"; reply none"#,
+)
+.read_only();
 
 /// A site on one server. It is the runtime, the router and the check of the member.
 #[derive(Debug, Clone)]
@@ -76,7 +79,13 @@ pub struct Site {
 impl Site {
     pub fn new(host: SshHost, directory: &str, environment: &str, keep: usize) -> Self {
         let releases = ReleaseDirectory::builder(host.clone(), directory).keep_releases(keep).build().unwrap();
-        Self { host, directory: directory.to_owned(), environment: environment.to_owned(), releases, granularity: Granularity::AllOrNothing }
+        Self {
+            host,
+            directory: directory.to_owned(),
+            environment: environment.to_owned(),
+            releases,
+            granularity: Granularity::AllOrNothing,
+        }
     }
 
     /// Divides traffic: its live link then names the share of green in percent, for whoever serves it.
