@@ -177,7 +177,9 @@ fn changed() -> Error {
 
 fn pack(artifact: &Artifact, base: &Manifest) -> Result<tempfile::NamedTempFile> {
     let file = tempfile::NamedTempFile::new().map_err(Error::from)?;
-    let encoder = GzEncoder::new(io::BufWriter::new(file.as_file()), flate2::Compression::fast());
+    let is_dense = artifact.source.is_dense(artifact.size());
+    let level = if is_dense { flate2::Compression::none() } else { flate2::Compression::fast() };
+    let encoder = GzEncoder::new(io::BufWriter::new(file.as_file()), level);
     let mut builder = tar::Builder::new(encoder);
     for (path, entry) in artifact.manifest.entries() {
         if let Entry::Directory { mode } = entry {

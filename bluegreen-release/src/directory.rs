@@ -1,16 +1,19 @@
 //! [`ReleaseDirectory`]: the releases of one service, as directories on a host.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bluegreen_core::host::{Reply, Script};
-use bluegreen_core::{Error, ErrorKind, Host, Reason, Result, Target, Version};
+use bluegreen_core::{Error, ErrorKind, Host, OperationId, Reason, Result, ServiceName, Target, Version};
+use tempfile::NamedTempFile;
 
 use crate::artifact::{Artifact, DEFAULT_MAX_SIZE};
 use crate::manifest::Manifest;
 use crate::member;
 use crate::script::waiting;
+use crate::shared::Shared;
 
 /// How many releases stay on the host unless set: the two in the slots, and three to look back at.
 pub const DEFAULT_KEEP_RELEASES: usize = 5;
@@ -21,6 +24,20 @@ const MANIFEST_LIMIT: usize = 128 << 20;
 /// The largest archive that goes to the host with the script that unpacks it, in one round trip: 1 MiB. A larger one is streamed
 /// before, with its progress.
 const GOES_ALONG: u64 = 1 << 20;
+
+/// The servers of a fleet are sent the same content: it is read once, and packed once for all that have the same base.
+static ARTIFACTS: Shared<Content, Artifact> = Shared::new();
+static ARCHIVES: Shared<(Content, String), NamedTempFile> = Shared::new();
+
+/// What a release's content depends on: never shared between two operations, as an artifact may be built anew in between.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Content {
+    operation: OperationId,
+    service: ServiceName,
+    path: PathBuf,
+    strip_components: usize,
+    max_size: u64,
+}
 
 /// The releases of one service, each a directory on a [`Host`].
 ///
@@ -184,9 +201,28 @@ impl ReleaseDirectory {
         if reply.word() == "ready" { Ok(()) } else { Err(reply.unexpected()) }
     }
 
-    async fn read(&self, target: &Target) -> Result<Option<Artifact>> {
-        let Some(path) = target.release.artifact() else { return Ok(None) };
-        Artifact::read(path, self.strip_components, target.service.as_str(), self.max_size).await.map(Some)
+    async fn read(&self, target: &Target) -> Result<Option<Arc<Artifact>>> {
+        let Some(content) = self.content(target) else { return Ok(None) };
+        let path = content.path.clone();
+        let read = Artifact::read(&path, self.strip_components, target.service.as_str(), self.max_size);
+        ARTIFACTS.get(content, read).await.map(Some)
+    }
+
+    fn content(&self, target: &Target) -> Option<Content> {
+        Some(Content {
+            operation: target.operation.clone(),
+            service: target.service.clone(),
+            path: target.release.artifact()?.to_owned(),
+            strip_components: self.strip_components,
+            max_size: self.max_size,
+        })
+    }
+
+    async fn pack(&self, target: &Target, artifact: &Artifact, base: Manifest) -> Result<Arc<NamedTempFile>> {
+        match self.content(target) {
+            Some(content) => ARCHIVES.get((content, base.digest()), artifact.pack(base)).await,
+            None => artifact.pack(base).await.map(Arc::new),
+        }
     }
 
     fn begin(&self, target: &Target) -> Script {
@@ -198,7 +234,9 @@ impl ReleaseDirectory {
 
     /// Sends what the base lacks, and all of it where that cannot be put together with the base.
     async fn send(&self, target: &Target, artifact: &Artifact, reply: &Reply) -> Result<()> {
-        if let (Some(from), Some(base)) = (reply.get("base"), base(reply)) {
+        // A base that shares no file saves nothing.
+        let base = base(reply).filter(|base| artifact.manifest().shares_files_with(base));
+        if let (Some(from), Some(base)) = (reply.get("base"), base) {
             match self.send_beside(target, artifact, reply, from, base).await? {
                 Sent::Ready => return Ok(()),
                 Sent::Damaged(reason) => {
@@ -225,7 +263,7 @@ impl ReleaseDirectory {
         let manifest = artifact.manifest();
         let lacking = manifest.entries().filter(|(path, entry)| base.get(path) != Some(entry));
         let unpacked: u64 = lacking.map(|(_, entry)| entry.size()).sum();
-        let packed = artifact.pack(base).await?;
+        let packed = self.pack(target, artifact, base).await?;
         let sent = packed.as_file().metadata().map_err(Error::from)?.len();
         let incoming = reply.get("incoming").ok_or_else(|| reply.unexpected())?;
         self.check_room(reply, unpacked.saturating_add(sent))?;

@@ -52,6 +52,7 @@ mod env_file;
 mod manifest;
 mod member;
 mod script;
+mod shared;
 mod source;
 mod systemd;
 

@@ -63,6 +63,11 @@ impl Manifest {
         self.entries.values().map(Entry::size).sum()
     }
 
+    /// Whether a file is the same in both, at the same path.
+    pub(crate) fn shares_files_with(&self, other: &Self) -> bool {
+        self.entries().any(|(path, entry)| matches!(entry, Entry::File { .. }) && other.get(path) == Some(entry))
+    }
+
     pub(crate) fn files(&self) -> usize {
         self.entries.values().filter(|entry| matches!(entry, Entry::File { .. })).count()
     }

@@ -17,6 +17,10 @@ const PERMISSIONS: u32 = 0o777;
 
 const BUFFER: usize = 1 << 18;
 
+/// What compressed files begin with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
 /// One member, with its content to read where it is a file.
 pub(crate) struct Member<'a> {
     pub(crate) path: String,
@@ -61,9 +65,9 @@ impl Source {
         (&mut file).take(512).read_to_end(&mut head).map_err(Error::from)?;
         file.rewind().map_err(Error::from)?;
         let mut buffered = BufReader::with_capacity(BUFFER, file);
-        if head.starts_with(&[0x1f, 0x8b]) {
+        if head.starts_with(GZIP) {
             self.visit_tarball(GzDecoder::new(buffered), visit)
-        } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        } else if head.starts_with(ZSTD) {
             let decoder = ruzstd::decoding::StreamingDecoder::new(buffered);
             self.visit_tarball(decoder.map_err(|error| not_whole(&error))?, visit)
         } else if head.get(257..262) == Some(b"ustar") {
@@ -76,6 +80,17 @@ impl Source {
                 content: Content::File(metadata.len(), &mut buffered),
             })
         }
+    }
+
+    /// Whether it was compressed and got hardly smaller than the bytes it holds, so that trying again is lost time.
+    pub(crate) fn is_dense(&self, unpacked: u64) -> bool {
+        let mut head = Vec::new();
+        let length = File::open(&self.path).and_then(|file| {
+            (&file).take(4).read_to_end(&mut head)?;
+            file.metadata().map(|metadata| metadata.len())
+        });
+        let is_compressed = head.starts_with(GZIP) || head.starts_with(ZSTD);
+        is_compressed && length.is_ok_and(|length| length > unpacked - unpacked / 10)
     }
 
     fn visit_tarball(&self, reader: impl Read, visit: &mut dyn FnMut(Member<'_>) -> Result<()>) -> Result<()> {

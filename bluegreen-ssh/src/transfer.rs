@@ -21,7 +21,7 @@ use crate::script::{Feed, Script};
 use crate::session::Session;
 
 /// How much is read from a file at once.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 128 << 10;
 
 /// How long a transfer may stand still, while the server computes a checksum or writes to its disk.
 const PATIENCE: Duration = bluegreen_core::host::DEFAULT_TIMEOUT;

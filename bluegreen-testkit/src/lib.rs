@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod beam;
+pub mod delay;
 pub mod docker;
 #[cfg(feature = "fakes")]
 pub mod fakes;

@@ -1,6 +1,5 @@
 //! What the end-to-end tests and benches of the workspace share. Nothing here is published.
 
-pub mod delay;
 pub mod deployer;
 pub mod killer;
 pub mod round_trips;

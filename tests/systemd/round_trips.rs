@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use bluegreen_core::{Command, Host, Pipeline, Report, Result, Secret};
-use bluegreen_tests::delay::delayed;
+use bluegreen_testkit::delay::delayed;
 use bluegreen_tests::round_trips::RoundTrips;
 
 use crate::service::Service;

@@ -78,6 +78,16 @@ impl Sshd {
         self.server.start_again();
     }
 
+    /// What ends the server, with what runs in its sessions, when it is called. [`restart`](Self::restart) starts it again.
+    pub fn killer(&self) -> impl Fn() + Send + Sync + 'static {
+        let server = self.server.pid();
+        move || {
+            // Stopped first, so that it begins nothing new.
+            send(server, Signal::STOP);
+            descendants(server).into_iter().chain([server]).for_each(|pid| send(pid, Signal::KILL));
+        }
+    }
+
     /// Ends the server and its connections, but not the commands, and starts it again on the same port. The commands
     /// are as they are when the line is lost: their input is at its end, and nobody takes what they print. Returns their
     /// processes; those that still run when the server is dropped are ended then, with their children.
