@@ -47,18 +47,24 @@
 //! [`user_units`](SystemdRuntimeBuilder::user_units), root is needed once, for `loginctl enable-linger`.
 
 mod artifact;
+mod detached;
 mod directory;
 mod env_file;
 mod manifest;
 mod member;
+mod migrator;
 mod script;
+mod slots;
 mod source;
 mod systemd;
 
 pub use artifact::{Artifact, DEFAULT_MAX_SIZE};
+pub use detached::{DEFAULT_LOG_LIMIT, DetachedRuntime, DetachedRuntimeBuilder};
 pub use directory::{DEFAULT_KEEP_RELEASES, ReleaseDirectory, ReleaseDirectoryBuilder};
 pub use env_file::read_env_file;
+pub use migrator::{CommandMigrator, CommandMigratorBuilder, CommandsInReleases};
+pub use slots::DEFAULT_PORTS;
 pub use systemd::{
-    CommandMigrator, CommandMigratorBuilder, DEFAULT_PORTS, DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE,
-    DEFAULT_STOP_TIMEOUT, Hardening, SystemdRuntime, SystemdRuntimeBuilder,
+    DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, Hardening, SystemdRuntime,
+    SystemdRuntimeBuilder,
 };

@@ -1,8 +1,8 @@
 //! The scripts of this runtime, with what all of them know.
 
-use std::time::Duration;
-
 use bluegreen_core::host::Script;
+
+use crate::slots::slots_library;
 
 pub(super) const PREPARE: Script = script("store the environment", include_str!("scripts/prepare.sh"));
 pub(super) const PREVIEW: Script = script("look at the unit", include_str!("scripts/preview.sh"));
@@ -12,17 +12,8 @@ pub(super) const INSPECT: Script = script("look what runs", include_str!("script
 pub(super) const STOP: Script = script("stop a unit", include_str!("scripts/stop.sh"));
 pub(super) const GRACE: Script = script("ask for a unit's grace", include_str!("scripts/grace.sh"));
 pub(super) const LOGS: Script = script("read the journal", include_str!("scripts/logs.sh"));
-pub(super) const EXEC: Script = script("run in a release", include_str!("scripts/exec.sh"));
 pub(super) const PROMOTED: Script = script("enable the live unit", include_str!("scripts/promoted.sh"));
 
 const fn script(operation: &'static str, body: &'static str) -> Script {
-    Script::new(operation, body).library(concat!(include_str!("scripts/lib.sh"), "\n", include_str!("scripts/unit.sh")))
-}
-
-/// The exit status of a script when there is no release to run in.
-pub(super) const NO_RELEASE: i32 = 44;
-
-/// A time as the scripts count it.
-pub(super) fn hundredths(duration: Duration) -> String {
-    (duration.as_millis() / 10).to_string()
+    Script::new(operation, body).library(concat!(slots_library!(), "\n", include_str!("scripts/lib.sh"), "\n", include_str!("scripts/unit.sh")))
 }
