@@ -78,7 +78,7 @@ end_all() {
                 killed=$(named "$left")
                 last=$((now + 1000))
             }
-            [ "$now" -lt "$last" ] || fail "processes are still there after SIGKILL: $(echo $left). ps -o pid,wchan:32,args shows what they wait for"
+            [ "$now" -lt "$last" ] || fail "processes are still there after SIGKILL: $(printf '%s' "$left" | tr '\n' ' '). ps -o pid,wchan:32,args shows what they wait for"
             # shellcheck disable=SC2086
             said=$(kill -KILL $left 2>&1) || [ -z "$(members)" ] || [ "$now" -lt "$((last - 500))" ] || fail "cannot kill: $said"
         fi
