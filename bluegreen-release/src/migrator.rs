@@ -76,12 +76,10 @@ impl CommandMigrator {
         let command = self.slots.exec(target.slot, Some(target.version())).args(words).timeout(self.timeout);
         let output = host.run(&command).await?;
         match output.status {
-            Some(NO_RELEASE) => {
-                Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
-                    .not_applied()
-                    .with("host", host)
-                    .with_hint("deploy this version again: a deploy prepares it"))
-            }
+            Some(NO_RELEASE) => Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
+                .not_applied()
+                .with("host", host)
+                .with_hint("deploy this version again: a deploy prepares it")),
             _ => output.ok(&command.called(quote_all(words)), host),
         }
     }

@@ -91,10 +91,12 @@ impl DetachedRuntime {
         let reply = script::CHECK.run(&*self.slots.host).await?;
         match reply.word() {
             "ready" => Ok(()),
-            "missing" => Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
-                .not_applied()
-                .with("host", &self.slots.host)
-                .with_hint("setsid and flock come with util-linux, or with busybox")),
+            "missing" => {
+                Err(Error::new(ErrorKind::Unsupported, format!("there is no `{}` on the server", reply.rest()))
+                    .not_applied()
+                    .with("host", &self.slots.host)
+                    .with_hint("setsid and flock come with util-linux, or with busybox"))
+            }
             _ => Err(reply.unexpected()),
         }
     }
@@ -127,8 +129,7 @@ impl DetachedRuntime {
     }
 
     async fn end(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
-        let reply =
-            self.slots.script(slot, script::STOP, grace).arg(hundredths(grace)).run(&*self.slots.host).await?;
+        let reply = self.slots.script(slot, script::STOP, grace).arg(hundredths(grace)).run(&*self.slots.host).await?;
         if reply.word() != "stopped" {
             return Err(reply.unexpected());
         }

@@ -2,8 +2,6 @@
 
 use bluegreen_core::host::Script;
 
-use crate::slots::slots_library;
-
 pub(super) const CHECK: Script = script("look for what starts need", include_str!("scripts/check.sh")).read_only();
 pub(super) const PREPARE: Script = script("store the environment", include_str!("scripts/prepare.sh"));
 pub(super) const START: Script = script("start a program", include_str!("scripts/start.sh"));
@@ -17,7 +15,12 @@ pub(super) const SUPERVISE: Script =
     Script::new("supervise", include_str!("scripts/supervise.sh")).library(include_str!("scripts/process.sh"));
 
 const fn script(operation: &'static str, body: &'static str) -> Script {
-    let library =
-        concat!(slots_library!(), "\n", include_str!("scripts/process.sh"), "\n", include_str!("scripts/lib.sh"));
+    let library = concat!(
+        include_str!("../slots/scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/process.sh"),
+        "\n",
+        include_str!("scripts/lib.sh")
+    );
     Script::new(operation, body).library(library)
 }

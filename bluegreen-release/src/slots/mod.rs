@@ -5,7 +5,7 @@ mod runner;
 mod settings;
 
 pub(crate) use builder::{SlotsBuilder, slots_setters};
-pub use runner::Slots;
-pub(crate) use runner::{LOG_LINES, NO_RELEASE, WATCH, hundredths, last_lines, settings_digest, slots_library};
+pub(crate) use runner::Slots;
+pub(crate) use runner::{LOG_LINES, NO_RELEASE, WATCH, hundredths, last_lines, settings_digest};
 pub use settings::DEFAULT_PORTS;
 pub(crate) use settings::SlotSettings;

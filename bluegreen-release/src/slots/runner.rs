@@ -13,15 +13,8 @@ use super::settings::SlotSettings;
 use crate::directory::{ReleaseDirectory, other_content};
 use crate::script::waiting;
 
-/// The functions of the scripts of all slots.
-macro_rules! slots_library {
-    () => {
-        include_str!("scripts/lib.sh")
-    };
-}
-pub(crate) use slots_library;
-
-const EXEC: Script = Script::new("run in a release", include_str!("scripts/exec.sh")).library(slots_library!());
+const EXEC: Script =
+    Script::new("run in a release", include_str!("scripts/exec.sh")).library(include_str!("scripts/lib.sh"));
 
 /// The exit status of a command in a release when there is none.
 pub(crate) const NO_RELEASE: i32 = 44;

@@ -22,9 +22,7 @@ use bluegreen_core::{
 };
 use futures::future::BoxFuture;
 
-pub use builder::{
-    DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, SystemdRuntimeBuilder,
-};
+pub use builder::{DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, SystemdRuntimeBuilder};
 pub use hardening::Hardening;
 use settings::Settings;
 
@@ -182,7 +180,11 @@ fn difference(there: &[String], wanted: &str) -> Vec<String> {
 
 impl fmt::Display for SystemdRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "units of {} in {} on {}", self.slots.settings.service, self.slots.settings.directory, self.slots.host)
+        write!(
+            f,
+            "units of {} in {} on {}",
+            self.slots.settings.service, self.slots.settings.directory, self.slots.host
+        )
     }
 }
 

@@ -2,8 +2,6 @@
 
 use bluegreen_core::host::Script;
 
-use crate::slots::slots_library;
-
 pub(super) const PREPARE: Script = script("store the environment", include_str!("scripts/prepare.sh"));
 pub(super) const PREVIEW: Script = script("look at the unit", include_str!("scripts/preview.sh"));
 pub(super) const START: Script = script("start a unit", include_str!("scripts/start.sh"));
@@ -15,5 +13,11 @@ pub(super) const LOGS: Script = script("read the journal", include_str!("scripts
 pub(super) const PROMOTED: Script = script("enable the live unit", include_str!("scripts/promoted.sh"));
 
 const fn script(operation: &'static str, body: &'static str) -> Script {
-    Script::new(operation, body).library(concat!(slots_library!(), "\n", include_str!("scripts/lib.sh"), "\n", include_str!("scripts/unit.sh")))
+    Script::new(operation, body).library(concat!(
+        include_str!("../slots/scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/unit.sh")
+    ))
 }

@@ -21,11 +21,11 @@ impl SystemdRuntime {
         let error = match reply.word() {
             "running" => return Ok(self.slots.running(target.slot, Some(target.version().clone()))),
             "late" => {
-                let message = format!("it had not started within {deadline:?}, and was stopped. {}", last_lines(&reply));
-                Error::new(ErrorKind::Timeout, message)
-                    .retryable(false)
-                    .with("host", &self.slots.host)
-                    .with_hint("if it needs longer, set start_deadline; with `notify`, it has to tell systemd that it is ready")
+                let message =
+                    format!("it had not started within {deadline:?}, and was stopped. {}", last_lines(&reply));
+                Error::new(ErrorKind::Timeout, message).retryable(false).with("host", &self.slots.host).with_hint(
+                    "if it needs longer, set start_deadline; with `notify`, it has to tell systemd that it is ready",
+                )
             }
             _ => self.slots.refused(target, &digest, &reply),
         };

@@ -18,7 +18,8 @@ const GRACE: Duration = Duration::from_secs(10);
 async fn words_and_variables_reach_the_program_unchanged() {
     let server = Detached::here();
     let words: Vec<_> = HOSTILE_WORDS.iter().map(ToString::to_string).collect();
-    let mut builder = server.builder().command([&["bin/shop".to_owned()], &words[..], &["{port} {slot}".to_owned()]].concat());
+    let mut builder =
+        server.builder().command([&["bin/shop".to_owned()], &words[..], &["{port} {slot}".to_owned()]].concat());
     for (number, word) in words.iter().enumerate() {
         builder = builder.env(format!("HOSTILE_{number}"), Secret::new(word));
     }
@@ -145,7 +146,9 @@ async fn a_program_outlives_its_supervisor_and_its_end_is_still_seen() {
     send(pid, Signal::KILL);
     assert!(comes(PATIENCE, || !runs(pid)));
     match runtime.inspect(Slot::Blue).await.unwrap() {
-        Instance::Stopped { reason: Some(told), .. } => assert!(told.contains("together with its supervisor"), "{told}"),
+        Instance::Stopped { reason: Some(told), .. } => {
+            assert!(told.contains("together with its supervisor"), "{told}")
+        }
         other => panic!("{other:?}"),
     }
     server.started(&runtime, &blue).await;
