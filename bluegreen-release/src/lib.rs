@@ -1,8 +1,9 @@
-//! Programs of any language on plain servers: releases as directories, run by systemd, on any `bluegreen_core::Host`.
+//! Programs of any language on plain servers: releases as directories, run by systemd or detached, on any `bluegreen_core::Host`.
 //!
 //! | type | what it does |
 //! |---|---|
 //! | [`SystemdRuntime`] | runs each slot as a unit of systemd |
+//! | [`DetachedRuntime`] | runs each slot as a program in a session of its own, where there is no systemd |
 //! | [`CommandMigrator`] | runs migrations by commands of the release |
 //! | [`ReleaseDirectory`] | brings releases to a host, each a directory that is complete or not there |
 //! | [`Artifact`] | a tarball, a directory or a single file, checked before anything is sent |
