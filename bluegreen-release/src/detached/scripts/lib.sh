@@ -65,14 +65,17 @@ ending() {
 
 # Ends all of the last start, by force after a time: GRACE, in hundredths of a second. What was killed is in `killed`.
 end_all() {
-    killed=
+    killed= asked=" "
     clock
     until=$((now + $1)) last=
-    left=$(members)
-    # shellcheck disable=SC2086 # they are numbers
-    [ -z "$left" ] || kill -TERM $left 2> /dev/null
     while left=$(members) && [ -n "$left" ]; do
         clock
+        # Each is asked once, also one that was begun after the first look.
+        for pid in $left; do
+            case $asked in *" $pid "*) continue ;; esac
+            kill -TERM "$pid" 2> /dev/null
+            asked="$asked$pid "
+        done
         if [ "$now" -ge "$until" ]; then
             [ -n "$last" ] || {
                 killed=$(named "$left")

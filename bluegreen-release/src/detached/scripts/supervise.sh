@@ -7,7 +7,7 @@ trap : HUP INT QUIT TERM
 stat_of $$ && [ "$session" = $$ ] && note "$slot/leader" $$ "$start" || fail "this is no session of its own"
 exec 9>&-
 
-# Becomes the program: SLOT DIRECTORY WORDS...
+# Becomes the program: SLOT DIRECTORY WORDS... Its name is the mark, by which it is seen that it has.
 # shellcheck disable=SC2016 # it is for another shell
 program='
 start() { shift 19; echo "$1"; }
@@ -48,7 +48,7 @@ in_words() {
 {
     trap : HUP INT QUIT TERM
     env -i PATH="$PATH" HOME="$HOME" USER="$(id -un)" LOGNAME="$(id -un)" BLUEGREEN_INSTANCE="$BLUEGREEN_INSTANCE" \
-        sh -c "$program" sh "$slot" "$directory" "$@"
+        sh -c "$program" "$BLUEGREEN_INSTANCE" "$slot" "$directory" "$@"
     status=$?
     in_words "$status" | put "$slot/ended"
 } 2>&1 | keep_log
