@@ -76,6 +76,8 @@ use crate::slots::{Slots, hundredths};
 ///
 /// systemd 247 or later (Debian 11), and what [`ReleaseDirectory`] needs. The user who deploys has to be able to read the
 /// journal (group `systemd-journal`); [`setup`](Self::setup) sees to it.
+///
+/// [`ReleaseDirectory`]: crate::ReleaseDirectory
 #[derive(Debug, Clone)]
 pub struct SystemdRuntime {
     slots: Slots,

@@ -4,13 +4,15 @@ use std::fs;
 use std::time::Duration;
 
 use bluegreen_core::testing::HOSTILE_WORDS;
-use bluegreen_core::{ErrorKind, Instance, Runtime, Secret, Slot};
+use bluegreen_core::{Effect, ErrorKind, Instance, Migrator, Phase, Runtime, Secret, Slot};
+use bluegreen_release::CommandMigrator;
 use bluegreen_testkit::patience::{PATIENCE, comes};
 use bluegreen_testkit::pids::{environment, runs, send};
 use bluegreen_testkit::ssh::{Sshd, sshd_is_here};
 use rustix::process::Signal;
 
-use crate::detached_lab::{Detached, SERVES, STUBBORN, target};
+use crate::detached_lab::{Detached, SERVES, STUBBORN, busybox_sshd, target};
+use crate::support::Lab;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -211,6 +213,37 @@ async fn a_start_brings_a_stop_that_was_cut_off_to_its_end() {
     let after = server.started(&runtime, &next).await;
     assert!(!runs(before) && runs(after));
     runtime.stop(Slot::Blue, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_of_a_release_finds_its_directory_and_its_environment() {
+    let server = Detached::here();
+    let runtime = server.builder().env("GREETING", Secret::new("it's \"quoted\"\n$HOME")).build().unwrap();
+    let blue = target(Slot::Blue, server.release("1.0", SERVES));
+    runtime.prepare(&blue).await.unwrap();
+    let migrator =
+        CommandMigrator::builder(&runtime, ["sh", "-c", "printf %s \"$GREETING\" > migrated; test -x bin/shop"]);
+    migrator.build().migrate(Phase::Expand, &blue).await.unwrap();
+    let file = server.lab.path("server dir").join("releases/1.0/migrated");
+    assert_eq!(fs::read_to_string(file).unwrap(), "it's \"quoted\"\n$HOME");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_setsid_is_refused_before_anything_is_done() {
+    if !sshd_is_here() {
+        return;
+    }
+    let tools = Lab::new();
+    let Some(sshd) = busybox_sshd(&tools) else { return };
+    fs::remove_file(tools.path("tools/setsid")).unwrap();
+    let server = Detached::over(&sshd);
+    let runtime = server.runtime();
+    let blue = target(Slot::Blue, server.release("1.0", SERVES));
+    for error in [runtime.preview(&blue).await.unwrap_err(), runtime.prepare(&blue).await.unwrap_err()] {
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::NotApplied), "{error}");
+        assert!(error.to_string().contains("there is no `setsid` on the server"), "{error}");
+    }
+    assert!(!server.lab.path("server dir/releases").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
