@@ -1,8 +1,9 @@
-//! Programs of any language on plain servers: releases as directories, run by systemd, on any `bluegreen_core::Host`.
+//! Programs of any language on plain servers: releases as directories, run by systemd or detached, on any `bluegreen_core::Host`.
 //!
 //! | type | what it does |
 //! |---|---|
 //! | [`SystemdRuntime`] | runs each slot as a unit of systemd |
+//! | [`DetachedRuntime`] | runs each slot as a program in a session of its own, where there is no systemd |
 //! | [`CommandMigrator`] | runs migrations by commands of the release |
 //! | [`ReleaseDirectory`] | brings releases to a host, each a directory that is complete or not there |
 //! | [`Artifact`] | a tarball, a directory or a single file, checked before anything is sent |
@@ -47,19 +48,25 @@
 //! [`user_units`](SystemdRuntimeBuilder::user_units), root is needed once, for `loginctl enable-linger`.
 
 mod artifact;
+mod detached;
 mod directory;
 mod env_file;
 mod manifest;
 mod member;
+mod migrator;
 mod script;
 mod shared;
+mod slots;
 mod source;
 mod systemd;
 
 pub use artifact::{Artifact, DEFAULT_MAX_SIZE};
+pub use detached::{DEFAULT_LOG_LIMIT, DetachedRuntime, DetachedRuntimeBuilder};
 pub use directory::{DEFAULT_KEEP_RELEASES, ReleaseDirectory, ReleaseDirectoryBuilder};
 pub use env_file::read_env_file;
+pub use migrator::{CommandMigrator, CommandMigratorBuilder, CommandsInReleases};
+pub use slots::DEFAULT_PORTS;
 pub use systemd::{
-    CommandMigrator, CommandMigratorBuilder, DEFAULT_PORTS, DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE,
-    DEFAULT_STOP_TIMEOUT, Hardening, SystemdRuntime, SystemdRuntimeBuilder,
+    DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, Hardening, SystemdRuntime,
+    SystemdRuntimeBuilder,
 };

@@ -64,6 +64,7 @@
 //! | nothing yet, or one machine and a program that listens on `PORT` | `local::ProcessRuntime` | `local::ProxyRouter` | [`FileStateStore`] |
 //! | one machine with nginx in front | `local::ProcessRuntime` | `nginx::NginxRouter` | [`FileStateStore`] |
 //! | a program of any language on a server with systemd | `release::SystemdRuntime` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] on the same host |
+//! | the same on a server without systemd: a container, Alpine | `release::DetachedRuntime` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] on the same host |
 //! | Elixir or Erlang releases on a server | `ssh::BeamRuntime` | `nginx::NginxRouter` on an `ssh::SshHost` | [`HostStateStore`] on the same host |
 //! | an image in a registry, here or on a server | `docker::ContainerRuntime`, with `engine` on a server | `nginx::NginxRouter`, on an `ssh::SshHost` on a server | [`FileStateStore`], or [`HostStateStore`] on the same host |
 //! | a compose file, here | `docker::ComposeRuntime` | `nginx::NginxRouter` | [`FileStateStore`] |
@@ -98,7 +99,7 @@
 //! | `ring` | HTTPS with ring, where the program has installed no crypto provider of its own | yes: without it, HTTPS fails until the program installs one |
 //! | `nginx` | the module `nginx`: routers for nginx on any host | no |
 //! | `haproxy` | the module `haproxy`: a router for HAProxy on any host | no |
-//! | `release` | the module `release`: programs of any language as units of systemd | no |
+//! | `release` | the module `release`: programs of any language as units of systemd, or detached | no |
 //! | `ssh` | the module `ssh`: servers over SSH, Elixir and Erlang releases, deploys by `git push` | no |
 //! | `docker` | the module `docker`: compose projects, single containers, migrations in containers, image builds | no |
 //! | `docker-tls` | `docker`, and engines that are reached by TCP with TLS | no |

@@ -1,20 +1,15 @@
 //! How a [`SystemdRuntime`] is made.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluegreen_core::{Error, Host, Ownership, PerSlot, Result, Secret, ServiceName};
+use bluegreen_core::{Error, Host, PerSlot, Result};
 
 use super::SystemdRuntime;
 use super::hardening::Hardening;
-use super::settings::{Scope, Settings, check_variables};
+use super::settings::{Scope, Settings};
 use super::unit;
-use crate::directory::ReleaseDirectory;
-
-/// The ports of blue and green unless set: 4000 and 4001.
-pub const DEFAULT_PORTS: PerSlot<u16> = PerSlot::new(4000, 4001);
+use crate::slots::{SlotSettings, SlotsBuilder, slots_setters};
 
 /// How long a program may take to be started unless set: 60 s. With `Type=notify` that is until it says that it is ready.
 pub const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(60);
@@ -29,24 +24,14 @@ pub const DEFAULT_RESTARTS_ALLOWED: u32 = 2;
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct SystemdRuntimeBuilder {
-    host: Arc<dyn Host>,
+    slots: SlotsBuilder,
     settings: Settings,
-    shared: Vec<(String, bool)>,
-    assets: Option<String>,
-    keep_releases: usize,
-    strip_components: usize,
-    max_size: u64,
 }
 
 impl SystemdRuntimeBuilder {
     pub(super) fn new(host: Arc<dyn Host>, service: String) -> Self {
         let settings = Settings {
-            directory: format!("/srv/{service}"),
-            command: vec![format!("bin/{service}")],
             scope: Scope::System { user: String::new() },
-            ports: DEFAULT_PORTS,
-            variables: BTreeMap::new(),
-            env_files: Vec::new(),
             units: None,
             notify: false,
             stop_timeout: DEFAULT_STOP_TIMEOUT,
@@ -54,34 +39,11 @@ impl SystemdRuntimeBuilder {
             restarts_allowed: DEFAULT_RESTARTS_ALLOWED,
             hardening: Hardening::default(),
             directives: Vec::new(),
-            service,
         };
-        Self {
-            host,
-            settings,
-            shared: Vec::new(),
-            assets: None,
-            keep_releases: crate::DEFAULT_KEEP_RELEASES,
-            strip_components: 0,
-            max_size: crate::DEFAULT_MAX_SIZE,
-        }
+        Self { slots: SlotsBuilder::new(host, service), settings }
     }
 
-    /// Sets the directory on the server that belongs to this service, as an absolute path; `/srv/<service>` unless set.
-    pub fn directory(mut self, path: impl Into<String>) -> Self {
-        self.settings.directory = path.into();
-        self
-    }
-
-    /// Sets the program and its arguments; `bin/<service>` unless set. A program with a slash is a path in the release, one
-    /// that begins with a slash is on the server, and any other is looked up by systemd (`python3`, `node`).
-    ///
-    /// `{port}` and `{slot}` are filled in. No shell sees the words, and nothing else in them is replaced; `PORT`, `SLOT`
-    /// and `VERSION` are in the environment too.
-    pub fn command<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
-        self.settings.command = words.into_iter().map(Into::into).collect();
-        self
-    }
+    slots_setters!("by systemd");
 
     /// Sets the user that the program runs as. It must be set, unless [`user_units`](Self::user_units) are used. Usually it is
     /// the one that deploys; another one cannot read the environment file, and has to be in the group of `shared/`.
@@ -94,26 +56,6 @@ impl SystemdRuntimeBuilder {
     /// `loginctl enable-linger`.
     pub fn user_units(mut self) -> Self {
         self.settings.scope = Scope::User;
-        self
-    }
-
-    /// The ports that blue's and green's programs are told to listen on. Default: 4000 and 4001 ([`DEFAULT_PORTS`]).
-    pub fn ports(mut self, ports: impl Into<PerSlot<u16>>) -> Self {
-        self.settings.ports = ports.into();
-        self
-    }
-
-    /// Adds a variable to the program's environment. Settings of a release are added too, and come before it.
-    pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
-        self.settings.variables.insert(name.into(), value);
-        self
-    }
-
-    /// Adds the variables of a local file, which is read by each [`prepare`](bluegreen_core::Runtime::prepare): see
-    /// [`read_env_file`](crate::read_env_file). What is set one by one comes before what a file says, and the first of
-    /// several files before the others.
-    pub fn env_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.settings.env_files.push(path.into());
         self
     }
 
@@ -163,83 +105,21 @@ impl SystemdRuntimeBuilder {
         self
     }
 
-    /// Shares a directory between all releases: uploads, caches, sessions.
-    pub fn shared_directory(mut self, path: impl Into<String>) -> Self {
-        self.shared.push((path.into(), true));
-        self
-    }
-
-    /// Shares a file between all releases, such as a database of SQLite.
-    pub fn shared_file(mut self, path: impl Into<String>) -> Self {
-        self.shared.push((path.into(), false));
-        self
-    }
-
-    /// Serves the files of all kept releases that have a hash in their names from `<directory>/assets`: see
-    /// [`ReleaseDirectoryBuilder::assets`](crate::ReleaseDirectoryBuilder::assets).
-    pub fn assets(mut self, path: impl Into<String>) -> Self {
-        self.assets = Some(path.into());
-        self
-    }
-
-    /// Sets how many releases stay on the server; [`DEFAULT_KEEP_RELEASES`](crate::DEFAULT_KEEP_RELEASES) (5) unless set.
-    pub fn keep_releases(mut self, count: usize) -> Self {
-        self.keep_releases = count;
-        self
-    }
-
-    /// Sets how many leading directories of a tarball's members are left out; none unless set.
-    pub fn strip_components(mut self, count: usize) -> Self {
-        self.strip_components = count;
-        self
-    }
-
-    /// Sets how many bytes a release may hold, unpacked; [`DEFAULT_MAX_SIZE`](crate::DEFAULT_MAX_SIZE) (8 GiB) unless set.
-    pub fn max_size(mut self, bytes: u64) -> Self {
-        self.max_size = bytes;
-        self
-    }
-
     /// The runtime. Nothing is done on the server yet.
     ///
     /// # Errors
     /// `Config` when a name, a path, a line or a variable cannot be what it has to be, when the slots share a port or a unit,
     /// or no user is set.
-    pub fn build(mut self) -> Result<SystemdRuntime> {
-        check(&self.settings).map_err(|error| error.with_operation("set up the systemd runtime"))?;
-        for file in &mut self.settings.env_files {
-            // A deploy tool may change its directory before it deploys.
-            *file = std::path::absolute(&*file)
-                .map_err(|error| Error::from(error).with_operation("find the environment file"))?;
-        }
-        let mut releases = ReleaseDirectory::builder(self.host.clone(), &self.settings.directory)
-            .keep_releases(self.keep_releases)
-            .strip_components(self.strip_components)
-            .max_size(self.max_size);
-        for (path, is_directory) in &self.shared {
-            releases = if *is_directory { releases.shared_directory(path) } else { releases.shared_file(path) };
-        }
-        if let Some(assets) = self.assets {
-            releases = releases.assets(assets);
-        }
-        let releases = releases.build()?;
-        let (settings, ownership) = (Arc::new(self.settings), Ownership::new());
-        Ok(SystemdRuntime { host: self.host, settings, releases, ownership })
+    pub fn build(self) -> Result<SystemdRuntime> {
+        let about = |error: Error| error.with_operation("set up the systemd runtime");
+        check(&self.slots.settings, &self.settings).map_err(about)?;
+        Ok(SystemdRuntime { slots: self.slots.build().map_err(about)?, settings: Arc::new(self.settings) })
     }
 }
 
-fn check(settings: &Settings) -> Result<()> {
-    ServiceName::new(&settings.service)?;
-    unit::check_path("directory of a service", &settings.directory)?;
-    if !settings.directory.starts_with('/') || settings.directory.trim_end_matches('/').is_empty() {
-        let what = format!("{:?} is not an absolute path that can belong to one service", settings.directory);
-        return Err(Error::config(what));
-    }
-    let program = settings.command.first().map_or("", String::as_str);
-    unit::check_path("program", program)?;
-    if settings.command.iter().any(|word| word.contains('\0')) {
-        return Err(Error::config("a command must not contain a NUL character"));
-    }
+fn check(slots: &SlotSettings, settings: &Settings) -> Result<()> {
+    unit::check_path("directory of a service", &slots.directory)?;
+    unit::check_path("program", slots.command.first().map_or("", String::as_str))?;
     match &settings.scope {
         Scope::System { user } if user.is_empty() => {
             return Err(Error::config("no user is set that the program runs as")
@@ -250,18 +130,13 @@ fn check(settings: &Settings) -> Result<()> {
         }
         _ => {}
     }
-    let PerSlot { blue, green } = settings.ports;
-    if blue == green || blue == 0 || green == 0 {
-        return Err(Error::config(format!("the slots need two ports, and have {blue} and {green}")));
-    }
     if let Some(units) = &settings.units {
         units.iter().try_for_each(|name| unit::check_unit_name(name))?;
         if units.blue == units.green {
             return Err(Error::config(format!("the slots need two units, and have {:?} twice", units.blue)));
         }
     }
-    settings.directives.iter().try_for_each(|(name, value)| unit::check_directive(name, value))?;
-    check_variables(&settings.variables)
+    settings.directives.iter().try_for_each(|(name, value)| unit::check_directive(name, value))
 }
 
 fn is_user(name: &str) -> bool {

@@ -3,7 +3,6 @@
 mod builder;
 mod exec;
 mod hardening;
-mod migrator;
 mod script;
 mod settings;
 mod setup;
@@ -18,20 +17,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bluegreen_core::host::{Reply, Script};
 use bluegreen_core::{
-    Endpoint, Error, ErrorKind, Host, Instance, Ownership, Preview, Result, Runtime, ServiceName, Slot, Stopped,
-    Target, Version, changed_file, sha256_hex,
+    Error, ErrorKind, Host, Instance, Preview, Result, Runtime, ServiceName, Slot, Stopped, Target, changed_file,
+    sha256_hex,
 };
 use futures::future::BoxFuture;
 
-pub use builder::{
-    DEFAULT_PORTS, DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, SystemdRuntimeBuilder,
-};
+pub use builder::{DEFAULT_RESTARTS_ALLOWED, DEFAULT_START_DEADLINE, DEFAULT_STOP_TIMEOUT, SystemdRuntimeBuilder};
 pub use hardening::Hardening;
-pub use migrator::{CommandMigrator, CommandMigratorBuilder};
 use settings::Settings;
 
-use crate::directory::ReleaseDirectory;
+use crate::migrator::sealed::HasSlots;
 use crate::script::waiting;
+use crate::slots::{Slots, hundredths};
 
 /// Runs each slot as a unit of systemd on any [`Host`]: a program of any language, released as a directory.
 ///
@@ -79,12 +76,12 @@ use crate::script::waiting;
 ///
 /// systemd 247 or later (Debian 11), and what [`ReleaseDirectory`] needs. The user who deploys has to be able to read the
 /// journal (group `systemd-journal`); [`setup`](Self::setup) sees to it.
+///
+/// [`ReleaseDirectory`]: crate::ReleaseDirectory
 #[derive(Debug, Clone)]
 pub struct SystemdRuntime {
-    host: Arc<dyn Host>,
+    slots: Slots,
     settings: Arc<Settings>,
-    releases: ReleaseDirectory,
-    ownership: Ownership,
 }
 
 impl SystemdRuntime {
@@ -95,7 +92,7 @@ impl SystemdRuntime {
 
     /// The name of a slot's unit.
     pub fn unit(&self, slot: Slot) -> String {
-        self.settings.unit(slot)
+        self.settings.unit(&self.slots.settings, slot)
     }
 
     fn script(&self, script: Script, waits: Duration) -> Script {
@@ -104,45 +101,32 @@ impl SystemdRuntime {
 
     /// A script with the places of a slot and its unit as the first arguments.
     fn on_slot(&self, slot: Slot, script: Script, waits: Duration) -> Script {
-        self.script(script, waits).args([self.settings.directory.clone(), slot.to_string(), self.unit(slot)])
-    }
-
-    fn running(&self, slot: Slot, version: Option<Version>) -> Instance {
-        let endpoint = Endpoint::http(format!("127.0.0.1:{}", self.settings.ports[slot])).on(self.host.to_string());
-        Instance::Running { version, endpoints: vec![endpoint] }
-    }
-
-    /// Refuses a directory of another service.
-    async fn verify(&self) -> Result<()> {
-        self.ownership.verify(&*self.host, &self.settings.directory).await
-    }
-
-    /// As [`verify`](Self::verify), for a call that writes.
-    async fn claim(&self, target: &Target) -> Result<()> {
-        self.ownership.claim_for(&target.service, &*self.host, &self.settings.directory).await
+        self.script(script, waits).args([self.slots.settings.directory.clone(), slot.to_string(), self.unit(slot)])
     }
 
     /// The digest of the unit as it has to be; empty for one that is not ours.
     fn unit_digest(&self, slot: Slot) -> String {
         match self.settings.units {
             Some(_) => String::new(),
-            None => sha256_hex(unit::render(&self.settings, slot)),
+            None => sha256_hex(unit::render(&self.slots.settings, &self.settings, slot)),
         }
     }
 
     async fn prepare_release(&self, target: &Target) -> Result<()> {
-        let environment = self.settings.environment(target).await?;
-        self.claim(target).await?;
-        let script = self.on_slot(target.slot, script::PREPARE, Duration::ZERO);
-        let words = [target.version().to_string(), self.unit_digest(target.slot), environment.len().to_string()];
-        let script = script.args(words).stdin(environment);
-        let store = async { self.check_unit(target.slot, &script.run(&*self.host).await?) };
-        self.releases.prepare_beside(target, store).await
+        self.slots
+            .prepare(target, async |environment: String| {
+                let script = self.on_slot(target.slot, script::PREPARE, Duration::ZERO);
+                let words =
+                    [target.version().to_string(), self.unit_digest(target.slot), environment.len().to_string()];
+                let reply = script.args(words).stdin(environment).run(&*self.slots.host).await?;
+                self.check_unit(target.slot, &reply)
+            })
+            .await
     }
 
     async fn look_at_unit(&self, slot: Slot) -> Result<()> {
         let script = self.script(script::PREVIEW, Duration::ZERO).args([self.unit(slot), self.unit_digest(slot)]);
-        self.check_unit(slot, &script.run(&*self.host).await?)
+        self.check_unit(slot, &script.run(&*self.slots.host).await?)
     }
 
     fn check_unit(&self, slot: Slot, reply: &Reply) -> Result<()> {
@@ -161,8 +145,8 @@ impl SystemdRuntime {
             ("unit", "differs") => {
                 let path = reply.rest().split_once(' ').map_or("", |(_, path)| path);
                 let there = reply.after("unit");
-                let wanted = unit::render(&self.settings, slot);
-                changed_file("unit", path, &*self.host, difference(there, &wanted))
+                let wanted = unit::render(&self.slots.settings, &self.settings, slot);
+                changed_file("unit", path, &*self.slots.host, difference(there, &wanted))
                     .with_hint(format!("{setup}; what only this server needs belongs in a drop-in: systemctl edit"))
             }
             ("linger", user) => {
@@ -171,28 +155,17 @@ impl SystemdRuntime {
             }
             _ => reply.unexpected(),
         };
-        Err(error.not_applied().with("unit", self.unit(slot)).with("host", &self.host))
+        Err(error.not_applied().with("unit", self.unit(slot)).with("host", &self.slots.host))
     }
 
     async fn look(&self, slot: Slot) -> Result<Instance> {
-        let reply = self.on_slot(slot, script::INSPECT, Duration::ZERO).run(&*self.host).await?;
-        let (version, reason) = reply.rest().split_once(' ').unwrap_or((reply.rest(), ""));
-        let known = || if version == "?" { Ok(None) } else { Version::new(version).map(Some) };
-        match reply.word() {
-            "absent" => Ok(Instance::Absent),
-            "running" => Ok(self.running(slot, known()?)),
-            "degraded" => {
-                let endpoints = self.running(slot, None).endpoints().to_vec();
-                Ok(Instance::Degraded { version: known()?, endpoints, reason: reason.to_owned() })
-            }
-            "stopped" => Ok(Instance::Stopped { version: known()?, reason: Some(reason.to_owned()) }),
-            _ => Err(reply.unexpected()),
-        }
+        let reply = self.on_slot(slot, script::INSPECT, Duration::ZERO).run(&*self.slots.host).await?;
+        self.slots.instance(slot, &reply)
     }
 
     async fn end(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
-        let script = self.on_slot(slot, script::STOP, grace).arg(script::hundredths(grace));
-        let reply = script.run(&*self.host).await?;
+        let script = self.on_slot(slot, script::STOP, grace).arg(hundredths(grace));
+        let reply = script.run(&*self.slots.host).await?;
         match reply.word() {
             "stopped" | "nothing" => Ok(Stopped::default()),
             "killed" => Ok(Stopped::default()
@@ -213,27 +186,30 @@ fn difference(there: &[String], wanted: &str) -> Vec<String> {
 
 impl fmt::Display for SystemdRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "units of {} in {} on {}", self.settings.service, self.settings.directory, self.host)
+        write!(
+            f,
+            "units of {} in {} on {}",
+            self.slots.settings.service, self.slots.settings.directory, self.slots.host
+        )
     }
 }
 
 #[async_trait]
 impl Runtime for SystemdRuntime {
     fn bind_service(&self, service: &ServiceName) -> Result<()> {
-        self.ownership.bind(service)
+        self.slots.ownership.bind(service)
     }
 
     async fn preview(&self, target: &Target) -> Result<Preview> {
         let about = |error: Error| error.with_operation(format!("prepare {target}"));
-        self.verify().await?;
-        self.settings.environment(target).await.map_err(about)?;
-        self.releases.check(target).await.map_err(about)?;
+        self.slots.verify().await?;
+        self.slots.check(target).await.map_err(about)?;
         self.look_at_unit(target.slot).await.map_err(about)?;
         Ok(Preview::default())
     }
 
     async fn preview_slot(&self, slot: Slot) -> Result<Preview> {
-        self.verify().await?;
+        self.slots.verify().await?;
         self.look_at_unit(slot).await.map_err(|error| error.with_operation(format!("look at the unit of {slot}")))?;
         Ok(Preview::default())
     }
@@ -243,7 +219,7 @@ impl Runtime for SystemdRuntime {
     }
 
     async fn start(&self, target: &Target) -> Result<Instance> {
-        self.claim(target).await?;
+        self.slots.claim(target).await?;
         self.start_release(target).await.map_err(|error| error.with_operation(format!("start {target}")))
     }
 
@@ -256,12 +232,12 @@ impl Runtime for SystemdRuntime {
     }
 
     async fn inspect(&self, slot: Slot) -> Result<Instance> {
-        self.verify().await?;
+        self.slots.verify().await?;
         self.look(slot).await.map_err(|error| error.with_operation(format!("inspect {slot}")))
     }
 
     async fn stop(&self, slot: Slot, grace: Duration) -> Result<Stopped> {
-        self.verify().await?;
+        self.slots.verify().await?;
         self.end(slot, grace).await.map_err(|error| error.with_operation(format!("stop {slot}")))
     }
 
@@ -269,7 +245,7 @@ impl Runtime for SystemdRuntime {
         if self.settings.units.is_none() {
             return Ok(grace.max(self.settings.stop_timeout));
         }
-        let reply = self.script(script::GRACE, Duration::ZERO).arg(self.unit(slot)).run(&*self.host).await?;
+        let reply = self.script(script::GRACE, Duration::ZERO).arg(self.unit(slot)).run(&*self.slots.host).await?;
         // A unit without an end of its own leaves it to the pipeline.
         Ok(time_span::parse(reply.lines().first().map_or("", String::as_str)).map_or(grace, |own| grace.max(own)))
     }
@@ -277,11 +253,11 @@ impl Runtime for SystemdRuntime {
     async fn promoted(&self, live: Slot) -> Result<()> {
         let script = self.script(script::PROMOTED, Duration::ZERO).args([self.unit(live), self.unit(live.other())]);
         let about = |error: Error| error.with_operation(format!("have {live} start at boot"));
-        let reply = script.run(&*self.host).await.map_err(about)?;
+        let reply = script.run(&*self.slots.host).await.map_err(about)?;
         match reply.word() {
             "enabled" => Ok(()),
             "static" => {
-                tracing::warn!(host = %self.host, unit = reply.rest(), "the unit has no [Install]: it does not start at boot");
+                tracing::warn!(host = %self.slots.host, unit = reply.rest(), "the unit has no [Install]: it does not start at boot");
                 Ok(())
             }
             _ => Err(about(reply.unexpected())),
@@ -289,9 +265,15 @@ impl Runtime for SystemdRuntime {
     }
 
     async fn logs(&self, slot: Slot, tail: usize) -> Result<Vec<String>> {
-        self.verify().await?;
+        self.slots.verify().await?;
         let script = self.on_slot(slot, script::LOGS, Duration::ZERO).arg(tail.to_string());
         let about = |error: Error| error.with_operation(format!("read the journal of {slot}"));
-        Ok(script.run(&*self.host).await.map_err(about)?.lines().to_vec())
+        Ok(script.run(&*self.slots.host).await.map_err(about)?.lines().to_vec())
+    }
+}
+
+impl HasSlots for SystemdRuntime {
+    fn slots(&self) -> &Slots {
+        &self.slots
     }
 }

@@ -1,7 +1,5 @@
 //! The scripts of this runtime, with what all of them know.
 
-use std::time::Duration;
-
 use bluegreen_core::host::Script;
 
 pub(super) const PREPARE: Script = script("store the environment", include_str!("scripts/prepare.sh"));
@@ -12,17 +10,14 @@ pub(super) const INSPECT: Script = script("look what runs", include_str!("script
 pub(super) const STOP: Script = script("stop a unit", include_str!("scripts/stop.sh"));
 pub(super) const GRACE: Script = script("ask for a unit's grace", include_str!("scripts/grace.sh"));
 pub(super) const LOGS: Script = script("read the journal", include_str!("scripts/logs.sh"));
-pub(super) const EXEC: Script = script("run in a release", include_str!("scripts/exec.sh"));
 pub(super) const PROMOTED: Script = script("enable the live unit", include_str!("scripts/promoted.sh"));
 
 const fn script(operation: &'static str, body: &'static str) -> Script {
-    Script::new(operation, body).library(concat!(include_str!("scripts/lib.sh"), "\n", include_str!("scripts/unit.sh")))
-}
-
-/// The exit status of a script when there is no release to run in.
-pub(super) const NO_RELEASE: i32 = 44;
-
-/// A time as the scripts count it.
-pub(super) fn hundredths(duration: Duration) -> String {
-    (duration.as_millis() / 10).to_string()
+    Script::new(operation, body).library(concat!(
+        include_str!("../slots/scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/lib.sh"),
+        "\n",
+        include_str!("scripts/unit.sh")
+    ))
 }

@@ -20,7 +20,7 @@ impl SystemdRuntime {
     /// # Errors
     /// `Unexpected` with the script's words when it fails.
     pub async fn setup(&self) -> Result<()> {
-        self.script_of_setup().run(&*self.host, matches!(self.settings.scope, Scope::System { .. })).await
+        self.script_of_setup().run(&*self.slots.host, matches!(self.settings.scope, Scope::System { .. })).await
     }
 
     /// The script that [`setup`](Self::setup) runs, to be read and run by an administrator instead: as root (the variable
@@ -30,11 +30,11 @@ impl SystemdRuntime {
     }
 
     fn script_of_setup(&self) -> SetupScript {
-        let settings = &self.settings;
+        let (slots, settings) = (&self.slots.settings, &self.settings);
         let ours = if settings.units.is_none() { &Slot::BOTH[..] } else { &[] };
         let install = |slot: &Slot| {
-            let text = quote(&unit::render(settings, *slot));
-            format!("install_file \"$units\"/{} 644 {text}\n", settings.unit(*slot))
+            let text = quote(&unit::render(slots, settings, *slot));
+            format!("install_file \"$units\"/{} 644 {text}\n", self.unit(*slot))
         };
         let units: String = ours.iter().map(install).collect();
         let purpose = "Sets a server up for deploys with systemd.";
@@ -45,14 +45,14 @@ impl SystemdRuntime {
             }
             Scope::System { user } => {
                 let rule =
-                    |slot, verb| format!("$deployer ALL=(root) NOPASSWD: $systemctl {verb} {}\n", settings.unit(slot));
+                    |slot, verb| format!("$deployer ALL=(root) NOPASSWD: $systemctl {verb} {}\n", self.unit(slot));
                 let rules: String = Slot::BOTH.iter().flat_map(|slot| VERBS.map(|verb| rule(*slot, verb))).collect();
                 let begin = "units=/etc/systemd/system scope= systemctl=$(command -v systemctl)\n";
                 SetupScript::new(purpose, format!("{begin}{units}{RELOAD}rules=\"{rules}\"\n{SYSTEM}"))
                     .variable("user", user)
-                    .variable("service", &settings.service)
+                    .variable("service", &slots.service)
             }
         };
-        script.variable("directory", &settings.directory)
+        script.variable("directory", &slots.directory)
     }
 }

@@ -3,10 +3,11 @@
 use bluegreen_core::{Error, Result, Slot};
 
 use super::settings::{Scope, Settings};
+use crate::slots::SlotSettings;
 
 /// The unit of a slot. It is the same for every version, so that a deploy changes no unit.
-pub(super) fn render(settings: &Settings, slot: Slot) -> String {
-    let Settings { service, directory, .. } = settings;
+pub(super) fn render(slots: &SlotSettings, settings: &Settings, slot: Slot) -> String {
+    let SlotSettings { service, directory, command, .. } = slots;
     let kind = if settings.notify { "notify" } else { "exec" };
     let user = match &settings.scope {
         Scope::System { user } => format!("User={user}\n"),
@@ -16,8 +17,8 @@ pub(super) fn render(settings: &Settings, slot: Slot) -> String {
         Scope::System { .. } => "multi-user.target",
         Scope::User => "default.target",
     };
-    let command: Vec<_> = settings.command.iter().skip(1).map(|word| quoted(&filled(word, settings, slot))).collect();
-    let program = match settings.command.first() {
+    let arguments: Vec<_> = command.iter().skip(1).map(|word| quoted(&slots.filled(word, slot))).collect();
+    let program = match command.first() {
         Some(program) if program.contains('/') && !program.starts_with('/') => {
             format!("{directory}/slots/{slot}/release/{program}")
         }
@@ -50,17 +51,12 @@ SyslogIdentifier={service}-{slot}
 [Install]
 WantedBy={wanted_by}
 ",
-        arguments = command.join(" "),
+        arguments = arguments.join(" "),
     )
 }
 
 fn seconds(duration: std::time::Duration) -> String {
     format!("{}ms", duration.as_millis())
-}
-
-/// `{port}` and `{slot}` filled in.
-fn filled(word: &str, settings: &Settings, slot: Slot) -> String {
-    word.replace("{port}", &settings.ports[slot].to_string()).replace("{slot}", slot.as_str())
 }
 
 /// One word of a command line for systemd, which replaces `%` and `$` too.

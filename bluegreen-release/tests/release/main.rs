@@ -4,5 +4,8 @@
 
 mod artifact;
 mod assets;
+mod detached;
+mod detached_conformance;
+mod detached_lab;
 mod directory;
 mod support;

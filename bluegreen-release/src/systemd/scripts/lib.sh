@@ -1,21 +1,3 @@
-# Finds the places of one slot: BASE SLOT.
-place() {
-    base=$(CDPATH= cd -- "$1" 2> /dev/null && pwd -P) || return 1
-    slot=$base/slots/$2
-}
-
-# Reads the record of what was started last in the slot.
-recall() {
-    version= digest= settings= boot= since=
-    [ -f "$slot/record" ] || return 1
-    while read -r key value; do
-        case $key in
-        version | digest | settings | boot | since) eval "$key=\$value" ;;
-        esac
-    done < "$slot/record"
-    [ -n "$version" ]
-}
-
 # Sessions that no login manager made do not say where the user's systemd listens.
 if [ "$scope" = --user ]; then
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
@@ -101,10 +83,4 @@ this_boot() {
 newest_line() {
     newest=$(journalctl ${scope:+"$scope"} -q -n 0 --show-cursor 2> /dev/null | sed -n 's/^-- cursor: .*;t=\([0-9a-f]*\).*/\1/p')
     [ -z "$newest" ] || printf '@%d.%06d' $((0x$newest / 1000000)) $((0x$newest % 1000000))
-}
-
-# The time in hundredths of a second, in `now`.
-clock() {
-    read -r now rest < /proc/uptime
-    now=${now%.*}${now#*.}
 }

@@ -4,25 +4,18 @@
 # Replies: `running`, `occupied <version>`, `absent`, `other <digest>`; or `failed <how>` and `late <how>`, each with the
 # journal's lines behind `log`, and nothing of it left running.
 unit=$3 wanted=$4 digest_wanted=$5 settings_wanted=$6 deadline=$7 lines=$8
-place "$1" "$2" && [ -f "$base/manifests/$wanted.sha256" ] && [ -d "$base/releases/$wanted" ] || reply absent
-read -r digest_here < "$base/manifests/$wanted.sha256" || reply absent
-[ -z "$digest_wanted" ] || [ "$digest_wanted" = "$digest_here" ] || reply "other $digest_here"
-[ -f "$slot/env-$wanted" ] || reply absent
+find_release "$1" "$2" "$wanted" "$digest_wanted"
 clock
 until=$((now + deadline))
 lock "$slot/lock"
 look
 if is_up; then
-    recall || reply "occupied unknown"
-    [ "$version" = "$wanted" ] && [ "$digest" = "$digest_here" ] && [ "$settings" = "$settings_wanted" ] ||
-        reply "occupied $version"
+    only_this "$wanted" "$settings_wanted"
     # One that was started to its end is left alone, whatever became of it since.
     [ ! -e "$slot/started" ] || reply running
 else
     rm -f "$slot/ended" "$slot/started"
-    cp "$slot/env-$wanted" "$slot/env.new" && chmod 600 "$slot/env.new" && mv -f "$slot/env.new" "$slot/env" &&
-        ln -sfn "../../releases/$wanted" "$slot/release.new" && mv -fT "$slot/release.new" "$slot/release" ||
-        fail "cannot write in $slot"
+    take_release "$wanted"
     printf '%s\n' "version $wanted" "digest $digest_here" "settings $settings_wanted" "boot $(this_boot)" "since $(newest_line)" |
         put "$slot/record"
     fsync_path "$slot"

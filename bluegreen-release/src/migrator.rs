@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bluegreen_core::host::quote_all;
 use bluegreen_core::{Error, ErrorKind, Migrator, Output, Phase, Result, Target, When};
 
-use super::{SystemdRuntime, script};
+use crate::slots::{NO_RELEASE, Slots};
 
 /// Runs migrations by commands in the release that is being deployed, in its directory and with its environment, as the user who
 /// deploys.
@@ -27,13 +27,25 @@ use super::{SystemdRuntime, script};
 /// ```
 #[derive(Debug, Clone)]
 pub struct CommandMigrator {
-    runtime: SystemdRuntime,
+    slots: Slots,
     when: When,
     expand: Vec<String>,
     contract: Option<Vec<String>>,
     revert: Option<Vec<String>>,
     pending: Option<Vec<String>>,
     timeout: Duration,
+}
+
+/// A runtime whose releases are directories in which commands can be run:
+/// [`SystemdRuntime`](crate::SystemdRuntime) and [`DetachedRuntime`](crate::DetachedRuntime).
+pub trait CommandsInReleases: sealed::HasSlots {}
+
+impl<R: sealed::HasSlots> CommandsInReleases for R {}
+
+pub(crate) mod sealed {
+    pub trait HasSlots {
+        fn slots(&self) -> &crate::slots::Slots;
+    }
 }
 
 /// Makes a [`CommandMigrator`].
@@ -44,11 +56,11 @@ pub struct CommandMigratorBuilder(CommandMigrator);
 impl CommandMigrator {
     /// A migrator for the releases of this runtime, whose expand phase is this command: `["bin/rails", "db:migrate"]`.
     pub fn builder<W: Into<String>>(
-        runtime: &SystemdRuntime,
+        runtime: &impl CommandsInReleases,
         expand: impl IntoIterator<Item = W>,
     ) -> CommandMigratorBuilder {
         CommandMigratorBuilder(Self {
-            runtime: runtime.clone(),
+            slots: runtime.slots().clone(),
             when: When::BeforeStart,
             expand: words(expand),
             contract: None,
@@ -59,17 +71,15 @@ impl CommandMigrator {
     }
 
     async fn run(&self, target: &Target, words: &[String]) -> Result<Output> {
-        let host = &*self.runtime.host;
-        self.runtime.claim(target).await?;
-        let command = self.runtime.in_release(target.slot, Some(target.version())).args(words).timeout(self.timeout);
+        let host = &*self.slots.host;
+        self.slots.claim(target).await?;
+        let command = self.slots.exec(target.slot, Some(target.version())).args(words).timeout(self.timeout);
         let output = host.run(&command).await?;
         match output.status {
-            Some(script::NO_RELEASE) => {
-                Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
-                    .not_applied()
-                    .with("host", host)
-                    .with_hint("deploy this version again: a deploy prepares it"))
-            }
+            Some(NO_RELEASE) => Err(Error::new(ErrorKind::NotFound, "the release is not prepared on the server")
+                .not_applied()
+                .with("host", host)
+                .with_hint("deploy this version again: a deploy prepares it")),
             _ => output.ok(&command.called(quote_all(words)), host),
         }
     }
@@ -119,7 +129,7 @@ fn words<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Vec<String> {
 
 impl fmt::Display for CommandMigrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", quote_all(&self.expand), self.runtime.host)
+        write!(f, "{} on {}", quote_all(&self.expand), self.slots.host)
     }
 }
 
