@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use bluegreen_core::{Host, Progress, Release, Result, Slot};
 use bluegreen_ssh::SshHost;
 use bluegreen_testkit::beam::{APP, release};
-use bluegreen_testkit::process::run;
 use bluegreen_testkit::delay::delayed;
+use bluegreen_testkit::process::run;
 
 mod setup;
 #[path = "../../examples/beam-nginx.rs"]
