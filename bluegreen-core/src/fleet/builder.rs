@@ -100,7 +100,7 @@ impl FleetBuilder {
         self
     }
 
-    /// Begins nothing on further members once one has failed. Default: no; the report then names all that fail.
+    /// Begins nothing on further members once more have failed than may. Default: no; the report then names all that fail.
     #[must_use]
     pub fn stop_on_first(mut self, stop: bool) -> Self {
         self.policy.stop_on_first = stop;

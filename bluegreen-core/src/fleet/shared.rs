@@ -101,7 +101,7 @@ impl Shared {
             failures += usize::from(failed);
             results.push((member, result));
             self.listener.progressed(results.len(), total, failures);
-            if failed && stops {
+            if failed && stops && !self.allows(failures) {
                 break;
             }
         }

@@ -222,4 +222,12 @@ async fn with_stop_on_first_nothing_is_begun_on_further_members() {
     assert!(yard.machines[0].runtime.instance(Slot::Green).version() == Some(&version("1.1")));
     assert_eq!(yard.machines[2].runtime.instance(Slot::Green), bluegreen_core::Instance::Absent);
     yard.assert_all_serve("1.0");
+
+    let yard = Yard::new(6);
+    let fleet = yard.fleet().stop_on_first(true).max_failures(1).max_parallel(1);
+    let pipeline = yard.builder(fleet).build().unwrap();
+    deploy(&pipeline, "1.0").await.unwrap();
+    fails(&yard, "m1.start", Fault::Fail);
+    deploy(&pipeline, "1.1").await.unwrap();
+    assert_eq!(yard.set_aside(), ["m1"], "one that may fail stops nothing");
 }
