@@ -55,7 +55,7 @@ impl HealthCheck for FleetCheck {
         let (mut versions, mut unwell): (BTreeMap<Option<Version>, Vec<usize>>, _) = (BTreeMap::new(), Vec::new());
         for (member, look) in looks.await {
             let reason = match look {
-                Ok(Health::Healthy { version: Some(version) }) if version != *target.version() && self.of_slot => {
+                Ok(Health::Healthy { version: Some(version) }) if version != *target.version() => {
                     Some(format!("it answers as {version}, and should be {}", target.version()))
                 }
                 Ok(Health::Healthy { version }) => {
@@ -65,9 +65,7 @@ impl HealthCheck for FleetCheck {
                 Ok(Health::Unhealthy { reason }) => Some(reason),
                 Err(error) => Some(error.chain()),
             };
-            if self.of_slot {
-                shared.roster.looked(member, target.slot, reason.clone());
-            }
+            shared.roster.looked(member, target.slot, reason.clone());
             unwell.extend(reason.map(|reason| format!("{}: {reason}", shared.names[member])));
         }
         if let Some(too_many) = slot_view::beyond_policy(shared) {

@@ -4,6 +4,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::context::{Context, Settings};
+use super::health;
 use super::route::Route;
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +39,7 @@ async fn see(
     let target = target.clone();
     let Settings { verify_streak: needed, verify_deadline, check_timeout, .. } = context.settings;
     let work = async {
-        let deadline = Instant::now() + verify_deadline;
+        let mut deadline = Instant::now() + verify_deadline;
         let instance = context.runtime.inspect(target.slot).await?;
         let mut streak = 0;
         while streak < needed {
@@ -58,6 +59,11 @@ async fn see(
             }
             if let Some(reason) = last {
                 if Instant::now() >= deadline {
+                    if health::without_the_unwell(&context, target.slot).await {
+                        // Those that are left have answered until now.
+                        deadline += check_timeout;
+                        continue;
+                    }
                     let what = format!(
                         "the public address did not answer as {} {needed} times in a row within \
                          {verify_deadline:?}; last: {reason}",

@@ -75,9 +75,13 @@ async fn a_member_whose_sshd_is_killed_in_any_step_is_set_aside_and_brought_up_l
         let release = lab.build(&version, 10);
         let report = pipeline.build().unwrap().deploy(release.clone()).await;
         let report = report.unwrap_or_else(|failed| panic!("killed in {step}: {failed}"));
-        let [(name, reason)] = &aside(&report)[..] else { panic!("killed in {step}: {report}") };
-        assert!(name == "web2" && !reason.is_empty(), "killed in {step}: {report}");
         let now = lab.versions();
+        match &aside(&report)[..] {
+            [(name, reason)] => assert!(name == "web2" && !reason.is_empty(), "killed in {step}: {report}"),
+            // The last look at it may have been answered before.
+            [] if step == "verify" => assert_eq!(now, [&*version; 3], "killed in {step}: {report}"),
+            _ => panic!("killed in {step}: {report}"),
+        }
         assert!(now[0] == version && now[2] == version, "killed in {step}: {now:?}");
         assert!(now[1] == before[1] || now[1] == version, "killed in {step}: {now:?}");
 

@@ -141,6 +141,26 @@ async fn a_member_that_dies_after_it_was_switched_goes_back_where_it_can() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_whose_own_address_does_not_answer_is_set_aside_as_the_policy_allows() {
+    for (max_failures, served) in [(1, ["1.1", "1.0", "1.1"]), (0, ["1.0", "1.0", "1.0"])] {
+        let yard = Yard::new(3);
+        let pipeline = yard.lenient(max_failures);
+        deploy(&pipeline, "1.0").await.unwrap();
+        let machine = yard.machines[1].router.clone();
+        let (faults, began) = (yard.faults.clone(), std::sync::Once::new());
+        yard.faults.witness(move |call| {
+            if call.starts_with("before p1.check") && machine.split() == Some(bluegreen_core::Split::all(Slot::Green)) {
+                began.call_once(|| (0..500).for_each(|_| faults.on("p1.check", Fault::Fail)));
+            }
+        });
+        let result = deploy(&pipeline, "1.1").await;
+        assert_eq!(result.is_ok(), max_failures == 1, "{result:?}");
+        assert_eq!(yard.serve().into_iter().map(Option::unwrap).collect::<Vec<_>>(), served);
+        assert_eq!(yard.set_aside().len(), max_failures);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wave_that_loses_all_of_its_members_undoes_the_deploy_whatever_the_policy() {
     let yard = Yard::new(4);
     let waves = Strategy::waves([Wave::members(1).soak(seconds(5)), Wave::all()]);

@@ -108,7 +108,7 @@ impl Yard {
         let fleet = fleet.build().unwrap();
         let public = fleet.check_each_address(|name| {
             let machine = self.machine(name);
-            MemoryPublic::new(&machine.router, &machine.runtime)
+            Faulty::new(MemoryPublic::new(&machine.router, &machine.runtime), faults).named(public(name))
         });
         let events = self.events.clone();
         Pipeline::builder("shop")
@@ -188,6 +188,12 @@ impl Yard {
             }
         }
     }
+}
+
+/// The first word of the calls of the check of a member's public address.
+fn public(name: &MemberName) -> &'static str {
+    const PUBLIC: [&str; 12] = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11"];
+    PUBLIC[NAMES.iter().position(|known| *known == name.as_str()).unwrap()]
 }
 
 /// The first word of the calls of a member's health check.
