@@ -12,7 +12,7 @@ use crate::health::{Health, HealthCheck};
 use crate::types::{Instance, Target, Version};
 
 /// A check of each member that takes part, by the check that is its own. Healthy where all are. Made by
-/// [`Fleet::check`](super::Fleet::check).
+/// [`Fleet::check_each_slot`](super::Fleet::check_each_slot) and the like.
 pub struct FleetCheck {
     pub(super) shared: Arc<Shared>,
     pub(super) checks: Vec<Arc<dyn HealthCheck>>,
