@@ -78,6 +78,7 @@ mod metric;
 pub mod migrator;
 mod ownership;
 mod preview;
+mod probe;
 mod process_id;
 mod report;
 mod router;

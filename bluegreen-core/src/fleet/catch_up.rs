@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::defaults::PREPARE_DEADLINE;
 use super::member::Member;
 use super::shared::{Shared, is_away};
 use crate::error::{Error, ErrorKind, Result};
-use crate::health::{Health, HealthCheck};
-use crate::types::{Instance, Split, Target};
+use crate::health::HealthCheck;
+use crate::probe::{Probe, look};
+use crate::types::{Instance, Slot, Split, Target};
 
 /// How a member is brought up: the release that is live, and when it is healthy.
 #[derive(Clone)]
@@ -32,7 +33,7 @@ impl Shared {
             Box::pin(async move {
                 match live {
                     Some(live) => is_up_to_date(&member, &live).await,
-                    None => member.runtime.inspect(crate::types::Slot::Blue).await.map(|_| true),
+                    None => member.runtime.inspect(Slot::Blue).await.map(|_| true),
                 }
             })
         });
@@ -152,30 +153,20 @@ async fn await_healthy(member: &Member, how: &CatchUp) -> Result<Instance> {
     let mut streak = 0;
     loop {
         let instance = member.runtime.inspect(how.live.slot).await?;
-        let reason = match timeout(how.check_timeout, how.health.check(&how.live, &instance)).await {
-            _ if !instance.is_running() => {
-                let what = format!("it ended while it was waited for: {instance}");
-                return Err(Error::new(ErrorKind::Unhealthy, what).maybe_applied());
+        if !instance.is_running() {
+            let what = format!("it ended while it was waited for: {instance}");
+            return Err(Error::new(ErrorKind::Unhealthy, what).maybe_applied());
+        }
+        match look(&*how.health, how.check_timeout, &how.live, &instance).await {
+            Probe::Healthy => streak += 1,
+            Probe::Unhealthy(reason) if Instant::now() + how.check_interval > deadline => {
+                let what = format!("not healthy within {:?}: {reason}", how.start_deadline);
+                return Err(Error::new(ErrorKind::Unhealthy, what).retryable(false));
             }
-            Err(_) => format!("no answer within {:?}", how.check_timeout),
-            Ok(Err(error)) => error.chain(),
-            Ok(Ok(Health::Unhealthy { reason })) => reason,
-            Ok(Ok(Health::Healthy { version: Some(version) })) if version != *how.live.version() => {
-                format!("it answers as {version}, and should be {}", how.live.version())
-            }
-            Ok(Ok(Health::Healthy { .. })) => {
-                streak += 1;
-                if streak == how.healthy_streak {
-                    return Ok(instance);
-                }
-                sleep(how.check_interval).await;
-                continue;
-            }
-        };
-        streak = 0;
-        if Instant::now() + how.check_interval > deadline {
-            let what = format!("not healthy within {:?}: {reason}", how.start_deadline);
-            return Err(Error::new(ErrorKind::Unhealthy, what).retryable(false));
+            Probe::Unhealthy(_) => streak = 0,
+        }
+        if streak == how.healthy_streak {
+            return Ok(instance);
         }
         sleep(how.check_interval).await;
     }

@@ -9,6 +9,7 @@ use super::shared::Shared;
 use super::slot_view;
 use crate::error::Result;
 use crate::health::{Health, HealthCheck};
+use crate::probe::is_known;
 use crate::types::{Instance, Target, Version};
 
 /// A check of each member that takes part, by the check that is its own. Healthy where all are. Made by
@@ -41,7 +42,7 @@ impl HealthCheck for FleetCheck {
         let shared = &self.shared;
         let looks = shared.check(shared.roster.active(), |member| {
             let (check, target) = (self.checks[member].clone(), target.clone());
-            let seen = shared.roster.standing(member).seen[target.slot].clone();
+            let seen = shared.roster.read(member, |standing| standing.seen[target.slot].clone());
             let of_slot = self.of_slot;
             async move {
                 match seen {
@@ -55,7 +56,9 @@ impl HealthCheck for FleetCheck {
         let (mut versions, mut unwell): (BTreeMap<Option<Version>, Vec<usize>>, _) = (BTreeMap::new(), Vec::new());
         for (member, look) in looks.await {
             let reason = match look {
-                Ok(Health::Healthy { version: Some(version) }) if version != *target.version() => {
+                Ok(Health::Healthy { version: Some(version) })
+                    if version != *target.version() && is_known(target.version()) =>
+                {
                     Some(format!("it answers as {version}, and should be {}", target.version()))
                 }
                 Ok(Health::Healthy { version }) => {

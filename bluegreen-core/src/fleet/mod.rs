@@ -266,7 +266,8 @@ impl Fleet {
             shared.roster.set_tolerance(Tolerance::Policy);
             return Ok(());
         }
-        let reason = away.first().and_then(|member| shared.roster.standing(*member).record.set_aside);
+        let reason =
+            away.first().and_then(|member| shared.roster.read(*member, |standing| standing.record.set_aside.clone()));
         let reason = reason.map(|aside| format!(": {}", aside.reason)).unwrap_or_default();
         let error = Error::new(ErrorKind::Unreachable, format!("{} out of reach{reason}", shared.named(&away)));
         Err(error.not_applied().with_hint(match shared.policy.unreachable {
@@ -304,8 +305,9 @@ impl Fleet {
 
     async fn set_these_aside(&self, slot: Slot, unwell: Vec<(usize, String)>) -> bool {
         let shared = &self.shared;
-        let has_switched =
-            |member: usize| shared.roster.standing(member).record.split.is_some_and(|split| split.routes_to(slot));
+        let has_switched = |member: usize| {
+            shared.roster.read(member, |standing| standing.record.split).is_some_and(|split| split.routes_to(slot))
+        };
         let is_unwell = |member: &usize| unwell.iter().any(|(other, _)| other == member);
         // A wave that loses all of its members has told nothing about the release.
         let (lost, kept): (Vec<_>, Vec<_>) =
@@ -347,7 +349,7 @@ impl Fleet {
         let records = self.records();
         let of = |(member, name): (usize, &MemberName)| {
             let record = records.get(name).cloned().unwrap_or_default();
-            MemberReport { name: name.clone(), took: self.shared.roster.standing(member).took, record }
+            MemberReport { name: name.clone(), took: self.shared.roster.read(member, |standing| standing.took), record }
         };
         let several = self.shared.names.iter().enumerate().filter(|_| self.sole().is_none());
         let mut all: Vec<_> = several.map(of).collect();

@@ -89,8 +89,9 @@ impl Roster {
         names.iter().cloned().zip(inner.standings.iter().map(record)).collect()
     }
 
-    pub(super) fn standing(&self, member: usize) -> Standing {
-        self.lock().standings[member].clone()
+    /// What is asked of one member.
+    pub(super) fn read<T>(&self, member: usize, ask: impl FnOnce(&Standing) -> T) -> T {
+        ask(&self.lock().standings[member])
     }
 
     pub(super) fn active(&self) -> Vec<usize> {
@@ -120,7 +121,8 @@ impl Roster {
     /// Those that ended in a slot, as was seen at the last look.
     pub(super) fn ended(&self, slot: Slot) -> Vec<(usize, String)> {
         let mut unwell = self.unwell(slot);
-        unwell.retain(|(member, _)| self.standing(*member).seen[slot].as_ref().is_some_and(|seen| !seen.is_running()));
+        let has_ended = |standing: &Standing| standing.seen[slot].as_ref().is_some_and(|seen| !seen.is_running());
+        unwell.retain(|(member, _)| self.read(*member, has_ended));
         unwell
     }
 

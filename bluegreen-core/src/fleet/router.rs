@@ -23,24 +23,24 @@ pub struct FleetRouter(pub(super) Arc<Shared>);
 type Found = Vec<(usize, Option<Split>)>;
 
 impl FleetRouter {
-    fn call<T, F>(&self, member: usize, call: F) -> BoxFuture<'static, Result<T>>
-    where
-        T: Send + 'static,
-        F: AsyncRouterCall<T>,
-    {
+    /// A call on one member's router.
+    fn call<T: Send + 'static>(
+        &self,
+        member: usize,
+        call: impl FnOnce(Arc<dyn Router>) -> BoxFuture<'static, Result<T>>,
+    ) -> BoxFuture<'static, Result<T>> {
         match self.0.members[member].router.clone() {
-            Some(router) => call.on(router),
+            Some(router) => call(router),
             None => Box::pin(async { Err(Error::config("the members of this fleet have no routers of their own")) }),
         }
     }
 
     async fn look(&self, who: Vec<usize>) -> Vec<(usize, Result<Option<Split>>)> {
-        self.0.look(who, |member| self.call(member, current)).await
+        self.0.look(who, |member| self.call(member, |router| Box::pin(async move { router.current().await }))).await
     }
 
     async fn look_at_active(&self) -> Result<Found> {
-        let found = self.0.without_those_away(self.look(self.0.roster.active()).await)?;
-        Ok(found)
+        self.0.without_those_away(self.look(self.0.roster.active()).await)
     }
 
     /// The split that members of these splits make together. What all agreed on last is called as it was called then.
@@ -49,7 +49,9 @@ impl FleetRouter {
         if routed.is_empty() {
             return None;
         }
-        let as_agreed = |(member, split): &(usize, Option<Split>)| self.0.roster.standing(*member).agreed == *split;
+        let as_agreed = |(member, split): &(usize, Option<Split>)| {
+            self.0.roster.read(*member, |standing| standing.agreed == *split)
+        };
         if let Some(agreed) = self.0.roster.split().filter(|split| split.sole().is_none())
             && found.iter().all(as_agreed)
         {
@@ -88,7 +90,7 @@ impl FleetRouter {
             let Some((_, from, to)) = moves.iter().find(|(other, _, _)| *other == member).copied() else {
                 return Box::pin(async { Err(Error::config("not a member that moves")) });
             };
-            self.call(member, move |router: Arc<dyn Router>| -> BoxFuture<'static, Result<Split>> {
+            self.call(member, move |router| {
                 Box::pin(async move {
                     match router.shift(from, to).await {
                         Ok(()) => Ok(to),
@@ -125,26 +127,9 @@ impl FleetRouter {
     }
 
     async fn preview_on_each(&self, slot: Slot) -> Vec<(usize, Result<Preview>)> {
-        let preview = move |router: Arc<dyn Router>| -> BoxFuture<'static, Result<Preview>> {
-            Box::pin(async move { router.preview(slot).await })
-        };
-        self.0.look(self.0.roster.active(), |member| self.call(member, preview)).await
+        let preview = |member| self.call(member, move |router| Box::pin(async move { router.preview(slot).await }));
+        self.0.look(self.0.roster.active(), preview).await
     }
-}
-
-/// A call on one member's router.
-trait AsyncRouterCall<T>: Send {
-    fn on(self, router: Arc<dyn Router>) -> BoxFuture<'static, Result<T>>;
-}
-
-impl<T, F: FnOnce(Arc<dyn Router>) -> BoxFuture<'static, Result<T>> + Send> AsyncRouterCall<T> for F {
-    fn on(self, router: Arc<dyn Router>) -> BoxFuture<'static, Result<T>> {
-        self(router)
-    }
-}
-
-fn current(router: Arc<dyn Router>) -> BoxFuture<'static, Result<Option<Split>>> {
-    Box::pin(async move { router.current().await })
 }
 
 impl fmt::Display for FleetRouter {
@@ -183,18 +168,14 @@ impl Router for FleetRouter {
         let who: Vec<_> = self.0.roster.active().into_iter().filter(|member| own(*member).is_some()).collect();
         let attached = self.0.each(who, self.0.policy.deadline, |member| {
             let own = own(member).unwrap_or(Instance::Absent);
-            self.call(member, move |router: Arc<dyn Router>| -> BoxFuture<'static, Result<()>> {
-                Box::pin(async move { router.attach(slot, &own).await })
-            })
+            self.call(member, move |router| Box::pin(async move { router.attach(slot, &own).await }))
         });
         self.0.accept(attached.await).map(|_| ())
     }
 
     async fn detach(&self, slot: Slot) -> Result<()> {
         let detached = self.0.each(self.0.all(), self.0.policy.deadline, |member| {
-            self.call(member, move |router: Arc<dyn Router>| -> BoxFuture<'static, Result<()>> {
-                Box::pin(async move { router.detach(slot).await })
-            })
+            self.call(member, move |router| Box::pin(async move { router.detach(slot).await }))
         });
         let aside = self.0.roster.aside();
         let counted = detached.await.into_iter().filter(|(member, _)| !aside.contains(member)).collect();
@@ -242,9 +223,7 @@ impl Router for FleetRouter {
 
     async fn in_flight(&self, slot: Slot) -> Result<Option<u64>> {
         let counts = self.0.look(self.0.roster.active(), |member| {
-            self.call(member, move |router: Arc<dyn Router>| -> BoxFuture<'static, Result<Option<u64>>> {
-                Box::pin(async move { router.in_flight(slot).await })
-            })
+            self.call(member, move |router| Box::pin(async move { router.in_flight(slot).await }))
         });
         let counts = self.0.without_those_away(counts.await)?;
         Ok(counts.into_iter().map(|(_, count)| count).sum())

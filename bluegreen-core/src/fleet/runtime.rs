@@ -22,26 +22,15 @@ impl FleetRuntime {
         self.0.members[member].runtime.clone()
     }
 
-    async fn on_each(&self, limit: Duration, target: &Target, what: Call) -> Result<Vec<(usize, Instance)>> {
-        // The bytes of many transfers at once would be read by nobody.
-        let mut target = target.clone();
-        target.progress = Progress::none();
-        let calls = self.0.each(self.0.roster.active(), limit, |member| {
-            let (runtime, target) = (self.member(member), target.clone());
-            Box::pin(async move {
-                match what {
-                    Call::Prepare => runtime.prepare(&target).await.map(|()| Instance::Absent),
-                    Call::Start => runtime.start(&target).await,
-                }
-            })
-        });
-        self.0.accept(calls.await)
+    /// As each member gets it: the bytes of many transfers at once would be read by nobody.
+    fn quiet(target: &Target) -> Target {
+        Target { progress: Progress::none(), ..target.clone() }
     }
 
     /// Stops a slot of one member. Whoever asks for it has asked the routers of those that take part; that of a member that was
     /// set aside may still send traffic there.
     async fn stop_on(shared: Arc<Shared>, member: usize, slot: Slot, grace: Duration) -> Result<Stopped> {
-        let is_aside = shared.roster.standing(member).record.set_aside.is_some();
+        let is_aside = shared.roster.read(member, |standing| standing.record.set_aside.is_some());
         let Member { runtime, router, .. } = &shared.members[member];
         if let Some(router) = router.as_ref().filter(|_| is_aside)
             && router.current().await?.is_some_and(|split| split.routes_to(slot))
@@ -50,12 +39,6 @@ impl FleetRuntime {
         }
         runtime.stop(slot, grace).await
     }
-}
-
-#[derive(Clone, Copy)]
-enum Call {
-    Prepare,
-    Start,
 }
 
 impl fmt::Display for FleetRuntime {
@@ -87,12 +70,21 @@ impl Runtime for FleetRuntime {
     }
 
     async fn prepare(&self, target: &Target) -> Result<()> {
-        self.on_each(PREPARE_DEADLINE.max(self.0.policy.deadline), target, Call::Prepare).await.map(|_| ())
+        let limit = PREPARE_DEADLINE.max(self.0.policy.deadline);
+        let calls = self.0.each(self.0.roster.active(), limit, |member| {
+            let (runtime, target) = (self.member(member), Self::quiet(target));
+            Box::pin(async move { runtime.prepare(&target).await })
+        });
+        self.0.accept(calls.await).map(|_| ())
     }
 
     async fn start(&self, target: &Target) -> Result<Instance> {
         let limit = self.member_start_timeout().max(self.0.policy.deadline);
-        let started = self.on_each(limit, target, Call::Start).await?;
+        let calls = self.0.each(self.0.roster.active(), limit, |member| {
+            let (runtime, target) = (self.member(member), Self::quiet(target));
+            Box::pin(async move { runtime.start(&target).await })
+        });
+        let started = self.0.accept(calls.await)?;
         for (member, instance) in &started {
             self.0.roster.saw(*member, target.slot, instance.clone());
         }

@@ -79,7 +79,11 @@ pub(super) fn beyond_policy(shared: &Shared) -> Option<String> {
     let (aside, may) = (shared.roster.aside(), shared.may_fail());
     let beyond = !shared.roster.is_tolerant() && aside.len() > may;
     let reason = |member: &usize| {
-        let reason = shared.roster.standing(*member).record.set_aside.map(|aside| aside.reason).unwrap_or_default();
+        let reason = shared
+            .roster
+            .read(*member, |standing| standing.record.set_aside.clone())
+            .map(|aside| aside.reason)
+            .unwrap_or_default();
         format!("{}: {reason}", shared.names[*member])
     };
     beyond.then(|| {

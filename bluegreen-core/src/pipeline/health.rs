@@ -1,21 +1,20 @@
 //! Polling: how one look becomes a verdict.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::context::{Context, Settings};
 use super::defaults::LOOKS;
 use super::observe::{self, Observed};
 use super::reporter::Reporter;
-use super::route::{Divided, Route, is_known};
+use super::route::{Divided, Route};
 use super::session::{Halt, Session};
 use crate::error::{Error, ErrorKind, LAST_LINES, Reason, Result};
 use crate::event::EventKind;
-use crate::health::{Health, HealthCheck};
+use crate::health::Health;
 use crate::log_lines::telling_lines;
+use crate::probe::{Probe, look};
 use crate::state::{State, Step};
 use crate::types::{Instance, OperationId, PerSlot, Slot, Target};
 
@@ -262,33 +261,6 @@ impl Reasons {
         };
         let newest: Vec<_> = self.0.iter().rev().take(REASONS_IN_ERROR).map(text).collect();
         (!newest.is_empty()).then(|| newest.join("; before that: "))
-    }
-}
-
-/// What one look found.
-pub(super) enum Probe {
-    /// Healthy, and not as another version than expected.
-    Healthy,
-    /// Not, and why.
-    Unhealthy(String),
-}
-
-/// Looks once, within the time that a look may take. A look that could not be made counts as ill, with its reason; so
-/// does what runs in part only, whichever part the check asks.
-pub(super) async fn look(check: &dyn HealthCheck, limit: Duration, target: &Target, instance: &Instance) -> Probe {
-    if let Instance::Degraded { reason, .. } = instance {
-        return Probe::Unhealthy(format!("it runs in part only: {reason}"));
-    }
-    match timeout(limit, check.check(target, instance)).await {
-        Err(_) => Probe::Unhealthy(format!("no answer within {limit:?}")),
-        Ok(Err(error)) => Probe::Unhealthy(error.chain()),
-        Ok(Ok(Health::Unhealthy { reason })) => Probe::Unhealthy(reason),
-        Ok(Ok(Health::Healthy { version: Some(version) }))
-            if version != *target.version() && is_known(target.version()) =>
-        {
-            Probe::Unhealthy(format!("it answers as {version}, and should be {}", target.version()))
-        }
-        Ok(Ok(Health::Healthy { .. })) => Probe::Healthy,
     }
 }
 

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::observe::Observed;
 use super::strategy::TrafficStep;
 use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::probe::unknown_version;
 use crate::state::{Operation, SlotStatus, State, Step};
 use crate::types::{OperationId, Release, Slot, Split, Target, Version};
 
@@ -124,7 +125,7 @@ impl Route {
         let mut route = Self::to_slot(context, operation, state, seen, slot).ok()?;
         let is_rollback_target = state.slot(other).status == SlotStatus::Retained && state.rollback_safe;
         if seen.slot(other).is_running() && is_rollback_target {
-            let version = holds(seen, state, other).unwrap_or_else(unknown);
+            let version = holds(seen, state, other).unwrap_or_else(unknown_version);
             let release = recorded(state, other, version);
             route.old = Some(Target::new(context.service.clone(), other, release, operation.clone()));
             (route.old_runs, route.can_go_back) = (true, true);
@@ -139,7 +140,7 @@ impl Route {
         let target = |slot, version| {
             Target::new(context.service.clone(), slot, recorded(state, slot, version), operation.id.clone())
         };
-        let old = operation.from.map(|from| target(from, holds(seen, state, from).unwrap_or_else(unknown)));
+        let old = operation.from.map(|from| target(from, holds(seen, state, from).unwrap_or_else(unknown_version)));
         let old_runs = old.as_ref().is_some_and(|old| seen.slot(old.slot).is_running());
         Some(Self {
             old_runs,
@@ -155,7 +156,7 @@ impl Route {
         let other = target.slot.other();
         let routed = seen.split.is_some_and(|split| split.routes_to(other));
         let old = routed
-            .then(|| holds(seen, state, other).unwrap_or_else(unknown))
+            .then(|| holds(seen, state, other).unwrap_or_else(unknown_version))
             .map(|version| recorded(state, other, version))
             .map(|release| Target::new(context.service.clone(), other, release, operation.clone()));
         let old_runs = old.is_some() && seen.slot(other).is_running();
@@ -267,18 +268,6 @@ pub(super) fn refused(
     Error::new(ErrorKind::Conflict, what).with_reason(reason).not_applied().with_hint(advice)
 }
 
-/// Stands for the version of a live release that neither the runtime nor the record knows.
-const UNKNOWN: &str = "0-version-unknown";
-
-fn unknown() -> Version {
-    Version::from_static(UNKNOWN)
-}
-
-/// Whether an answer must come from this very version; of a release whose version nobody knows, any will do.
-pub(super) fn is_known(version: &Version) -> bool {
-    version.as_str() != UNKNOWN
-}
-
 /// The version in a slot: as the runtime knows it, or else as recorded.
 pub(super) fn holds(seen: &Observed, state: &State, slot: Slot) -> Option<Version> {
     seen.slot(slot).version().or(state.slot(slot).version.as_ref()).cloned()
@@ -300,7 +289,7 @@ pub(super) fn recorded(state: &State, slot: Slot, version: Version) -> Release {
 
 /// The release on record for a slot.
 pub(super) fn kept(state: &State, slot: Slot) -> Release {
-    recorded(state, slot, state.slot(slot).version.clone().unwrap_or_else(unknown))
+    recorded(state, slot, state.slot(slot).version.clone().unwrap_or_else(unknown_version))
 }
 
 /// Where the first deploy goes: blue, unless only green is free.

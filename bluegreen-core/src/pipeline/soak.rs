@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::context::Context;
 use super::defaults::LOOKS;
-use super::health::{self, Probe};
+use super::health;
 use super::reporter::millis;
 use super::route::Route;
 use super::session::{Halt, Session};
@@ -17,6 +17,7 @@ use crate::duration_text::short;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, GateVerdict};
 use crate::gate::{Verdict, Window};
+use crate::probe::{self, Probe};
 use crate::state::{State, Step};
 use crate::types::{Instance, Slot, Split};
 
@@ -158,7 +159,7 @@ async fn inspect(context: &Context, slot: Slot) -> Result<Instance> {
 /// Checks the new slot's health as before its traffic: gates may have too little to judge by, and some have none.
 async fn check_health(context: &Context, window: &Window) -> Result<()> {
     let Window { target, instance, .. } = window;
-    match health::look(&*context.health, context.settings.check_timeout, target, instance).await {
+    match probe::look(&*context.health, context.settings.check_timeout, target, instance).await {
         Probe::Healthy => Ok(()),
         Probe::Unhealthy(reason) => {
             let what = format!("{} is not healthy under traffic: {reason}", target.slot);

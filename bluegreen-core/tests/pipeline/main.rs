@@ -28,6 +28,7 @@ mod refused;
 mod restore;
 mod rollback;
 mod runtime_hooks;
+mod schedules;
 mod settings;
 mod undo;
 mod world;

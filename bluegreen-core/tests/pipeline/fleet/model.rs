@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use bluegreen_core::fleet::{FleetBuilder, Unreachable, Wave};
 use bluegreen_core::pipeline::{PipelineBuilder, Strategy as Traffic};
-use bluegreen_core::testing::{Fault, Faults, is_full_run, run_seed};
+use bluegreen_core::testing::{Fault, Faults};
 use bluegreen_core::{Error, Result, Slot, Split};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
 
 use super::yard::{Machine, Yard};
+use crate::schedules::play;
 use crate::world::{release, seconds, service, version};
-
-const SHARES: u64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -297,43 +295,22 @@ fn mine_again(case: &Case, yard: &Yard, faults: &Faults) -> bluegreen_core::Pipe
     pipeline(case, yard, faults, fleet(case, yard, faults)).build().unwrap()
 }
 
-fn model(share: u64) {
-    let (full, seed) = (is_full_run(), run_seed());
-    println!("BLUEGREEN_SEED={seed}");
-    let config = Config {
-        cases: if full { 1_000_000 } else { 10_000 } / u32::try_from(SHARES).unwrap(),
-        failure_persistence: None,
-        max_shrink_iters: 2_000,
-        rng_algorithm: RngAlgorithm::ChaCha,
-        rng_seed: RngSeed::Fixed(seed.wrapping_mul(SHARES).wrapping_add(share)),
-        ..Config::default()
-    };
-    let result = TestRunner::new(config).run(&cases(), |case| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(run(case));
-        Ok(())
-    });
-    if let Err(error) = result {
-        panic!("{error}");
-    }
-}
-
 #[test]
 fn every_member_is_on_the_old_version_or_the_new_one_and_the_record_says_on_which_1() {
-    model(0);
+    play(0, &cases(), run);
 }
 
 #[test]
 fn every_member_is_on_the_old_version_or_the_new_one_and_the_record_says_on_which_2() {
-    model(1);
+    play(1, &cases(), run);
 }
 
 #[test]
 fn every_member_is_on_the_old_version_or_the_new_one_and_the_record_says_on_which_3() {
-    model(2);
+    play(2, &cases(), run);
 }
 
 #[test]
 fn every_member_is_on_the_old_version_or_the_new_one_and_the_record_says_on_which_4() {
-    model(3);
+    play(3, &cases(), run);
 }

@@ -10,51 +10,26 @@ mod run;
 mod stage;
 mod way_out;
 
-use bluegreen_core::testing::{is_full_run, run_seed};
-use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
-
 use case::cases;
 
-/// How many threads share the cases: as many tests, so that each is run in one.
-const SHARES: u64 = 4;
-
-fn model(share: u64) {
-    let (full, seed) = (is_full_run(), run_seed());
-    println!("BLUEGREEN_SEED={seed}");
-    let config = Config {
-        cases: if full { 1_000_000 } else { 10_000 } / u32::try_from(SHARES).unwrap(),
-        failure_persistence: None,
-        max_shrink_iters: 4_000,
-        rng_algorithm: RngAlgorithm::ChaCha,
-        rng_seed: RngSeed::Fixed(seed.wrapping_mul(SHARES).wrapping_add(share)),
-        ..Config::default()
-    };
-    let result = TestRunner::new(config).run(&cases(), |case| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(run::run(case));
-        Ok(())
-    });
-    if let Err(error) = result {
-        panic!("{error}");
-    }
-}
+use crate::schedules::play;
 
 #[test]
 fn the_invariants_hold_and_verbs_lead_out_of_every_state_1() {
-    model(0);
+    play(0, &cases(), run::run);
 }
 
 #[test]
 fn the_invariants_hold_and_verbs_lead_out_of_every_state_2() {
-    model(1);
+    play(1, &cases(), run::run);
 }
 
 #[test]
 fn the_invariants_hold_and_verbs_lead_out_of_every_state_3() {
-    model(2);
+    play(2, &cases(), run::run);
 }
 
 #[test]
 fn the_invariants_hold_and_verbs_lead_out_of_every_state_4() {
-    model(3);
+    play(3, &cases(), run::run);
 }
