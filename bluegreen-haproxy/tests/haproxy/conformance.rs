@@ -1,48 +1,24 @@
 //! The router against the suite of the trait, in both modes.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, HeldRequest, RouterFixture};
 use bluegreen_core::{Instance, ServiceName, Slot, Split};
 use bluegreen_haproxy::{HaproxyRouter, Mode};
 use bluegreen_testkit::haproxy::TestHaproxy;
-use bluegreen_testkit::traffic::{App, get};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use bluegreen_testkit::traffic::{TwoApps, answering_slot};
 
 use crate::setup::{builder, generated, start};
 
 struct Fixture {
     haproxy: TestHaproxy,
-    apps: Mutex<[Arc<App>; 2]>,
+    apps: TwoApps,
     keeps_state: bool,
 }
 
 impl Fixture {
     async fn start(mode: Mode, keeps_state: bool) -> Option<Self> {
         let haproxy = start(generated(1), mode)?;
-        let apps = [App::start("blue").await.into(), App::start("green").await.into()];
-        Some(Self { haproxy, apps: Mutex::new(apps), keeps_state })
-    }
-}
-
-struct Held {
-    slot: Slot,
-    app: Arc<App>,
-    answer: JoinHandle<Result<String, String>>,
-}
-
-#[async_trait]
-impl HeldRequest for Held {
-    fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    async fn finish(self: Box<Self>) -> bool {
-        self.app.release();
-        self.answer.await.unwrap().is_ok_and(|body| body == self.slot.as_str())
+        Some(Self { haproxy, apps: TwoApps::start().await, keeps_state })
     }
 }
 
@@ -55,35 +31,19 @@ impl RouterFixture for Fixture {
     }
 
     async fn instance(&self, slot: Slot) -> Instance {
-        self.apps.lock().await[slot as usize].instance()
+        self.apps.instance(slot).await
     }
 
     async fn request(&self) -> Option<Slot> {
-        let answer = get(&self.haproxy.address(), "shop.test", "/").await.ok()?;
-        if answer.status == 200 { answer.body.parse().ok() } else { None }
+        answering_slot(&self.haproxy.address()).await
     }
 
     async fn replace(&self, slot: Slot) -> Option<Instance> {
-        let app = App::start(slot.as_str()).await;
-        let instance = app.instance();
-        self.apps.lock().await[slot as usize] = app.into();
-        Some(instance)
+        Some(self.apps.replace(slot).await)
     }
 
     async fn hold_request(&self) -> Option<Box<dyn HeldRequest>> {
-        let address = self.haproxy.address();
-        let answer = tokio::spawn(async move { get(&address, "shop.test", "/hold").await.map(|answer| answer.body) });
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
-            for slot in Slot::BOTH {
-                let app = self.apps.lock().await[slot as usize].clone();
-                if app.holding() == 1 {
-                    return Some(Box::new(Held { slot, app, answer }));
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        None
+        self.apps.hold(self.haproxy.address()).await
     }
 
     async fn switch_by_hand(&self, split: Split) -> bool {

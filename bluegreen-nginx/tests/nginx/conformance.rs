@@ -1,84 +1,45 @@
 //! Both routers against the suite of the trait.
 
-use std::time::{Duration, Instant};
-
 use async_trait::async_trait;
 use bluegreen_core::testing::conformance::{self, HeldRequest, RouterFixture};
 use bluegreen_core::{Instance, LocalHost, ServiceName, Slot, Split};
 use bluegreen_nginx::{NginxRouter, NginxSymlinkRouter};
 use bluegreen_testkit::nginx::TestNginx;
-use bluegreen_testkit::traffic::{App, get};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use bluegreen_testkit::traffic::{TwoApps, answering_slot};
 
 use crate::sites::Sites;
 
 struct Fixture {
     nginx: TestNginx,
-    apps: Mutex<[std::sync::Arc<App>; 2]>,
+    apps: TwoApps,
 }
 
 impl Fixture {
     async fn start() -> Option<Self> {
         let nginx = TestNginx::start()?;
-        let apps = [App::start("blue").await.into(), App::start("green").await.into()];
-        Some(Self { nginx, apps: Mutex::new(apps) })
+        Some(Self { nginx, apps: TwoApps::start().await })
     }
 
     async fn instance(&self, slot: Slot) -> Instance {
-        self.apps.lock().await[slot as usize].instance()
+        self.apps.instance(slot).await
     }
 
     async fn request(&self) -> Option<Slot> {
-        let answer = get(&self.nginx.address(), "shop.test", "/").await.ok()?;
-        if answer.status == 200 { answer.body.parse().ok() } else { None }
+        answering_slot(&self.nginx.address()).await
     }
 
     async fn replace(&self, slot: Slot) -> Option<Instance> {
-        let app = App::start(slot.as_str()).await;
-        let instance = app.instance();
-        self.apps.lock().await[slot as usize] = app.into();
-        Some(instance)
+        Some(self.apps.replace(slot).await)
     }
 
     async fn hold_request(&self) -> Option<Box<dyn HeldRequest>> {
-        let address = self.nginx.address();
-        let answer = tokio::spawn(async move { get(&address, "shop.test", "/hold").await.map(|answer| answer.body) });
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
-            for slot in Slot::BOTH {
-                let app = self.apps.lock().await[slot as usize].clone();
-                if app.holding() == 1 {
-                    return Some(Box::new(Held { slot, app, answer }));
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        None
+        self.apps.hold(self.nginx.address()).await
     }
 
     fn relink(&self, target: &str, link: &str) {
         let aside = self.nginx.path(".aside");
         std::os::unix::fs::symlink(target, &aside).unwrap();
         std::fs::rename(aside, self.nginx.path(link)).unwrap();
-    }
-}
-
-struct Held {
-    slot: Slot,
-    app: std::sync::Arc<App>,
-    answer: JoinHandle<Result<String, String>>,
-}
-
-#[async_trait]
-impl HeldRequest for Held {
-    fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    async fn finish(self: Box<Self>) -> bool {
-        self.app.release();
-        self.answer.await.unwrap().is_ok_and(|body| body == self.slot.as_str())
     }
 }
 
