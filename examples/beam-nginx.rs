@@ -1,4 +1,5 @@
-//! A deploy tool for an Elixir release on one server behind nginx. Copy it, and change what is different with you.
+//! A deploy tool for an Elixir release on one server behind nginx. Copy it with `src/cli.rs`, and change what is different with
+//! you.
 //!
 //! ```text
 //! beam-nginx deploy 1.4.0          build it, start it beside the live one, migrate, switch; the old one stays warm
@@ -11,15 +12,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bluegreen_core::observer::ProgressDisplay;
 use bluegreen_core::pipeline::{PipelineBuilder, Report};
-use bluegreen_core::state::{HistoryFilter, Outcome, SlotStatus};
+use bluegreen_core::state::SlotStatus;
 use bluegreen_core::{
-    Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot, Split, Timestamp,
-    Version, parse_duration,
+    Command, Error, ErrorKind, HostStateStore, Phase, Pipeline, Result, Runtime, Secret, Slot, Split, Version,
+    parse_duration,
 };
+use bluegreen_examples::cli::{Wanted, check_age, exit_code, print_history, read_toml};
 use bluegreen_http::{HttpCheck, all};
 use bluegreen_nginx::{NginxConfig, NginxRouter};
 use bluegreen_ssh::{Artifact, BeamMigrator, BeamRuntime, DEFAULT_EPMD_PORT, SshHost, SshHostBuilder};
@@ -82,24 +84,6 @@ enum Verb {
     Unlock,
 }
 
-/// Which operations of the history are shown. What is not said does not matter.
-#[derive(clap::Args)]
-struct Wanted {
-    #[arg(long)]
-    version: Option<Version>,
-    /// The person, as in `ann@web1`, or `ann` on any machine.
-    #[arg(long)]
-    by: Option<String>,
-    #[arg(long, value_parser = Outcome::NAMES)]
-    outcome: Option<String>,
-    /// Those of the last 12h, 7d or 2w.
-    #[arg(long, value_parser = parse_duration)]
-    since: Option<Duration>,
-    /// A JSON object on each line.
-    #[arg(long)]
-    json: bool,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -119,9 +103,7 @@ pub(crate) struct Settings {
 
 #[tokio::main]
 pub(crate) async fn main() -> ExitCode {
-    let Err(error) = run(Arguments::parse()).await else { return ExitCode::SUCCESS };
-    eprint!("{}", error.render());
-    ExitCode::FAILURE
+    exit_code(run(Arguments::parse()).await)
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
@@ -163,8 +145,8 @@ async fn run(arguments: Arguments) -> Result<()> {
             pipeline.history().await?.iter().rev().take(10).for_each(|past| println!("{past}"));
             return Ok(());
         }
-        Verb::History(wanted) => return show_history(&pipeline, wanted).await,
-        Verb::Check { max_age } => return check(&pipeline, max_age).await,
+        Verb::History(wanted) => return print_history(&pipeline, wanted).await,
+        Verb::Check { max_age } => return check_age(&pipeline, max_age).await,
     };
     println!("{report}");
     Ok(())
@@ -182,32 +164,6 @@ async fn promote(pipeline: &Pipeline, slot: Slot) -> Result<Report> {
     }
 }
 
-/// Shows what was done, the last first.
-async fn show_history(pipeline: &Pipeline, wanted: Wanted) -> Result<()> {
-    let mut filter = HistoryFilter::default();
-    (filter.version, filter.by, filter.outcome) = (wanted.version, wanted.by, wanted.outcome);
-    filter.since = wanted.since.and_then(|age| SystemTime::now().checked_sub(age)).map(Timestamp::from_system);
-    for entry in pipeline.history().await?.iter().rev().filter(|entry| filter.matches(entry)) {
-        println!("{}", if wanted.json { serde_json::json!(entry).to_string() } else { entry.to_string() });
-    }
-    Ok(())
-}
-
-/// One line on the last deploy; fails if it is too long ago.
-async fn check(pipeline: &Pipeline, max_age: Duration) -> Result<()> {
-    let (service, now) = (pipeline.service(), Timestamp::from_system(SystemTime::now()));
-    match pipeline.last_deploy().await? {
-        Some(last) if last.age(now) <= max_age => println!("{service}: {}", last.describe(now)),
-        Some(last) => return Err(too_old(format!("{service}: {}", last.describe(now)))),
-        None => return Err(too_old(format!("{service} was never deployed"))),
-    }
-    Ok(())
-}
-
-fn too_old(what: String) -> Error {
-    Error::new(ErrorKind::Unhealthy, what)
-}
-
 async fn given_or_live(pipeline: &Pipeline, slot: Option<Slot>) -> Result<Slot> {
     let slot = if slot.is_some() { slot } else { pipeline.status().await?.observed.live };
     slot.ok_or_else(|| Error::new(ErrorKind::NotFound, "no slot is live: say blue or green"))
@@ -215,9 +171,7 @@ async fn given_or_live(pipeline: &Pipeline, slot: Option<Slot>) -> Result<Slot> 
 
 impl Settings {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let about = |error: Error| error.with_operation("read the settings").with("file", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| about(error.into()))?;
-        toml::from_str(&text).map_err(|error| about(Error::config(error.to_string())))
+        read_toml(path)
     }
 
     pub(crate) fn host(&self) -> Result<SshHost> {
